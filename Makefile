@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One non-recursive Makefile.
+#
+#   make                 builds ./tutti and build/<arch>-<config>/libtutti.a
+#   make check           builds and runs every test (under 5 minutes on 2 cores)
+#   make check-all       check, sanitizers, arm64 under qemu, long suites
+#   make help            lists all targets
+#
+# CONFIG = release | debug | asan | tsan | cover | fuzz      each has its own build folder
+# CC     = gcc | clang | aarch64-linux-gnu-gcc               RUN = what runs a built program (qemu-aarch64 ...)
+# The suffix of a kernel file chooses its instruction set: dot_avx512.c is compiled with AVX-512 flags.
+
+MAKEFLAGS += -rR
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+-include config.mk
+
+CONFIG ?= release
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CC ?= gcc
+ifneq ($(origin AR),command line)
+AR := $(if $(findstring aarch64,$(CC)),aarch64-linux-gnu-ar,ar)
+endif
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(filter 0,$(V)),printf '%-6s %s\n' $(1) $(2),true)
+RUN ?=
+PYTHON ?= python3
+PKG_CONFIG ?= pkg-config
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+B := build/$(ARCH)-$(CONFIG)
+VERSION := 0.1.0
+prefix ?= /usr/local
+
+# --- flags ----------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith \
+        -Wwrite-strings -Wformat=2 -Wcast-qual -Wdouble-promotion -Werror
+# Arithmetic flags are part of the contract (doc/arithmetic.md).
+ARITH := -ffp-contract=off -fno-math-errno -fno-trapping-math
+HARDEN := -fstack-protector-strong -fPIC -fvisibility=hidden
+OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_debug   := -O0 -g3
+OPT_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OPT_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+OPT_cover   := -O0 -g --coverage
+OPT_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+OPT := $(OPT_$(CONFIG))
+ifeq ($(OPT),)
+$(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fuzz)
+endif
+
+PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DTUTTI_VERSION='"$(VERSION)"'
+CFLAGS_ALL := -std=c11 $(OPT) $(WARN) $(ARITH) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS)
+LDLIBS := $(PKG_LIBS) -lpthread
+
+# Instruction-set flags by file suffix. Kernel files see no other headers than kern's and intrinsics.
+ISA_avx2    := -mavx2 -mfma -mf16c
+ISA_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+ISA_amx     := $(ISA_avx512) -mamx-tile -mamx-int8
+ISA_neon    :=
+ISA_dotprod := -march=armv8.2-a+dotprod
+ISA_i8mm    := -march=armv8.2-a+dotprod+i8mm
+isa_of = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
+
+X86_ISA := %_avx2.c %_avx512.c %_amx.c
+ARM_ISA := %_neon.c %_dotprod.c %_i8mm.c
+ifeq ($(ARCH),x86_64)
+FOREIGN := $(ARM_ISA)
+else ifeq ($(ARCH),aarch64)
+FOREIGN := $(X86_ISA)
+else
+FOREIGN := $(ARM_ISA) $(X86_ISA)
+endif
+
+# --- sources --------------------------------------------------------------------------------------
+LIB_DIRS := base file model program kern chip chip/cpu token
+LIB_SRC := $(filter-out $(FOREIGN),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
+CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+KERN_SRC := $(filter-out $(FOREIGN),$(wildcard tests/kern/*.c))
+FUZZ := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
+
+.PHONY: all check check-all clean help format install uninstall demo
+all: $(B)/tutti $(B)/libtutti.a
+ifeq ($(CONFIG)-$(ARCH),release-$(shell uname -m))
+all: tutti
+endif
+
+tutti: $(B)/tutti
+	@ln -sf $< $@
+
+$(B)/libtutti.a: $(LIB_OBJ)
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/tutti: $(CMD_OBJ) $(B)/libtutti.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(CMD_OBJ) $(B)/libtutti.a $(LDLIBS)
+
+# kern is compiled at -O3 so that element-wise references vectorise; the bits do not depend on it.
+$(B)/src/kern/%.o: src/kern/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(if $(filter release,$(CONFIG)),-O3) -fno-lto $(call isa_of,$<) -MMD -MP -c -o $@ $<
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%: tests/unit/%.c $(B)/libtutti.a Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Itests -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(B)/libtutti.a $(LDLIBS) -lcmocka
+
+include tests/tests.mk
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+clean: ## removes all build folders
+	rm -rf build tutti
+
+format: ## applies .clang-format to all C files
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16

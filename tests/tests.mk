@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `make check` and `make check-all` run. Each line of CHECKS is a target that fails with a non-zero status.
+
+UNIT_RUN := $(UNIT:$(B)/tests/%=run-%)
+.PHONY: $(UNIT_RUN)
+$(UNIT_RUN): run-%: $(B)/tests/%
+	@echo "== $*"
+	@CMOCKA_MESSAGE_OUTPUT=STDOUT $(RUN) $<
+
+# Corpus replay: every fuzz target is also a plain program that runs over files (tests/replay.c supplies main).
+REPLAY_RUN := $(FUZZ:fuzz_%=replay-%)
+.PHONY: $(REPLAY_RUN)
+$(B)/fuzz/%: fuzz/%.c tests/replay.c $(B)/libtutti.a Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $(filter %.c,$^) $(B)/libtutti.a $(LDLIBS)
+$(REPLAY_RUN): replay-%: $(B)/fuzz/fuzz_%
+	@echo "== replay $*"
+	@$(RUN) $< fuzz/corpus/$*
+
+# Real fuzzing: make fuzz-NAME CONFIG=fuzz CC=clang RUNS=1000000
+RUNS ?= 1000000
+FUZZ_LIVE := $(FUZZ:fuzz_%=fuzz-%)
+.PHONY: $(FUZZ_LIVE)
+$(FUZZ_LIVE): fuzz-%: fuzz/fuzz_%.c $(B)/libtutti.a
+	@mkdir -p $(B)/fuzz $(B)/corpus/$*
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -fsanitize=fuzzer -Wno-missing-prototypes -o $(B)/fuzz/live_$* $< $(B)/libtutti.a $(LDLIBS)
+	$(B)/fuzz/live_$* -runs=$(RUNS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$* fuzz/corpus/$*
+
+CHECKS := $(UNIT_RUN) $(REPLAY_RUN)
+check: all $(CHECKS) ## builds and runs every test
+	@echo "check: all passed"
