@@ -119,7 +119,7 @@ $(B)/%.o: %.c Makefile
 $(B)/tests/%: tests/unit/%.c $(B)/libtutti.a Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Itests -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(B)/libtutti.a $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Itests -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(B)/libtutti.a $(LDLIBS) -lcmocka -lm
 
 include tests/tests.mk
 
