@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tensor types, numbered as GGML and GGUF number them. A tensor's row is a whole number of blocks: `block` elements
- * stored in `bytes` bytes. Types that the engine cannot compute with are listed all the same, so that `inspect` can
- * name and size them; ids that are missing here were withdrawn from the format or belong to forks.
+ * Tensor types, numbered as GGML and GGUF number them. A tensor's row is a whole number of blocks: `block`
+ * elements stored in `bytes` bytes. Types that the engine cannot compute with are listed all the same, so
+ * that `inspect` can name and size them; ids that are missing here were withdrawn from the format or belong
+ * to forks.
  *
  * Source: the enum of ggml as of 2026-08 (ids 4, 5, 31-33, 36-38 are withdrawn).
  */
@@ -59,9 +60,9 @@ enum dtype {
 struct dtype_info {
     const char *name; /* "Q4_K" */
     uint32_t id;
-    uint32_t block;   /* elements per block */
-    uint32_t bytes;   /* bytes per block */
-    bool usable;      /* the engine computes with it */
+    uint32_t block; /* elements per block */
+    uint32_t bytes; /* bytes per block */
+    bool usable;    /* the engine computes with it */
 };
 
 const struct dtype_info *dtype_info(uint32_t id); /* NULL for an id that is not listed */

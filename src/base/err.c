@@ -36,7 +36,9 @@ int err_prefix(struct err *e, const char *fmt, ...)
     int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
     va_end(ap);
     if (n < 0 || (size_t)n >= sizeof e->msg) n = (int)sizeof e->msg - 1;
-    snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", old);
+    for (const char *p = ": "; *p && n < ERR_MSG_MAX - 1; p++) e->msg[n++] = *p;
+    for (const char *p = old; *p && n < ERR_MSG_MAX - 1; p++) e->msg[n++] = *p;
+    e->msg[n] = 0;
     clean(e->msg);
     return e->code;
 }

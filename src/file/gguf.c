@@ -1,31 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GGUF: opening and checking. See gguf.h for the layout.
+ * GGUF: checking and reading bytes that are in memory already (gguf_map.c puts them there). See gguf.h for
+ * the layout.
  *
- * One pass over keys and tensor descriptions with a cursor that never leaves the file, in this order: header, keys,
- * tensors, then per part the ranges and overlaps of tensor data, then the agreement of the parts. Counts are compared with
- * the bytes that are left before anything is allocated for them, so a lying file costs no memory.
+ * One pass over keys and tensor descriptions with a cursor that never leaves the file, in this order: header,
+ * keys, tensors, then per part the ranges and overlaps of tensor data, then the agreement of the parts.
+ * Counts are compared with the bytes that are left before anything is allocated for them, so a lying file
+ * costs no memory.
  */
 #include "file/gguf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/hash.h"
 #include "file/gguf_int.h"
 
 enum {
     HEADER_BYTES = 24,
-    KEY_MIN_BYTES = 8 + 1 + 4 + 1,         /* length, one character, type, one value byte */
-    TENSOR_MIN_BYTES = 8 + 1 + 4 + 4 + 8,  /* length, one character, n_dims, type, offset */
+    KEY_MIN_BYTES = 8 + 1 + 4 + 1,        /* length, one character, type, one value byte */
+    TENSOR_MIN_BYTES = 8 + 1 + 4 + 4 + 8, /* length, one character, n_dims, type, offset */
     DEFAULT_ALIGN = 32,
-    MIN_ALIGN = 8,                         /* so that tensor data may be read as numbers */
+    MIN_ALIGN = 8, /* so that tensor data may be read as numbers */
 };
 
 /* --- cursor --- */
@@ -38,8 +34,8 @@ struct cursor {
 
 static int truncated(struct cursor *c, const char *what)
 {
-    return err(c->e, ERR_FORMAT, "%s runs past the end of the file (%zu bytes): the file is truncated or damaged", what,
-               c->n);
+    return err(c->e, ERR_FORMAT,
+               "%s runs past the end of the file (%zu bytes): the file is truncated or damaged", what, c->n);
 }
 
 /* Moves over n bytes and returns where they start; NULL if the file ends before. */
@@ -92,7 +88,8 @@ static bool index_init(struct gguf_index *x, struct arena *a, size_t n)
     return x->slot != NULL;
 }
 
-/* The slot that holds name, or the free slot where it belongs. names: address of the first name, `step` bytes apart. */
+/* The slot that holds name, or the free slot where it belongs. names: address of the first name, `step` bytes
+ * apart. */
 static uint32_t *index_slot(const struct gguf_index *x, const void *names, size_t step, struct str name)
 {
     size_t i = (size_t)hash_str(name) & x->mask;
@@ -111,7 +108,8 @@ const struct gguf_key *gguf_find(const struct gguf *g, const char *key)
 
 const struct tensor *gguf_tensor(const struct gguf *g, const char *name)
 {
-    uint32_t i = g->n_tensors ? *index_slot(&g->tensor_index, g->tensor, sizeof *g->tensor, str_from(name)) : 0;
+    uint32_t i =
+        g->n_tensors ? *index_slot(&g->tensor_index, g->tensor, sizeof *g->tensor, str_from(name)) : 0;
     return i ? &g->tensor[i - 1] : NULL;
 }
 
@@ -137,11 +135,14 @@ static int not_gguf(struct cursor *c)
         if (str_starts(head, known[i].magic))
             return err(c->e, ERR_FORMAT, "not a GGUF file; it looks like %s", known[i].what);
     if (c->n > 9 && c->p[8] == '{' && c->p[7] == 0)
-        return err(c->e, ERR_FORMAT, "not a GGUF file; it looks like safetensors, which this command cannot read");
+        return err(c->e, ERR_FORMAT,
+                   "not a GGUF file; it looks like safetensors, which this command cannot read");
     if (c->n < 4)
-        return err(c->e, ERR_FORMAT, "not a GGUF file: %zu bytes long, the header alone takes %d", c->n, HEADER_BYTES);
-    return err(c->e, ERR_FORMAT, "not a GGUF file: expected the bytes 'GGUF' at the start, got %02x %02x %02x %02x",
-               c->p[0], c->p[1], c->p[2], c->p[3]);
+        return err(c->e, ERR_FORMAT, "not a GGUF file: %zu bytes long, the header alone takes %d", c->n,
+                   HEADER_BYTES);
+    return err(c->e, ERR_FORMAT,
+               "not a GGUF file: expected the bytes 'GGUF' at the start, got %02x %02x %02x %02x", c->p[0],
+               c->p[1], c->p[2], c->p[3]);
 }
 
 static int read_header(struct cursor *c, uint32_t *version, uint64_t *n_tensors, uint64_t *n_keys)
@@ -150,7 +151,8 @@ static int read_header(struct cursor *c, uint32_t *version, uint64_t *n_tensors,
     c->pos = 4;
     if (!take_u32(c, version)) return truncated(c, "the header");
     if ((*version & 0xffff) == 0 && *version != 0)
-        return err(c->e, ERR_UNSUPPORTED, "a big-endian GGUF file (version %u when swapped): convert it to little endian",
+        return err(c->e, ERR_UNSUPPORTED,
+                   "a big-endian GGUF file (version %u when swapped): convert it to little endian",
                    __builtin_bswap32(*version));
     if (*version != 2 && *version != 3)
         return err(c->e, ERR_UNSUPPORTED, "GGUF version %u: expected 2 or 3", *version);
@@ -162,7 +164,8 @@ static int read_header(struct cursor *c, uint32_t *version, uint64_t *n_tensors,
         return err(c->e, ERR_LIMIT, "%" PRIu64 " tensors: at most %d are read", *n_tensors, GGUF_MAX_TENSORS);
     if (*n_keys * KEY_MIN_BYTES + *n_tensors * TENSOR_MIN_BYTES > left)
         return err(c->e, ERR_FORMAT,
-                   "%" PRIu64 " keys and %" PRIu64 " tensors cannot fit the %zu bytes after the header: truncated or damaged",
+                   "%" PRIu64 " keys and %" PRIu64
+                   " tensors cannot fit the %zu bytes after the header: truncated or damaged",
                    *n_keys, *n_tensors, left);
     return 0;
 }
@@ -176,7 +179,8 @@ static int bad_key(struct cursor *c, struct str key, const char *what)
 
 static int key_truncated(struct cursor *c, struct str key)
 {
-    return err(c->e, ERR_FORMAT, "key '%.*s': its value runs past the end of the file (%zu bytes): truncated or damaged",
+    return err(c->e, ERR_FORMAT,
+               "key '%.*s': its value runs past the end of the file (%zu bytes): truncated or damaged",
                STR_ARG(key), c->n);
 }
 
@@ -207,7 +211,8 @@ static int skip_values(struct cursor *c, struct str key, uint32_t type, uint64_t
     if (type == GGUF_BOOL) return skip_bools(c, key, n);
     if (type == GGUF_ARRAY) {
         if (depth == GGUF_MAX_NEST)
-            return err(c->e, ERR_LIMIT, "key '%.*s': arrays nested deeper than %d", STR_ARG(key), GGUF_MAX_NEST);
+            return err(c->e, ERR_LIMIT, "key '%.*s': arrays nested deeper than %d", STR_ARG(key),
+                       GGUF_MAX_NEST);
         for (uint64_t i = 0; i < n; i++) {
             uint32_t elem;
             uint64_t n_elem;
@@ -236,13 +241,16 @@ static int read_key(struct cursor *c, struct gguf_key *k, uint64_t i)
     uint32_t type, elem = 0;
     int rc;
     if (!take_str(c, &k->name))
-        return err(c->e, ERR_FORMAT, "the name of key %" PRIu64 " runs past the end of the file (%zu bytes): truncated or damaged",
+        return err(c->e, ERR_FORMAT,
+                   "the name of key %" PRIu64
+                   " runs past the end of the file (%zu bytes): truncated or damaged",
                    i, c->n);
     if (k->name.n > GGUF_MAX_KEY_BYTES)
-        return err(c->e, ERR_LIMIT, "key %" PRIu64 " has a name of %zu bytes: at most %d are read", i, k->name.n,
-                   GGUF_MAX_KEY_BYTES);
+        return err(c->e, ERR_LIMIT, "key %" PRIu64 " has a name of %zu bytes: at most %d are read", i,
+                   k->name.n, GGUF_MAX_KEY_BYTES);
     if (!name_is_plain(k->name))
-        return err(c->e, ERR_FORMAT, "key %" PRIu64 " has an empty name or one with control characters ('%.*s')", i,
+        return err(c->e, ERR_FORMAT,
+                   "key %" PRIu64 " has an empty name or one with control characters ('%.*s')", i,
                    STR_ARG(k->name));
     if (!take_u32(c, &type)) return key_truncated(c, k->name);
     if (type > GGUF_F64)
@@ -283,7 +291,8 @@ static int read_shape(struct cursor *c, struct tensor *t, uint32_t type)
 {
     const struct dtype_info *d = dtype_info(type);
     if (!d)
-        return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %u is not known to this version", STR_ARG(t->name), type);
+        return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %u is not known to this version",
+                   STR_ARG(t->name), type);
     t->type = (enum dtype)type;
     uint64_t rows = 1, row = dtype_row_bytes(t->type, t->ne[0]), elements = t->ne[0];
     for (int i = 0; i < GGUF_MAX_DIMS; i++) {
@@ -295,7 +304,8 @@ static int read_shape(struct cursor *c, struct tensor *t, uint32_t type)
                        STR_ARG(t->name));
     }
     if (t->ne[0] % d->block != 0)
-        return err(c->e, ERR_FORMAT, "tensor '%.*s': rows of %" PRIu64 " elements, but %s stores them in blocks of %u",
+        return err(c->e, ERR_FORMAT,
+                   "tensor '%.*s': rows of %" PRIu64 " elements, but %s stores them in blocks of %u",
                    STR_ARG(t->name), t->ne[0], d->name, d->block);
     if (row == 0 || __builtin_mul_overflow(row, rows, &t->size_bytes))
         return err(c->e, ERR_FORMAT, "tensor '%.*s': its size overflows 64 bits", STR_ARG(t->name));
@@ -307,25 +317,30 @@ static int read_tensor(struct cursor *c, struct tensor *t, uint64_t *offset, uin
 {
     uint32_t type;
     if (!take_str(c, &t->name))
-        return err(c->e, ERR_FORMAT, "the name of tensor %" PRIu64 " runs past the end of the file (%zu bytes): truncated or damaged",
+        return err(c->e, ERR_FORMAT,
+                   "the name of tensor %" PRIu64
+                   " runs past the end of the file (%zu bytes): truncated or damaged",
                    i, c->n);
     if (t->name.n > GGUF_MAX_NAME_BYTES)
-        return err(c->e, ERR_LIMIT, "tensor %" PRIu64 " has a name of %zu bytes: at most %d are read", i, t->name.n,
-                   GGUF_MAX_NAME_BYTES);
+        return err(c->e, ERR_LIMIT, "tensor %" PRIu64 " has a name of %zu bytes: at most %d are read", i,
+                   t->name.n, GGUF_MAX_NAME_BYTES);
     if (!name_is_plain(t->name))
-        return err(c->e, ERR_FORMAT, "tensor %" PRIu64 " has an empty name or one with control characters ('%.*s')", i,
+        return err(c->e, ERR_FORMAT,
+                   "tensor %" PRIu64 " has an empty name or one with control characters ('%.*s')", i,
                    STR_ARG(t->name));
     bool whole = take_u32(c, &t->n_dims);
     if (whole && t->n_dims > GGUF_MAX_DIMS)
-        return err(c->e, ERR_FORMAT, "tensor '%.*s': %u dimensions, at most %d are possible", STR_ARG(t->name), t->n_dims,
-                   GGUF_MAX_DIMS);
+        return err(c->e, ERR_FORMAT, "tensor '%.*s': %u dimensions, at most %d are possible",
+                   STR_ARG(t->name), t->n_dims, GGUF_MAX_DIMS);
     for (uint32_t d = 0; d < GGUF_MAX_DIMS; d++) {
         t->ne[d] = 1;
         if (whole && d < t->n_dims) whole = take_u64(c, &t->ne[d]);
     }
     if (!whole || !take_u32(c, &type) || !take_u64(c, offset))
-        return err(c->e, ERR_FORMAT, "tensor '%.*s': its description runs past the end of the file (%zu bytes): truncated or damaged",
-                   STR_ARG(t->name), c->n);
+        return err(
+            c->e, ERR_FORMAT,
+            "tensor '%.*s': its description runs past the end of the file (%zu bytes): truncated or damaged",
+            STR_ARG(t->name), c->n);
     return read_shape(c, t, type);
 }
 
@@ -350,7 +365,8 @@ static int check_overlap(struct gguf *g, struct cursor *c, struct tensor *t, siz
     return 0;
 }
 
-static int place_tensors(struct gguf *g, struct cursor *c, struct tensor *t, const uint64_t *offset, size_t n, int part)
+static int place_tensors(struct gguf *g, struct cursor *c, struct tensor *t, const uint64_t *offset, size_t n,
+                         int part)
 {
     struct gguf_part *f = &g->part[part];
     size_t pad = (size_t)(-(uint64_t)c->pos & (g->alignment - 1));
@@ -358,7 +374,8 @@ static int place_tensors(struct gguf *g, struct cursor *c, struct tensor *t, con
     uint64_t room = f->size - f->data;
     for (size_t i = 0; i < n; i++) {
         if (offset[i] % g->alignment != 0)
-            return err(c->e, ERR_FORMAT, "tensor '%.*s': offset %" PRIu64 " is not a multiple of the alignment (%u)",
+            return err(c->e, ERR_FORMAT,
+                       "tensor '%.*s': offset %" PRIu64 " is not a multiple of the alignment (%u)",
                        STR_ARG(t[i].name), offset[i], g->alignment);
         if (offset[i] > room || t[i].size_bytes > room - offset[i])
             return err(c->e, ERR_FORMAT,
@@ -379,13 +396,14 @@ static int check_alignment(struct gguf *g, struct err *e)
     int rc = gguf_opt_u32(g, "general.alignment", DEFAULT_ALIGN, &a, e);
     if (rc) return rc;
     if (a < MIN_ALIGN || a > GGUF_MAX_ALIGN || (a & (a - 1)))
-        return err(e, ERR_FORMAT, "key 'general.alignment': %u is not a power of two from %d to %d", a, MIN_ALIGN,
-                   GGUF_MAX_ALIGN);
+        return err(e, ERR_FORMAT, "key 'general.alignment': %u is not a power of two from %d to %d", a,
+                   MIN_ALIGN, GGUF_MAX_ALIGN);
     g->alignment = a;
     return 0;
 }
 
-/* Reads part number `part`, whose map and size are set; leaves its keys and tensors in *g, replacing what was there. */
+/* Reads part number `part`, whose map and size are set; leaves its keys and tensors in *g, replacing what was
+ * there. */
 static int read_part(struct gguf *g, int part, struct err *e)
 {
     struct gguf_part *f = &g->part[part];
@@ -407,89 +425,58 @@ static int read_part(struct gguf *g, int part, struct err *e)
 
 static int index_tensors(struct gguf *g, struct err *e)
 {
-    if (!index_init(&g->tensor_index, &g->arena, g->n_tensors)) return err(e, ERR_MEMORY, "no memory for tensor names");
+    if (!index_init(&g->tensor_index, &g->arena, g->n_tensors))
+        return err(e, ERR_MEMORY, "no memory for tensor names");
     for (size_t i = 0; i < g->n_tensors; i++) {
         uint32_t *slot = index_slot(&g->tensor_index, g->tensor, sizeof *g->tensor, g->tensor[i].name);
-        if (*slot) return err(e, ERR_FORMAT, "tensor '%.*s' stands twice in the file", STR_ARG(g->tensor[i].name));
+        if (*slot)
+            return err(e, ERR_FORMAT, "tensor '%.*s' stands twice in the file", STR_ARG(g->tensor[i].name));
         *slot = (uint32_t)i + 1;
     }
     return 0;
 }
 
-static int map_file(struct gguf_part *f, const char *path, struct err *e)
-{
-    struct stat st;
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (f->fd < 0) return err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open: %s", strerror(errno));
-    if (fstat(f->fd, &st) != 0) return err(e, ERR_IO, "cannot examine: %s", strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return err(e, ERR_IO, S_ISDIR(st.st_mode) ? "is a folder, not a file" : "is not a regular file");
-    if (st.st_size < HEADER_BYTES)
-        return err(e, ERR_FORMAT, "not a GGUF file: %lld bytes long, the header alone takes %d", (long long)st.st_size,
-                   HEADER_BYTES);
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, f->fd, 0);
-    if (p == MAP_FAILED) return err(e, ERR_IO, "cannot map: %s", strerror(errno));
-    f->map = p;
-    f->size = (size_t)st.st_size;
-    return 0;
-}
-
 /* --- split models --- */
-
-/* If path ends in -00002-of-00003.gguf: the length before that, and both numbers. */
-static bool split_name(const char *path, size_t *stem, unsigned *no, unsigned *count)
-{
-    enum { TAIL = sizeof "-00001-of-00003.gguf" - 1 };
-    size_t n = strlen(path);
-    if (n < TAIL) return false;
-    const char *t = path + n - TAIL;
-    for (int i = 1; i <= 5; i++)
-        if (t[i] < '0' || t[i] > '9' || t[i + 9] < '0' || t[i + 9] > '9') return false;
-    if (t[0] != '-' || memcmp(t + 6, "-of-", 4) != 0 || strcmp(t + 15, ".gguf") != 0) return false;
-    *stem = n - TAIL;
-    *no = (unsigned)strtoul(t + 1, NULL, 10);
-    *count = (unsigned)strtoul(t + 10, NULL, 10);
-    return true;
-}
 
 /* What the keys of the part just read say about splitting; count = 1 if they say nothing. */
 static int split_keys(const struct gguf *g, uint32_t *no, uint32_t *count, uint64_t *n_tensors, struct err *e)
 {
     int rc;
     *n_tensors = g->n_tensors;
-    if ((rc = gguf_opt_u32(g, "split.count", 1, count, e)) || (rc = gguf_opt_u32(g, "split.no", 0, no, e))) return rc;
+    if ((rc = gguf_opt_u32(g, "split.count", 1, count, e)) || (rc = gguf_opt_u32(g, "split.no", 0, no, e)))
+        return rc;
     if (*count == 0) *count = 1;
     if (*count > GGUF_MAX_PARTS)
         return err(e, ERR_LIMIT, "key 'split.count': %u parts, at most %d are read", *count, GGUF_MAX_PARTS);
-    if (*no >= *count) return err(e, ERR_FORMAT, "key 'split.no': part %u of %u (counted from 0)", *no, *count);
+    if (*no >= *count)
+        return err(e, ERR_FORMAT, "key 'split.no': part %u of %u (counted from 0)", *no, *count);
     if (*count > 1) return gguf_get_u64(g, "split.tensors.count", n_tensors, e);
     return 0;
 }
 
-/* Opens parts 1.. of a split model and joins their tensors behind those of part 0, which g holds. */
-static int join_parts(struct gguf *g, const char *path, size_t stem, uint32_t count, uint64_t n_tensors, struct err *e)
+/* Reads parts 1.. of a split model and joins their tensors behind those of part 0, which g holds. */
+static int join_parts(struct gguf *g, uint64_t n_tensors, struct err *e)
 {
     struct gguf first = *g;
+    uint32_t count = (uint32_t)g->n_parts;
     struct tensor **part_tensor = ARENA_NEW(&g->arena, struct tensor *, count);
     size_t *part_n = ARENA_NEW(&g->arena, size_t, count);
-    size_t cap = strlen(path) + 1, total = g->n_tensors;
-    char *name = arena_alloc(&g->arena, cap, 1);
-    if (!part_tensor || !part_n || !name) return err(e, ERR_MEMORY, "no memory for %u parts", count);
+    size_t total = g->n_tensors;
+    if (!part_tensor || !part_n) return err(e, ERR_MEMORY, "no memory for %u parts", count);
     part_tensor[0] = g->tensor;
     part_n[0] = g->n_tensors;
     for (uint32_t i = 1; i < count; i++) {
         uint32_t no, n;
         uint64_t all;
-        snprintf(name, cap, "%.*s-%05u-of-%05u.gguf", (int)stem, path, i + 1, count);
-        int rc = map_file(&g->part[i], name, e);
-        if (!rc) rc = read_part(g, (int)i, e);
+        int rc = read_part(g, (int)i, e);
         if (!rc) rc = split_keys(g, &no, &n, &all, e);
         if (!rc && (no != i || n != count || all != n_tensors))
             rc = err(e, ERR_FORMAT,
-                     "says it is part %u of %u of a model of %" PRIu64 " tensors; expected part %u of %u, %" PRIu64 " tensors",
+                     "says it is part %u of %u of a model of %" PRIu64
+                     " tensors; expected part %u of %u, %" PRIu64 " tensors",
                      no + 1, n, all, i + 1, count, n_tensors);
         if (rc) {
-            err_prefix(e, "part %u of %u: %s", i + 1, count, name);
+            err_prefix(e, "part %u of %u", i + 1, count);
             return rc;
         }
         part_tensor[i] = g->tensor;
@@ -497,7 +484,8 @@ static int join_parts(struct gguf *g, const char *path, size_t stem, uint32_t co
         total += g->n_tensors;
     }
     if (total != n_tensors)
-        return err(e, ERR_FORMAT, "key 'split.tensors.count': %" PRIu64 " tensors announced, %zu found in %u parts",
+        return err(e, ERR_FORMAT,
+                   "key 'split.tensors.count': %" PRIu64 " tensors announced, %zu found in %u parts",
                    n_tensors, total, count);
     struct tensor *t = ARENA_NEW(&g->arena, struct tensor, total);
     if (!t) return err(e, ERR_MEMORY, "no memory for %zu tensors", total);
@@ -513,99 +501,57 @@ static int join_parts(struct gguf *g, const char *path, size_t stem, uint32_t co
     return 0;
 }
 
-static int open_path(struct gguf *g, const char *path, struct err *e)
-{
-    size_t stem = 0;
-    unsigned name_no = 0, name_count = 0;
-    uint32_t no, count;
-    uint64_t n_tensors;
-    int rc;
-    bool split = split_name(path, &stem, &name_no, &name_count) && name_no >= 1 && name_no <= name_count &&
-                 name_count <= GGUF_MAX_PARTS;
-    uint32_t n_parts = split ? name_count : 1;
-    char *first = arena_strdup(&g->arena, str_from(path));
-    g->part = ARENA_NEW(&g->arena, struct gguf_part, n_parts);
-    if (!g->part || !first) return err(e, ERR_MEMORY, "no memory for %u parts", n_parts);
-    for (uint32_t i = 0; i < n_parts; i++) g->part[i].fd = -1;
-    g->n_parts = (int)n_parts;
-
-    if (split && name_no > 1) snprintf(first, strlen(path) + 1, "%.*s-00001-of-%05u.gguf", (int)stem, path, name_count);
-    if ((rc = map_file(&g->part[0], first, e)) || (rc = read_part(g, 0, e)) ||
-        (rc = split_keys(g, &no, &count, &n_tensors, e))) {
-        if (split && name_no > 1) err_prefix(e, "part 1 of %u: %s", name_count, first);
-        return rc;
-    }
-    if (count == 1) {
-        g->n_parts = 1; /* a whole model that merely has such a name */
-        if (split && name_no > 1) return err(e, ERR_FORMAT, "%s holds no 'split.count' key: it is not part of a split model", first);
-        return 0;
-    }
-    if (!split || name_count != count || no != 0)
-        return err(e, ERR_FORMAT, "holds part %u of %u of a split model: its name must end in -%05u-of-%05u.gguf, "
-                                  "next to the other parts", no + 1, count, no + 1, count);
-    return join_parts(g, path, stem, count, n_tensors, e);
-}
-
-static struct gguf *new_gguf(void)
+struct gguf *gguf_new(int n_parts)
 {
     struct gguf *g = calloc(1, sizeof *g);
-    if (g) arena_init(&g->arena);
+    if (!g) return NULL;
+    arena_init(&g->arena);
+    g->part = ARENA_NEW(&g->arena, struct gguf_part, (size_t)n_parts);
+    if (!g->part) {
+        gguf_close(g);
+        return NULL;
+    }
+    for (int i = 0; i < n_parts; i++) g->part[i].fd = -1;
+    g->n_parts = n_parts;
     return g;
 }
 
-int gguf_open(struct gguf **out, const char *path, struct err *e)
+int gguf_read_first(struct gguf *g, uint32_t *no, uint32_t *count, struct err *e)
 {
-    struct gguf *g = new_gguf();
-    *out = NULL;
-    if (!g) return err(e, ERR_MEMORY, "%s: out of memory", path);
-    int rc = open_path(g, path, e);
-    if (rc == 0) rc = index_tensors(g, e);
-    if (rc) {
-        err_prefix(e, "%s", path);
-        gguf_close(g);
-        return rc;
-    }
-    *out = g;
-    return 0;
+    int rc = read_part(g, 0, e);
+    return rc ? rc : split_keys(g, no, count, &g->n_tensors_all, e);
 }
 
-int gguf_open_memory(struct gguf **out, const void *p, size_t n, struct err *e)
+int gguf_read_rest(struct gguf *g, struct err *e)
+{
+    int rc = g->n_parts > 1 ? join_parts(g, g->n_tensors_all, e) : 0;
+    return rc ? rc : index_tensors(g, e);
+}
+
+int gguf_open_memory(struct gguf **out, const struct str *part, int n_parts, struct err *e)
 {
     uint32_t no, count;
-    uint64_t n_tensors;
     *out = NULL;
-    if ((uintptr_t)p % MIN_ALIGN != 0) return err(e, ERR_USAGE, "GGUF bytes must be %d-byte aligned", MIN_ALIGN);
-    struct gguf *g = new_gguf();
-    if (!g || !(g->part = ARENA_NEW(&g->arena, struct gguf_part, 1))) {
+    must(n_parts > 0 && n_parts <= GGUF_MAX_PARTS);
+    struct gguf *g = gguf_new(n_parts);
+    if (!g) return err(e, ERR_MEMORY, "out of memory");
+    int rc = 0;
+    for (int i = 0; i < n_parts; i++) {
+        g->part[i].map = (const uint8_t *)part[i].p;
+        g->part[i].size = part[i].n;
+        if ((uintptr_t)part[i].p % MIN_ALIGN != 0)
+            rc = err(e, ERR_USAGE, "GGUF bytes must be %d-byte aligned", MIN_ALIGN);
+    }
+    if (rc == 0) rc = gguf_read_first(g, &no, &count, e);
+    if (rc == 0 && (no != 0 || count != (uint32_t)n_parts))
+        rc = err(e, ERR_FORMAT, "part %u of %u of a split model: expected part 1 of %d", no + 1, count,
+                 n_parts);
+    if (rc == 0) rc = gguf_read_rest(g, e);
+    if (rc)
         gguf_close(g);
-        return err(e, ERR_MEMORY, "out of memory");
-    }
-    g->n_parts = 1;
-    g->part[0] = (struct gguf_part){.fd = -1, .map = p, .size = n};
-    int rc = read_part(g, 0, e);
-    if (rc == 0) rc = split_keys(g, &no, &count, &n_tensors, e);
-    if (rc == 0 && count > 1)
-        rc = err(e, ERR_UNSUPPORTED, "part %u of %u of a split model: open it by its path", no + 1, count);
-    if (rc == 0) rc = index_tensors(g, e);
-    if (rc) {
-        gguf_close(g);
-        return rc;
-    }
-    *out = g;
-    return 0;
-}
-
-void gguf_close(struct gguf *g)
-{
-    if (!g) return;
-    for (int i = 0; g->part && i < g->n_parts; i++) {
-        struct gguf_part *f = &g->part[i];
-        if (f->fd < 0) continue;
-        if (f->map) munmap((void *)(uintptr_t)f->map, f->size);
-        close(f->fd);
-    }
-    arena_finish(&g->arena);
-    free(g);
+    else
+        *out = g;
+    return rc;
 }
 
 uint32_t gguf_version(const struct gguf *g)
@@ -645,29 +591,4 @@ size_t gguf_n_tensors(const struct gguf *g)
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i)
 {
     return i < g->n_tensors ? &g->tensor[i] : NULL;
-}
-
-/* --- giving memory back --- */
-
-void gguf_drop(const struct gguf *g, const struct tensor *t)
-{
-    if (g->part[t->file].fd < 0) return;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)t->data + page - 1) & ~(page - 1);
-    uintptr_t to = ((uintptr_t)t->data + t->size_bytes) & ~(page - 1);
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
-/* Mapping the file anew over itself also frees the page tables, which MADV_DONTNEED keeps. */
-void gguf_drop_all(const struct gguf *g)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    for (int i = 0; i < g->n_parts; i++) {
-        const struct gguf_part *f = &g->part[i];
-        size_t from = (f->data + page - 1) & ~(page - 1);
-        if (f->fd < 0 || from >= f->size) continue;
-        void *at = (void *)(uintptr_t)(f->map + from);
-        if (mmap(at, f->size - from, PROT_READ, MAP_PRIVATE | MAP_FIXED, f->fd, (off_t)from) != at)
-            madvise(at, f->size - from, MADV_DONTNEED);
-    }
 }

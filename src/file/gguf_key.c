@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GGUF: reading values. Lengths and nesting were checked when the file was opened; here a value is converted to what
- * the caller asked for, or the message says which key holds what instead.
+ * GGUF: reading values. Lengths and nesting were checked when the file was opened; here a value is converted
+ * to what the caller asked for, or the message says which key holds what instead.
  */
 #include <float.h>
 #include <inttypes.h>
@@ -14,9 +14,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } types[] = {
-    [GGUF_U8] = {"uint8", 1},    [GGUF_I8] = {"int8", 1},      [GGUF_U16] = {"uint16", 2},  [GGUF_I16] = {"int16", 2},
-    [GGUF_U32] = {"uint32", 4},  [GGUF_I32] = {"int32", 4},    [GGUF_F32] = {"float32", 4}, [GGUF_BOOL] = {"bool", 1},
-    [GGUF_STR] = {"string", 0},  [GGUF_ARRAY] = {"array", 0},  [GGUF_U64] = {"uint64", 8},  [GGUF_I64] = {"int64", 8},
+    [GGUF_U8] = {"uint8", 1},    [GGUF_I8] = {"int8", 1},    [GGUF_U16] = {"uint16", 2},
+    [GGUF_I16] = {"int16", 2},   [GGUF_U32] = {"uint32", 4}, [GGUF_I32] = {"int32", 4},
+    [GGUF_F32] = {"float32", 4}, [GGUF_BOOL] = {"bool", 1},  [GGUF_STR] = {"string", 0},
+    [GGUF_ARRAY] = {"array", 0}, [GGUF_U64] = {"uint64", 8}, [GGUF_I64] = {"int64", 8},
     [GGUF_F64] = {"float64", 8},
 };
 
@@ -56,24 +57,53 @@ static bool read_number(const struct gguf_key *k, uint64_t i, struct number *v)
     if (!size || i >= k->n) return false;
     const uint8_t *p = k->p + i * size;
     union {
-        uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; uint64_t u64; int64_t i64;
-        float f32; double f64;
+        uint8_t u8;
+        int8_t i8;
+        uint16_t u16;
+        int16_t i16;
+        uint32_t u32;
+        int32_t i32;
+        uint64_t u64;
+        int64_t i64;
+        float f32;
+        double f64;
     } x;
     memcpy(&x, p, size);
     switch (t) {
     case GGUF_U8:
-    case GGUF_BOOL: *v = (struct number){.kind = UNSIGNED, .u = x.u8}; return true;
-    case GGUF_U16: *v = (struct number){.kind = UNSIGNED, .u = x.u16}; return true;
-    case GGUF_U32: *v = (struct number){.kind = UNSIGNED, .u = x.u32}; return true;
-    case GGUF_U64: *v = (struct number){.kind = UNSIGNED, .u = x.u64}; return true;
-    case GGUF_I8: *v = (struct number){.kind = SIGNED, .i = x.i8}; return true;
-    case GGUF_I16: *v = (struct number){.kind = SIGNED, .i = x.i16}; return true;
-    case GGUF_I32: *v = (struct number){.kind = SIGNED, .i = x.i32}; return true;
-    case GGUF_I64: *v = (struct number){.kind = SIGNED, .i = x.i64}; return true;
-    case GGUF_F32: *v = (struct number){.kind = REAL, .f = (double)x.f32}; return true;
-    case GGUF_F64: *v = (struct number){.kind = REAL, .f = x.f64}; return true;
+    case GGUF_BOOL:
+        *v = (struct number){.kind = UNSIGNED, .u = x.u8};
+        return true;
+    case GGUF_U16:
+        *v = (struct number){.kind = UNSIGNED, .u = x.u16};
+        return true;
+    case GGUF_U32:
+        *v = (struct number){.kind = UNSIGNED, .u = x.u32};
+        return true;
+    case GGUF_U64:
+        *v = (struct number){.kind = UNSIGNED, .u = x.u64};
+        return true;
+    case GGUF_I8:
+        *v = (struct number){.kind = SIGNED, .i = x.i8};
+        return true;
+    case GGUF_I16:
+        *v = (struct number){.kind = SIGNED, .i = x.i16};
+        return true;
+    case GGUF_I32:
+        *v = (struct number){.kind = SIGNED, .i = x.i32};
+        return true;
+    case GGUF_I64:
+        *v = (struct number){.kind = SIGNED, .i = x.i64};
+        return true;
+    case GGUF_F32:
+        *v = (struct number){.kind = REAL, .f = (double)x.f32};
+        return true;
+    case GGUF_F64:
+        *v = (struct number){.kind = REAL, .f = x.f64};
+        return true;
     case GGUF_STR:
-    case GGUF_ARRAY: break;
+    case GGUF_ARRAY:
+        break;
     }
     return false;
 }
@@ -125,7 +155,8 @@ static int wrong_type(const struct gguf_key *k, const char *expected, struct err
     if (k->type == GGUF_ARRAY)
         return err(e, ERR_FORMAT, "key '%.*s': expected %s, got array of %s", STR_ARG(k->name), expected,
                    gguf_type_name(k->elem));
-    return err(e, ERR_FORMAT, "key '%.*s': expected %s, got %s", STR_ARG(k->name), expected, gguf_type_name(k->type));
+    return err(e, ERR_FORMAT, "key '%.*s': expected %s, got %s", STR_ARG(k->name), expected,
+               gguf_type_name(k->type));
 }
 
 static bool is_int(enum gguf_type t)
@@ -245,8 +276,8 @@ int gguf_opt_str(const struct gguf *g, const char *key, struct str fallback, str
 
 /* --- arrays --- */
 
-static int want_array(const struct gguf *g, const char *key, const struct gguf_key **k, bool (*ok)(enum gguf_type),
-                      const char *expected, struct err *e)
+static int want_array(const struct gguf *g, const char *key, const struct gguf_key **k,
+                      bool (*ok)(enum gguf_type), const char *expected, struct err *e)
 {
     int rc = want(g, key, k, e);
     if (rc) return rc;
@@ -264,7 +295,8 @@ static int no_memory(const struct gguf_key *k, struct err *e)
     return err(e, ERR_MEMORY, "key '%.*s': no memory for %" PRIu64 " elements", STR_ARG(k->name), k->n);
 }
 
-int gguf_get_strs(const struct gguf *g, const char *key, struct arena *a, struct str **out, size_t *n, struct err *e)
+int gguf_get_strs(const struct gguf *g, const char *key, struct arena *a, struct str **out, size_t *n,
+                  struct err *e)
 {
     const struct gguf_key *k;
     int rc = want_array(g, key, &k, is_str, "array of string", e);
@@ -278,7 +310,8 @@ int gguf_get_strs(const struct gguf *g, const char *key, struct arena *a, struct
     return 0;
 }
 
-int gguf_get_i32s(const struct gguf *g, const char *key, struct arena *a, int32_t **out, size_t *n, struct err *e)
+int gguf_get_i32s(const struct gguf *g, const char *key, struct arena *a, int32_t **out, size_t *n,
+                  struct err *e)
 {
     const struct gguf_key *k;
     int rc = want_array(g, key, &k, is_int, "array of int32", e);
@@ -296,7 +329,8 @@ int gguf_get_i32s(const struct gguf *g, const char *key, struct arena *a, int32_
     return 0;
 }
 
-int gguf_get_f32s(const struct gguf *g, const char *key, struct arena *a, float **out, size_t *n, struct err *e)
+int gguf_get_f32s(const struct gguf *g, const char *key, struct arena *a, float **out, size_t *n,
+                  struct err *e)
 {
     const struct gguf_key *k;
     int rc = want_array(g, key, &k, is_real, "array of float32", e);

