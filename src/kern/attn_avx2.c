@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attn_avx2.c: the integer sums of attention with AVX2 (attn.h).
+ *
+ * As attn_avx512.c, with half a line (8 lanes) at a time and vpmaddwd + vpaddd in place of vpdpwssd. vpmaddwd
+ * adds two products of words; it is exact because no word of the tile's side is -32768: of 16-bit codes it
+ * holds hi in -128..127 or lo in 0..255, of 8-bit codes the codes of q (-32767..32767) or P (0..32767).
+ *
+ * 16-bit codes: 4 instructions per 8 lanes, 2 words and row, so at most 8 products per cycle with two vector
+ * multipliers, half of what fp32 FMA would do. 8-bit codes: 4 per 8 lanes, 4 bytes and row, 16 products.
+ */
+#include <immintrin.h>
+
+#include "kern/attn_body.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Not __m256i: gcc 12 copies accumulators in each step where the types differ. */
+typedef int32_t sum8 __attribute__((vector_size(32)));
+
+INLINE sum8 dot2(sum8 sum, __m256i x, __m256i y)
+{
+    return sum + (sum8)_mm256_madd_epi16(x, y);
+}
+
+INLINE __m256i pair(const int16_t *p)
+{
+    int32_t u;
+    memcpy(&u, p, sizeof u);
+    return _mm256_set1_epi32(u);
+}
+
+/* NR rows times NG half-groups: half-group g is at x + (g / 2) * group + (g % 2) * 16 words; see attn_body.h.
+ */
+INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                    const int16_t *b, size_t row, float *out, size_t stride)
+{
+    sum8 hi[2][4], lo[2][4];
+    for (int r = 0; r < NR; r++) {
+        for (int g = 0; g < NG; g++) hi[r][g] = lo[r][g] = (sum8){0};
+    }
+    for (int s = 0; s < steps; s++) {
+        __m256i k[4];
+        for (int g = 0; g < NG; g++) {
+            const int16_t *at = x + (size_t)(g / 2) * group + (size_t)s * line + g % 2 * 16;
+            k[g] = _mm256_loadu_si256((const __m256i *)(const void *)at);
+        }
+        for (int r = 0; r < NR; r++) {
+            __m256i ha = pair(a + (size_t)r * row + 2 * s), la = pair(b + (size_t)r * row + 2 * s);
+            for (int g = 0; g < NG; g++) {
+                hi[r][g] = dot2(hi[r][g], k[g], ha);
+                lo[r][g] = dot2(lo[r][g], k[g], la);
+            }
+        }
+    }
+    for (int r = 0; r < NR; r++) {
+        for (int g = 0; g < NG; g++) {
+            __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)hi[r][g]), _mm256_set1_ps(256.0f),
+                                       _mm256_cvtepi32_ps((__m256i)lo[r][g]));
+            _mm256_storeu_ps(out + (size_t)r * stride + g * 8, y);
+        }
+    }
+}
+
+INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                   size_t row, float *out, size_t stride)
+{
+    sum8 sum[4][4];
+    for (int r = 0; r < NR; r++) {
+        for (int g = 0; g < NG; g++) sum[r][g] = (sum8){0};
+    }
+    for (int s = 0; s < steps; s++) {
+        __m256i even[4], odd[4];
+        for (int g = 0; g < NG; g++) {
+            const int8_t *at = x + (size_t)(g / 2) * group + (size_t)s * line + g % 2 * 32;
+            __m256i k = _mm256_loadu_si256((const __m256i *)(const void *)at);
+            even[g] = _mm256_srai_epi16(_mm256_slli_epi16(k, 8), 8);
+            odd[g] = _mm256_srai_epi16(k, 8);
+        }
+        for (int r = 0; r < NR; r++) {
+            __m256i p = pair(a + (size_t)r * row + 4 * s), o = pair(a + (size_t)r * row + 4 * s + 2);
+            for (int g = 0; g < NG; g++) sum[r][g] = dot2(dot2(sum[r][g], even[g], p), odd[g], o);
+        }
+    }
+    for (int r = 0; r < NR; r++) {
+        for (int g = 0; g < NG; g++) {
+            _mm256_storeu_ps(out + (size_t)r * stride + g * 8, _mm256_cvtepi32_ps((__m256i)sum[r][g]));
+        }
+    }
+}
+
+/* n rows times n_groups groups, in the blocks that fit 16 registers. */
+static void product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
+                      const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride)
+{
+    int r = 0;
+    for (; r + 2 <= n; r += 2, a += 2 * row, b += 2 * row, out += 2 * stride) {
+        for (int g = 0; g < n_groups; g++) {
+            block16(2, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);
+        }
+    }
+    if (r < n) {
+        for (int g = 0; g < n_groups; g++) {
+            block16(1, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);
+        }
+    }
+}
+
+static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
+                     const int16_t *a, size_t row, float *out, size_t stride)
+{
+    int r = 0;
+    for (; r + 4 <= n; r += 4, a += 4 * row, out += 4 * stride) {
+        for (int g = 0; g < n_groups; g++) {
+            block8(4, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);
+        }
+    }
+    for (; r < n; r++, a += row, out += stride) {
+        for (int g = 0; g < n_groups; g++) {
+            block8(1, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);
+        }
+    }
+}
+
+/* exp32 of mathf.h in 8 lanes. */
+INLINE __m256 exp8(__m256 x)
+{
+    const __m256 lo = _mm256_set1_ps(ARITH_F32(EXP_MIN)), magic = _mm256_set1_ps(12582912.0f);
+    __m256 c = _mm256_min_ps(_mm256_max_ps(x, lo), _mm256_set1_ps(ARITH_F32(EXP_MAX)));
+    __m256 s = _mm256_mul_ps(c, _mm256_set1_ps(ARITH_F32(LOG2E)));
+    __m256 t = _mm256_add_ps(s, magic), n = _mm256_sub_ps(t, magic);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_HI)), c);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_LO)), r);
+    __m256 h = _mm256_fmadd_ps(_mm256_set1_ps(ARITH_F32(EXP_C4)), r, _mm256_set1_ps(ARITH_F32(EXP_C3)));
+    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C2)));
+    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C1)));
+    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C0)));
+    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(1.0f));
+    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(1.0f));
+    /* t = 1.5 * 2^23 + n, whose low nine bits are n; 0x3f800000 is 1.0 */
+    __m256i p =
+        _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), _mm256_set1_epi32(0x3f800000));
+    h = _mm256_mul_ps(h, _mm256_castsi256_ps(p)); /* exact: the result is normal */
+    return _mm256_and_ps(_mm256_cmp_ps(x, lo, _CMP_GT_OQ), h);
+}
+
+INLINE float max8(__m256 x)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
+
+INLINE int32_t add8(__m256i x)
+{
+    __m128i m = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    m = _mm_add_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+/* attn_softmax of attn_body.h in 8 lanes; s holds the sums Q*K and is overwritten by scores. P goes to a, b
+ * as the products want it: two planes, or of each four the order 0 2 1 3. */
+INLINE int softmax8(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
+                    int16_t *b, struct attn_part *part)
+{
+    const __m256 scale = _mm256_set1_ps(dqs), magic = _mm256_set1_ps(8388608.0f);
+    const __m256 none = _mm256_set1_ps(f32_from_bits(ATTN_NEG_INF));
+    const __m256i unmagic = _mm256_set1_epi32(0x4b000000), lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    int j0 = lo / 16 * 16, j1 = (hi / 16 + 1) * 16;
+    __m256 top = none;
+    for (int j = j0; j < j1; j += 8) {
+        __m256i at = _mm256_add_epi32(lane, _mm256_set1_epi32(j));
+        __m256i masked = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), at),
+                                         _mm256_cmpgt_epi32(at, _mm256_set1_epi32(hi)));
+        __m256 x = _mm256_mul_ps(_mm256_loadu_ps(s + j), _mm256_mul_ps(scale, _mm256_loadu_ps(view->dk + j)));
+        x = _mm256_blendv_ps(x, none, _mm256_castsi256_ps(masked));
+        _mm256_storeu_ps(s + j, x);
+        top = _mm256_max_ps(top, x);
+    }
+    float m = max8(top) + 0.0f;
+
+    memset(part, 0, sizeof *part);
+    memset(a, 0, ATTN_CHUNK * sizeof *a);
+    if (planes) memset(b, 0, ATTN_CHUNK * sizeof *b);
+    if (abs_bits(m) >= ATTN_RANGE_BITS) {
+        part->status = ERR_RANGE;
+        return 0;
+    }
+
+    /* of each lane's four dwords: the high bytes as words, then the low bytes; or the words 0 2 1 3 */
+    const __m256i pick = _mm256_broadcastsi128_si256(
+        planes ? _mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1)
+               : _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
+    float v = view->pm[hi];
+    const __m256 vm = _mm256_set1_ps(m), vt = _mm256_set1_ps(v > 0.0f ? 32767.0f / v : 0.0f);
+    __m256i sum = _mm256_setzero_si256();
+    for (int j = j0; j < j1; j += 8) {
+        __m256 p = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + j), vm));
+        __m256i l =
+            _mm256_castps_si256(_mm256_fmadd_ps(p, magic, magic)); /* 2^23 p is exact, so one rounding */
+        sum = _mm256_add_epi32(sum, _mm256_sub_epi32(l, unmagic));
+        __m256 w = _mm256_mul_ps(_mm256_mul_ps(p, _mm256_loadu_ps(view->dv + j)), vt);
+        w = _mm256_and_ps(_mm256_cmp_ps(p, _mm256_setzero_ps(), _CMP_GT_OQ), w);
+        __m256i P = _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(w, magic)), unmagic);
+        P = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(P, pick), 0xd8); /* quadwords 0 2 1 3 */
+        _mm_storeu_si128((__m128i *)(void *)(a + j), _mm256_castsi256_si128(P));
+        if (planes) _mm_storeu_si128((__m128i *)(void *)(b + j), _mm256_extracti128_si256(P, 1));
+    }
+    part->m = m;
+    part->l = (float)add8(sum);
+    part->sv = v / 32767.0f;
+    return 1;
+}
+
+static int weights8(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
+                    int16_t *b, struct attn_part *part)
+{
+    return planes ? softmax8(1, s, dqs, view, lo, hi, a, b, part)
+                  : softmax8(0, s, dqs, view, lo, hi, a, b, part);
+}
+
+static void chunk_avx2(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
+                       void *parts)
+{
+    attn_tile(view, q, lo, hi, parts, product16, product8, weights8);
+}
+
+const struct attn_kern attn_kern_avx2 = {
+    .name = "avx2",
+    .chunk = chunk_avx2,
+    .merge_chunk = attn_merge_chunk_body,
+    .merge_super = attn_merge_super_body,
+    .finish = attn_finish_body,
+};

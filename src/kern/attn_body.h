@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attn_body.h: what the attn_ISA.c share, compiled into each with that file's flags: the softmax of one row
+ * as the reference computes it, the merges, and the frame into which a variant puts its products.
+ */
+#ifndef TUTTI_KERN_ATTN_BODY_H
+#define TUTTI_KERN_ATTN_BODY_H
+
+#include <string.h>
+
+#include "base/err.h"
+#include "kern/attn.h"
+#include "kern/mathf.h"
+#include "kern/num.h"
+
+#define ATTN_RANGE_BITS 0x5d800000u /* 2^60 */
+#define ATTN_NEG_INF 0xff800000u
+#define ATTN_BLOCK 16 /* keys of a group; the loops run over whole groups */
+
+/* An involution between the encodings of floats and integers that are ordered like them. */
+static inline int32_t attn_order(int32_t u)
+{
+    return u ^ (int32_t)((uint32_t)(u >> 31) >> 1);
+}
+
+/* I[j], the sums Q*K as floats, in: wanted for the groups of lo..hi only, any finite value for masked keys.
+ * Out: P[0..127] (0 for masked keys) and the header of the part. False if the scores left the range. */
+static inline int attn_softmax(const float *I, float dqs, const struct kv_view *view, int lo, int hi,
+                               int16_t *restrict P, struct attn_part *part)
+{
+    float s[ATTN_CHUNK];
+    int j0 = lo / ATTN_BLOCK * ATTN_BLOCK, j1 = (hi / ATTN_BLOCK + 1) * ATTN_BLOCK;
+    const float *restrict dk = view->dk, *restrict dv = view->dv;
+
+    int32_t top = INT32_MIN;
+    for (int j = j0; j < j1; j++) {
+        float x = I[j] * (dqs * dk[j]);
+        x = ((j >= lo) & (j <= hi)) ? x : f32_from_bits(ATTN_NEG_INF);
+        s[j] = x;
+        int32_t key = attn_order((int32_t)f32_bits(x));
+        top = top > key ? top : key;
+    }
+    float m = f32_from_bits((uint32_t)attn_order(top)) + 0.0f; /* -0 becomes +0 */
+
+    memset(P, 0, ATTN_CHUNK * sizeof *P);
+    memset(part, 0, sizeof *part);
+    if (abs_bits(m) >= ATTN_RANGE_BITS) {
+        part->status = ERR_RANGE;
+        return 0;
+    }
+
+    float v = view->pm[hi];
+    float t = v > 0.0f ? 32767.0f / v : 0.0f;
+    int32_t l = 0;
+    for (int j = j0; j < j1; j++) {
+        float p = exp32(s[j] - m);
+        l += rne_pos_i32(p * 0x1p23f);
+        float w = (p * dv[j]) * t;
+        w = p > 0.0f ? w : 0.0f; /* a masked key's scale may be anything */
+        P[j] = (int16_t)rne_pos_i32(w);
+    }
+    part->m = m;
+    part->l = (float)l;
+    part->sv = v / 32767.0f;
+    return 1;
+}
+
+/* The part of a row that sees nothing of this chunk, or whose query was out of range: true, with the header
+ * set. */
+static inline int attn_skips(const struct attn_q *q, int r, int lo, int hi, struct attn_part *part)
+{
+    if (hi >= lo && q->err[r] == 0) return 0;
+    memset(part, 0, sizeof *part);
+    part->status = hi < lo ? ATTN_EMPTY : q->err[r];
+    if (hi < lo) part->m = f32_from_bits(ATTN_NEG_INF);
+    return 1;
+}
+
+typedef void attn_product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
+                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride);
+typedef void attn_product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
+                           const int16_t *a, size_t row, float *out, size_t stride);
+typedef int attn_weights(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi,
+                         int16_t *a, int16_t *b, struct attn_part *part);
+
+/* A chunk from the three pieces that a vector variant writes by hand:
+ * product16  out[r*stride + g*16 + lane] = sum over steps, pairs and planes of line[g][step] * (a,
+ * b)[r][step] for n rows and n_groups groups of 16 lanes; steps are `line` codes apart, groups `group` codes,
+ * rows of a and b `row` words. Lanes are keys for Q*K, dimensions for P*V. product8   the same for 8-bit
+ * codes, four per lane and step; a holds words in the order 0 2 1 3 of each four weights    attn_softmax with
+ * P split or ordered like that; s may be overwritten */
+static inline __attribute__((always_inline)) void
+attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi, void *parts,
+          attn_product16 *product16, attn_product8 *product8, attn_weights *weights)
+{
+    _Alignas(64) float I[ATTN_ROWS * ATTN_CHUNK];
+    _Alignas(64) int16_t A[ATTN_ROWS * ATTN_CHUNK], B[ATTN_ROWS * ATTN_CHUNK];
+    int n = q->n, D = q->D, from = ATTN_CHUNK, to = -1;
+    size_t d = (size_t)D, part = attn_part_bytes(D) / sizeof(float);
+
+    unsigned live = 0; /* rows that are still to be computed */
+    for (int r = 0; r < n; r++) {
+        if (attn_skips(q, r, lo[r], hi[r], attn_part_at(parts, D, r))) continue;
+        live |= 1u << r;
+        from = lo[r] < from ? lo[r] : from;
+        to = hi[r] > to ? hi[r] : to;
+    }
+    if (to < 0) return;
+
+    int g0 = from / 16, n_groups = to / 16 + 1 - g0;
+    if (q->type == KV16) {
+        product16(n, n_groups, (const int16_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 32, D / 2, q->a, q->b,
+                  d, I + g0 * 16, ATTN_CHUNK);
+    } else {
+        product8(n, n_groups, (const int8_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 64, D / 4, q->a, d,
+                 I + g0 * 16, ATTN_CHUNK);
+    }
+
+    for (int r = 0; r < n; r++) {
+        if (!(live >> r & 1)) continue;
+        struct attn_part *p = attn_part_at(parts, D, r);
+        float *s = I + r * ATTN_CHUNK;
+        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
+        if (!weights(q->type == KV16, s, q->dqs[r], view, lo[r], hi[r], a, b, p)) live &= ~(1u << r);
+    }
+    int keys = n_groups * 16; /* runs of live rows go through the product together */
+    for (int r = 0, run; r < n; r += run) {
+        run = 1;
+        if (!(live >> r & 1)) continue;
+        while (r + run < n && (live >> (r + run) & 1)) run++;
+        float *u = attn_part_at(parts, D, r)->u;
+        size_t at = (size_t)r * ATTN_CHUNK + (size_t)g0 * 16;
+        if (q->type == KV16) {
+            product16(run, D / 16, (const int16_t *)view->v + (size_t)g0 * 16 * d, 32, 2 * d, keys / 2,
+                      A + at, B + at, ATTN_CHUNK, u, part);
+        } else {
+            product8(run, D / 16, (const int8_t *)view->v + (size_t)g0 * 16 * d, 64, 4 * d, keys / 4, A + at,
+                     ATTN_CHUNK, u, part);
+        }
+    }
+}
+
+static inline void attn_merge_chunk_body(struct attn_state *state, const struct attn_part *part, int D)
+{
+    if (part->status == ATTN_EMPTY || state->status < 0) return;
+    if (part->status < 0) {
+        state->status = part->status;
+        return;
+    }
+    float n = state->m > part->m ? state->m : part->m;
+    float al = exp32(state->m - n), be = exp32(part->m - n);
+    float w = be * part->sv;
+    state->l = fma32(state->l, al, (part->l * 0x1p-23f) * be);
+    for (int i = 0; i < D; i++) state->o[i] = fma32(state->o[i], al, part->u[i] * w);
+    state->m = n;
+    state->status = 0;
+}
+
+static inline void attn_merge_super_body(struct attn_state *total, const struct attn_state *state, int D)
+{
+    if (state->status == ATTN_EMPTY || total->status < 0) return;
+    if (state->status < 0) {
+        total->status = state->status;
+        return;
+    }
+    float n = total->m > state->m ? total->m : state->m;
+    float al = exp32(total->m - n), be = exp32(state->m - n);
+    total->l = fma32(total->l, al, state->l * be);
+    for (int i = 0; i < D; i++) total->o[i] = fma32(total->o[i], al, state->o[i] * be);
+    total->m = n;
+    total->status = 0;
+}
+
+static inline int attn_finish_body(float *out, const struct attn_state *total, int D)
+{
+    if (total->status != 0) {
+        memset(out, 0, (size_t)D * sizeof *out);
+        return total->status < 0 ? total->status : 0;
+    }
+    for (int i = 0; i < D; i++) out[i] = total->o[i] / total->l;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attn_ref.c: attention in scalar C, the definition of its bits (attn.h; numerics 3.8, 3.9).
+ * Visible keys only, one at a time.
+ */
+#include "kern/attn_body.h"
+
+static float dot16(const struct kv_view *view, const struct attn_q *q, int r, int j)
+{
+    int D = q->D;
+    const int16_t *k = (const int16_t *)view->k + j / 16 * 16 * D + j % 16 * 2;
+    const int16_t *a = q->a + r * D, *b = q->b + r * D;
+    int32_t hi = 0, lo = 0;
+    for (int d = 0; d < D; d += 2) {
+        hi += k[d * 16] * a[d] + k[d * 16 + 1] * a[d + 1];
+        lo += k[d * 16] * b[d] + k[d * 16 + 1] * b[d + 1];
+    }
+    return fma32((float)hi, 256.0f, (float)lo);
+}
+
+static float dot8(const struct kv_view *view, const struct attn_q *q, int r, int j)
+{
+    int D = q->D;
+    const int8_t *k = (const int8_t *)view->k + j / 16 * 16 * D + j % 16 * 4;
+    const int16_t *a = q->a + r * D;
+    int32_t sum = 0;
+    for (int d = 0; d < D; d += 4) {
+        sum += k[d * 16] * a[d] + k[d * 16 + 1] * a[d + 2]; /* a holds dimensions 0 2 1 3 */
+        sum += k[d * 16 + 2] * a[d + 1] + k[d * 16 + 3] * a[d + 3];
+    }
+    return (float)sum;
+}
+
+static float sum16(const struct kv_view *view, const int16_t *P, int D, int i, int lo, int hi)
+{
+    int32_t sum_hi = 0, sum_lo = 0;
+    for (int j = lo; j <= hi; j++) {
+        int32_t v = ((const int16_t *)view->v)[j / 2 * 2 * D + i * 2 + j % 2];
+        sum_hi += v * (P[j] >> 8);
+        sum_lo += v * (P[j] & 255);
+    }
+    return fma32((float)sum_hi, 256.0f, (float)sum_lo);
+}
+
+static float sum8(const struct kv_view *view, const int16_t *P, int D, int i, int lo, int hi)
+{
+    int32_t sum = 0;
+    for (int j = lo; j <= hi; j++) sum += ((const int8_t *)view->v)[j / 4 * 4 * D + i * 4 + j % 4] * P[j];
+    return (float)sum;
+}
+
+static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
+                      void *parts)
+{
+    float I[ATTN_CHUNK];
+    int16_t P[ATTN_CHUNK];
+    int D = q->D;
+    for (int r = 0; r < q->n; r++) {
+        struct attn_part *part = attn_part_at(parts, D, r);
+        if (attn_skips(q, r, lo[r], hi[r], part)) continue;
+        memset(I, 0, sizeof I);
+        for (int j = lo[r]; j <= hi[r]; j++)
+            I[j] = q->type == KV16 ? dot16(view, q, r, j) : dot8(view, q, r, j);
+        if (!attn_softmax(I, q->dqs[r], view, lo[r], hi[r], P, part)) continue;
+        for (int i = 0; i < D; i++) {
+            part->u[i] =
+                q->type == KV16 ? sum16(view, P, D, i, lo[r], hi[r]) : sum8(view, P, D, i, lo[r], hi[r]);
+        }
+    }
+}
+
+const struct attn_kern attn_kern_ref = {
+    .name = "ref",
+    .chunk = chunk_ref,
+    .merge_chunk = attn_merge_chunk_body,
+    .merge_super = attn_merge_super_body,
+    .finish = attn_finish_body,
+};
