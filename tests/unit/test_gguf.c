@@ -557,6 +557,42 @@ static void parts_are_joined(void **state)
     buf_finish(&b);
 }
 
+static void reads_the_tiny_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        enum dtype type;
+        uint64_t n_tensors;
+    } model[] = {
+        {"tests/data/tiny.gguf", DTYPE_Q8_0, 20},
+        {"tests/data/tiny-f16.gguf", DTYPE_F16, 21},
+        {"tests/data/tiny-q4_1.gguf", DTYPE_Q4_1, 27},
+        {"tests/data/tiny-q4_k.gguf", DTYPE_Q4_K, 11},
+    };
+    for (size_t i = 0; i < sizeof model / sizeof *model; i++) {
+        struct gguf *g;
+        struct err e;
+        struct arena a;
+        struct str *s;
+        uint32_t n_embd, n_vocab;
+        size_t n;
+        arena_init(&a);
+        if (gguf_open(&g, model[i].path, &e)) fail_msg("%s", e.msg);
+        assert_int_equal(gguf_n_tensors(g), model[i].n_tensors);
+        assert_int_equal(gguf_get_u32(g, "llama.embedding_length", &n_embd, &e), 0);
+        assert_int_equal(gguf_get_u32(g, "llama.vocab_size", &n_vocab, &e), 0);
+        assert_int_equal(gguf_get_strs(g, "tokenizer.ggml.tokens", &a, &s, &n, &e), 0);
+        assert_int_equal(n, n_vocab);
+        const struct tensor *t = gguf_tensor(g, "token_embd.weight");
+        assert_non_null(t);
+        assert_int_equal(t->type, model[i].type);
+        assert_true(t->ne[0] == n_embd && t->ne[1] == n_vocab);
+        gguf_close(g);
+        arena_finish(&a);
+    }
+}
+
 static void dtype_rows(void **state)
 {
     (void)state;
@@ -578,6 +614,7 @@ int main(void)
         cmocka_unit_test(finds_tensors),        cmocka_unit_test(header_is_checked),
         cmocka_unit_test(keys_are_checked),     cmocka_unit_test(tensors_are_checked),
         cmocka_unit_test(every_cut_is_noticed), cmocka_unit_test(parts_are_joined),
+        cmocka_unit_test(reads_the_tiny_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
