@@ -14,3 +14,4 @@ mathf-all: $(B)/mathf_all ## every fp32 input of every elementary function (minu
 	$(RUN) $< -s 1 -j $(JOBS)
 mathf-isa: ## one hash from every compiler, level and instruction set at hand
 	tools/mathf_isa.sh
+CHECKS += run-mathf

@@ -27,8 +27,9 @@ $(FUZZ_LIVE): fuzz-%: fuzz/fuzz_%.c $(B)/libtutti.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -fsanitize=fuzzer -Wno-missing-prototypes -o $(B)/fuzz/live_$* $< $(B)/libtutti.a $(LDLIBS)
 	$(B)/fuzz/live_$* -runs=$(RUNS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$* fuzz/corpus/$*
 
-include tests/mathf.mk
+CHECKS := $(UNIT_RUN) $(REPLAY_RUN)
+# Other parts add to CHECKS in a file of their own.
+include $(filter-out tests/tests.mk,$(wildcard tests/*.mk))
 
-CHECKS := run-mathf $(UNIT_RUN) $(REPLAY_RUN)
 check: all $(CHECKS) ## builds and runs every test
 	@echo "check: all passed"

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Layout of quantised activations: see act.h. */
+#include "kern/act.h"
+
+static size_t pad64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Sizes of the parts, in bytes, in the order they lie in memory. */
+static size_t sizes(struct act *a, enum act_tier tier, int k, int n_tok, size_t part[5])
+{
+    size_t toks = (size_t)(n_tok + ACT_TILE - 1) / ACT_TILE * ACT_TILE, total = 0;
+    *a = (struct act){.tier = tier, .k = k};
+    a->k64 = tier == ACT_A16_256 ? (k + 31) / 32 : (k + 63) / 64;
+    a->groups = tier == ACT_A8_32 ? (k + 31) / 32 : (k + 255) / 256;
+    a->sums = tier == ACT_A8_32 ? (k + 31) / 32 : tier == ACT_A8_256 ? (k + 15) / 16 : 0;
+    part[0] = pad64(toks * (size_t)a->k64 * 64);
+    part[1] = tier == ACT_A16_256 ? part[0] : 0;
+    part[2] = pad64(toks * (size_t)a->groups * 4);
+    part[3] = pad64(toks * (size_t)a->sums * 4);
+    part[4] = tier == ACT_A8_32 ? part[2] : 0;
+    for (int i = 0; i < 5; i++) total += part[i];
+    return total;
+}
+
+size_t act_bytes(enum act_tier tier, int k, int n_tok)
+{
+    struct act a;
+    size_t part[5];
+    return sizes(&a, tier, k, n_tok, part);
+}
+
+void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem)
+{
+    size_t part[5];
+    char *p = mem;
+    sizes(a, tier, k, n_tok, part);
+    a->q = (int8_t *)p, p += part[0];
+    a->qh = part[1] ? (int8_t *)p : NULL, p += part[1];
+    a->d = (float *)(void *)p, p += part[2];
+    a->ns = (int32_t *)(void *)p, p += part[3];
+    a->sd = part[4] ? (float *)(void *)p : NULL;
+}

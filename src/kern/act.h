@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * act: activation vectors, quantised once per (token, group) (contract section 3.2), in the layout that every matrix
+ * kernel reads.
+ *
+ * Tokens come in tiles of 16. Per 64 bytes of codes along k the 16 tokens of a tile lie one after the other, so that
+ * a kernel reaches all of them from one address with constant offsets, and an AMX A tile is 16 rows of 64 bytes:
+ *
+ *   A8   q  [tile][k/64][16 token][64]         int8
+ *   A16  q  [tile][k/32][16 token][32]         int16 low byte planes  (x & 255), 0..255
+ *        qh [tile][k/32][16 token][32]         int16 high byte planes (x >> 8), -128..127
+ *   d    [tile][k/A][16]                       float, scale of a group; A = 32 or 256
+ *   ns   [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32) or 16 (A8/256)
+ *   sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
+ *
+ * k is padded to a multiple of 64 (A8) or 32 (A16) with zero codes.
+ */
+#ifndef TUTTI_KERN_ACT_H
+#define TUTTI_KERN_ACT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "kern/mat.h"
+
+enum { ACT_TILE = 16 }; /* tokens of a tile */
+
+struct act {
+    enum act_tier tier;
+    int k;       /* reduction length */
+    int k64;     /* lines of 64 code bytes per token: ceil(k / 64) for A8, k / 32 for A16 */
+    int groups;  /* scales per token */
+    int sums;    /* sums per token */
+    int8_t *q;   /* A8 codes, or A16 low planes (as int16) */
+    int8_t *qh;  /* A16 high planes (as int16); NULL for A8 */
+    float *d;
+    int32_t *ns;
+    float *sd;
+};
+
+/* Bytes for n_tok tokens of length k. */
+size_t act_bytes(enum act_tier tier, int k, int n_tok);
+/* Lays *a out in act_bytes() bytes of 64-byte aligned memory. The memory must have been zeroed once. */
+void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem);
+
+static inline int8_t *act_line(const struct act *a, int tok, int line)
+{
+    return a->q + ((size_t)(tok / ACT_TILE * a->k64 + line) * ACT_TILE + tok % ACT_TILE) * 64;
+}
+
+static inline size_t act_at(int per_tok, int tok, int i) /* index into d, ns, sd */
+{
+    return (size_t)(tok / ACT_TILE * per_tok + i) * ACT_TILE + tok % ACT_TILE;
+}
+
+#endif

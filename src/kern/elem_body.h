@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * elem_body: element-wise operations and the activation quantiser, written once and compiled once per instruction set:
+ *
+ *   #define ELEM_TABLE elem_kern_avx2
+ *   #include "kern/elem_body.h"
+ *
+ * The loops have no branch and no order-dependent float sum, so the compiler vectorises them and the bits stay those
+ * of elem_ref.c. Rules: contract sections 3.2 (quantiser), 3.5 (norm, gates), 3.6 (rotation).
+ */
+#include <string.h>
+#include "kern/kern.h"
+#include "kern/mathf.h"
+#include "kern/num.h"
+
+#define RANGE_LIMIT 0x5d800000u /* 2^60: this and above is an error of the request */
+#define ZERO_LIMIT 0x21800000u  /* below 2^-60 a group counts as zero */
+#define RQ8_BITS 0x3c010204u    /* fl(1/127) */
+#define RQ16_BITS 0x38000100u   /* fl(1/32767) */
+
+static inline uint32_t max_bits(const float *x, int n)
+{
+    int32_t b = 0; /* magnitudes without their sign bit are ordered as signed integers, too */
+    for (int i = 0; i < n; i++) {
+        int32_t v = (int32_t)abs_bits(x[i]);
+        b = v > b ? v : b;
+    }
+    return (uint32_t)b;
+}
+
+/* 3.2 for one group; returns the scale d. n <= 256; codes fit the tier. */
+static inline float quant_codes(int32_t *q, const float *x, int n, uint32_t b, float qmax, uint32_t rq)
+{
+    if (b < ZERO_LIMIT) {
+        for (int i = 0; i < n; i++) q[i] = 0;
+        return 0.0f;
+    }
+    float a = f32_from_bits(b), id = qmax / a;
+    for (int i = 0; i < n; i++) q[i] = rne_small_i32(x[i] * id);
+    return a * f32_from_bits(rq);
+}
+
+static int quant_a8_32(struct act *a, int tok, const float *x)
+{
+    uint32_t worst = 0;
+    int32_t q[32];
+    for (int g = 0; g < a->groups; g++) {
+        uint32_t b = max_bits(x + 32 * g, 32);
+        worst = b > worst ? b : worst;
+        float d = quant_codes(q, x + 32 * g, 32, b < RANGE_LIMIT ? b : 0, 127.0f, RQ8_BITS);
+        int8_t *out = act_line(a, tok, g / 2) + 32 * (g & 1);
+        int32_t s = 0;
+        for (int i = 0; i < 32; i++) s += q[i];
+        for (int i = 0; i < 32; i++) out[i] = (int8_t)q[i];
+        a->d[act_at(a->groups, tok, g)] = d;
+        a->ns[act_at(a->sums, tok, g)] = -s;
+        a->sd[act_at(a->groups, tok, g)] = (float)s * d;
+    }
+    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+}
+
+static int quant_a8_256(struct act *a, int tok, const float *x)
+{
+    uint32_t worst = 0;
+    int32_t q[256];
+    for (int g = 0; g < a->groups; g++) {
+        int n = a->k - 256 * g < 256 ? a->k - 256 * g : 256; /* a multiple of 32 */
+        uint32_t b = max_bits(x + 256 * g, n);
+        worst = b > worst ? b : worst;
+        float d = quant_codes(q, x + 256 * g, n, b < RANGE_LIMIT ? b : 0, 127.0f, RQ8_BITS);
+        for (int h = 0; h < n; h += 32) {
+            int8_t *out = act_line(a, tok, 4 * g + h / 64) + h % 64;
+            int32_t s0 = 0, s1 = 0;
+            for (int i = 0; i < 16; i++) s0 += q[h + i], s1 += q[h + 16 + i];
+            for (int i = 0; i < 32; i++) out[i] = (int8_t)q[h + i];
+            a->ns[act_at(a->sums, tok, 16 * g + h / 16)] = -s0;
+            a->ns[act_at(a->sums, tok, 16 * g + h / 16 + 1)] = -s1;
+        }
+        a->d[act_at(a->groups, tok, g)] = d;
+    }
+    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+}
+
+static int quant_a16_256(struct act *a, int tok, const float *x)
+{
+    uint32_t worst = 0;
+    int32_t q[256];
+    for (int g = 0; g < a->groups; g++) {
+        int n = a->k - 256 * g < 256 ? a->k - 256 * g : 256;
+        uint32_t b = max_bits(x + 256 * g, n);
+        worst = b > worst ? b : worst;
+        a->d[act_at(a->groups, tok, g)] =
+            quant_codes(q, x + 256 * g, n, b < RANGE_LIMIT ? b : 0, 32767.0f, RQ16_BITS);
+        for (int h = 0; h < n; h += 32) {
+            int16_t lo[32], hi[32];
+            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + i] & 255), hi[i] = (int16_t)(q[h + i] >> 8);
+            memcpy(act_line(a, tok, 8 * g + h / 32), lo, 64);
+            memcpy(act_line(a, tok, 8 * g + h / 32) + (a->qh - a->q), hi, 64);
+        }
+    }
+    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+}
+
+static int elem_quant(struct act *a, int tok, const float *x)
+{
+    return a->tier == ACT_A8_32    ? quant_a8_32(a, tok, x)
+           : a->tier == ACT_A8_256 ? quant_a8_256(a, tok, x)
+                                   : quant_a16_256(a, tok, x);
+}
+
+static int elem_norm(float *y, const float *x, const float *g, int n, float eps)
+{
+    uint32_t b = max_bits(x, n);
+    if (b >= RANGE_LIMIT) {
+        memset(y, 0, (size_t)n * sizeof *y);
+        return ERR_RANGE;
+    }
+    int e = (int)(b >> 23) - 127;
+    if (e < -100) e = -100;
+    float up = pow2f(20 - e), down = pow2f(e - 20);
+    int64_t sum = 0; /* exact: |k| <= 2^21, n <= 2^20 */
+    for (int i = 0; i < n; i++) {
+        int64_t k = rne_small_i32(x[i] * up);
+        sum += k * k;
+    }
+    float ms = (float)sum / (float)n;
+    ms = ms * down;
+    ms = ms * down;
+    float inv = 1.0f / sqrt32(ms + eps);
+    for (int i = 0; i < n; i++) y[i] = (x[i] * inv) * g[i];
+    return 0;
+}
+
+static void elem_silu_mul(float *y, const float *gate, const float *up, int n)
+{
+    for (int i = 0; i < n; i++) y[i] = silu32(gate[i]) * up[i];
+}
+
+static void elem_add(float *x, const float *y, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = x[i] + y[i];
+}
+
+static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot, int halves)
+{
+    for (int h = 0; h < n_head; h++, x += dim) {
+        int step = halves ? 1 : 2, far = halves ? n_rot : 1;
+        for (int i = 0; i < n_rot; i++) {
+            float c = cs[2 * i], s = cs[2 * i + 1], x0 = x[step * i], x1 = x[step * i + far];
+            x[step * i] = fma32(x0, c, -(x1 * s));
+            x[step * i + far] = fma32(x0, s, x1 * c);
+        }
+    }
+}
+
+extern const struct elem_kern ELEM_TABLE;
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_rope};

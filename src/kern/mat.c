@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packed weight matrices: see mat.h. Block formats: the GGML block structures, as GGUF files hold them. */
+#include "kern/mat.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include "kern/num.h"
+
+const int8_t mat_iq4_book[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+const int8_t mat_mxfp4_book[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* Scales outside these magnitudes (other than zero) are refused or, if tiny, become zero: contract section 3.1. */
+#define SCALE_MIN 0x1p-36f
+#define SCALE_MAX 0x1p40f
+#define W16_FLOOR 0x1p-13f          /* smallest group maximum of W16 */
+#define RQ16_BITS 0x38000100u       /* fl(1/32767) */
+
+static const struct mat_layout *layout_of(enum dtype type)
+{
+#define L(t, lo_, hi_, sub_, min_, d_, m_, span_, tier_)                                                     \
+    case DTYPE_##t: {                                                                                        \
+        static const struct mat_layout l = {lo_, hi_, sub_, min_, d_, m_, span_, tier_};                     \
+        return &l;                                                                                           \
+    }
+    switch (type) {
+        L(Q4_0, 256, 0, 0, 0, 32, 0, 32, ACT_A8_32)
+        L(Q4_1, 256, 0, 0, 0, 32, 32, 32, ACT_A8_32)
+        L(Q5_0, 256, 64, 0, 0, 32, 0, 32, ACT_A8_32)
+        L(Q5_1, 256, 64, 0, 0, 32, 32, 32, ACT_A8_32)
+        L(Q8_0, 512, 0, 0, 0, 32, 0, 32, ACT_A8_32)
+        L(IQ4_NL, 256, 0, 0, 0, 32, 0, 32, ACT_A8_32)
+        L(MXFP4, 256, 0, 0, 0, 16, 0, 32, ACT_A8_32)
+        L(Q2_K, 128, 0, 256, 0, 32, 32, 256, ACT_A8_256) /* sub: scale | min << 4 */
+        L(Q3_K, 128, 64, 256, 0, 32, 0, 256, ACT_A8_256)
+        L(Q4_K, 256, 0, 128, 128, 32, 32, 256, ACT_A8_256)
+        L(Q5_K, 256, 64, 128, 128, 32, 32, 256, ACT_A8_256)
+        L(Q6_K, 256, 128, 256, 0, 32, 0, 256, ACT_A8_256)
+        L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256, ACT_A8_256)
+        L(F32, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
+        L(F16, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
+        L(BF16, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
+    default: return NULL;
+    }
+#undef L
+}
+
+const struct mat_layout *mat_layout(enum dtype type)
+{
+    return layout_of(type);
+}
+
+static uint32_t pad64(uint64_t n)
+{
+    return (uint32_t)((n + 63) & ~(uint64_t)63);
+}
+
+int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e)
+{
+    const struct mat_layout *l = layout_of(type);
+    const struct dtype_info *info = dtype_info(type);
+    if (!l) return err(e, ERR_UNSUPPORTED, "weight type %s is not supported", dtype_name(type));
+    if (n < 1 || k < 1 || n > MAT_DIM_MAX || k > MAT_DIM_MAX)
+        return err(e, ERR_LIMIT, "matrix of %" PRId64 " x %" PRId64 ": each side must be 1..%d", n, k, MAT_DIM_MAX);
+    int64_t step = info->block > 32 ? info->block : 32;
+    if (k % step)
+        return err(e, ERR_UNSUPPORTED, "%s matrix with rows of %" PRId64 ": the length must be a multiple of %" PRId64,
+                   info->name, k, step);
+    uint64_t blocks = (uint64_t)k / 32, groups = ((uint64_t)k + 255) / 256, spans = l->span == 32 ? blocks : groups;
+    *m = (struct mat){.lay = l, .type = type, .n = (int)n, .k = (int)k, .n_panels = (int)((n + PANEL - 1) / PANEL)};
+    uint64_t at = pad64(blocks * l->lo);
+    m->at_hi = (uint32_t)at, at += pad64(blocks * l->hi);
+    m->at_sub = (uint32_t)at, at += pad64(groups * l->sub);
+    m->at_min = (uint32_t)at, at += pad64(groups * l->min);
+    m->at_d = (uint32_t)at, at += pad64(spans * l->d);
+    m->at_m = (uint32_t)at, at += pad64(spans * l->m);
+    if (at > UINT32_MAX) return err(e, ERR_LIMIT, "a panel of %" PRIu64 " bytes is too large", at);
+    m->panel_bytes = at;
+    return 0;
+}
+
+size_t mat_bytes(const struct mat *m)
+{
+    return (size_t)m->n_panels * m->panel_bytes;
+}
+
+/* --- writing lines ----------------------------------------------------------------------------------- */
+
+/* nibble plane of a 32-block: q16[i] = code(i) | code(i + 16) << 4 */
+static void put_nibbles(uint8_t *lo, int row, const uint8_t q16[16])
+{
+    for (int j = 0; j < 4; j++) memcpy(lo + 64 * j + 4 * row, q16 + 4 * j, 4);
+}
+
+static void put_bytes(uint8_t *lo, int row, const uint8_t q[32])
+{
+    for (int j = 0; j < 8; j++) memcpy(lo + 64 * j + 4 * row, q + 4 * j, 4);
+}
+
+/* one-bit plane: bit i of qh belongs to code i */
+static void put_bits(uint8_t *hi, int row, uint32_t qh)
+{
+    uint8_t b[4] = {0};
+    for (int i = 0; i < 32; i++) b[i & 3] |= (uint8_t)((qh >> i & 1) << (i >> 2));
+    memcpy(hi + 4 * row, b, 4);
+}
+
+/* two-bit plane: q[i] in 0..3 */
+static void put_pairs(uint8_t *p, int row, const uint8_t q[32])
+{
+    for (int t = 0; t < 2; t++) {
+        const uint8_t *s = q + 16 * t;
+        for (int b = 0; b < 4; b++)
+            p[64 * t + 4 * row + b] =
+                (uint8_t)(s[b] | s[4 + b] << 2 | s[8 + b] << 4 | s[12 + b] << 6);
+    }
+}
+
+static uint16_t get16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+    memcpy(p, &v, 2);
+}
+
+static int check_f16(uint16_t h, int row, int span, struct err *e)
+{
+    if ((h & 0x7c00) == 0x7c00)
+        return err(e, ERR_FORMAT, "row %d, block %d: the scale is NaN or infinite", row, span);
+    return 0;
+}
+
+/* The 6-bit scales and mins of Q4_K and Q5_K: 12 bytes -> 8 scales, 8 mins. */
+static void unpack_k4(const uint8_t s[12], uint8_t sub[8], uint8_t min[8])
+{
+    for (int j = 0; j < 4; j++) {
+        sub[j] = s[j] & 63;
+        min[j] = s[j + 4] & 63;
+        sub[j + 4] = (uint8_t)((s[j + 8] & 15) | s[j] >> 6 << 4);
+        min[j + 4] = (uint8_t)(s[j + 8] >> 4 | s[j + 4] >> 6 << 4);
+    }
+}
+
+struct place { /* where the parts of one 32-block or 256-group of one row go */
+    uint8_t *lo, *hi, *sub, *min, *d, *m;
+    int row, span; /* span: for messages */
+    struct err *e;
+};
+
+static int pack_block32(enum dtype type, const struct place *o, const uint8_t *b)
+{
+    int row = o->row, rc;
+    if (type == DTYPE_MXFP4) {
+        if (b[0] == 255 || (int)b[0] - 128 > 40)
+            return err(o->e, ERR_FORMAT, "row %d, block %d: MXFP4 scale %d is outside the supported range", row, o->span, b[0]);
+        if ((int)b[0] - 128 < -36) { /* too small for the contract: a zero block */
+            static const uint8_t zero[16];
+            o->d[row] = 128;
+            put_nibbles(o->lo, row, zero);
+            return 0;
+        }
+        o->d[row] = b[0];
+        put_nibbles(o->lo, row, b + 1);
+        return 0;
+    }
+    if ((rc = check_f16(get16(b), row, o->span, o->e))) return rc;
+    put16(o->d + 2 * row, get16(b));
+    b += 2;
+    if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1) {
+        if ((rc = check_f16(get16(b), row, o->span, o->e))) return rc;
+        put16(o->m + 2 * row, get16(b));
+        b += 2;
+    }
+    if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1) {
+        uint32_t qh;
+        memcpy(&qh, b, 4);
+        put_bits(o->hi, row, qh);
+        b += 4;
+    }
+    if (type == DTYPE_Q8_0) {
+        uint8_t q[32];
+        for (int i = 0; i < 32; i++) q[i] = b[i] ^ 0x80; /* stored as code + 128, what unsigned x signed units want */
+        put_bytes(o->lo, row, q);
+    } else {
+        put_nibbles(o->lo, row, b);
+    }
+    return 0;
+}
+
+/* A 256-group as 256 codes (low and high part) in element order, then lines. */
+static int pack_group256(enum dtype type, const struct place *o, const uint8_t *b)
+{
+    uint8_t lo[256], hi[256] = {0};
+    uint16_t d = 0, dmin = 0;
+    int row = o->row, rc, lo_bits = 4, hi_bits = 0;
+    switch (type) {
+    case DTYPE_Q2_K: /* scales[16], qs[64], d, dmin */
+        for (int j = 0; j < 16; j++) o->sub[16 * j + row] = b[j];
+        for (int i = 0; i < 256; i++) lo[i] = b[16 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3;
+        d = get16(b + 80), dmin = get16(b + 82), lo_bits = 2;
+        break;
+    case DTYPE_Q3_K: { /* hmask[32], qs[64], scales[12], d */
+        const uint8_t *s = b + 96;
+        for (int j = 0; j < 16; j++) {
+            int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4, high = s[8 + j % 4] >> (2 * (j / 4)) & 3;
+            o->sub[16 * j + row] = (uint8_t)((low | high << 4) - 32);
+        }
+        for (int i = 0; i < 256; i++) {
+            lo[i] = b[32 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3;
+            hi[i] = b[i % 32] >> (i / 32) & 1;
+        }
+        d = get16(b + 108), lo_bits = 2, hi_bits = 1;
+        break;
+    }
+    case DTYPE_Q4_K:   /* d, dmin, scales[12], qs[128] */
+    case DTYPE_Q5_K: { /* d, dmin, scales[12], qh[32], qs[128] */
+        uint8_t sub[8], min[8];
+        d = get16(b), dmin = get16(b + 2);
+        unpack_k4(b + 4, sub, min);
+        for (int j = 0; j < 8; j++) o->sub[16 * j + row] = sub[j], o->min[16 * j + row] = min[j];
+        const uint8_t *qh = b + 16, *qs = type == DTYPE_Q5_K ? b + 48 : b + 16;
+        for (int i = 0; i < 256; i++) {
+            lo[i] = qs[32 * (i / 64) + i % 32] >> (i / 32 % 2 * 4) & 15;
+            if (type == DTYPE_Q5_K) hi[i] = qh[i % 32] >> (i / 32) & 1;
+        }
+        hi_bits = type == DTYPE_Q5_K;
+        break;
+    }
+    case DTYPE_Q6_K: /* ql[128], qh[64], scales[16], d */
+        for (int i = 0; i < 256; i++) {
+            int h = i / 128, r = i % 128, l = r % 32;
+            lo[i] = b[64 * h + l + (r / 32 % 2) * 32] >> (r / 64 * 4) & 15;
+            hi[i] = b[128 + 32 * h + l] >> (2 * (r / 32)) & 3;
+        }
+        for (int j = 0; j < 16; j++) o->sub[16 * j + row] = b[192 + j];
+        d = get16(b + 208), hi_bits = 2;
+        break;
+    default: { /* IQ4_XS: d, scales_h, scales_l[4], qs[128] */
+        d = get16(b);
+        uint16_t sh = get16(b + 2);
+        for (int j = 0; j < 8; j++) {
+            int low = b[4 + j / 2] >> (j % 2 * 4) & 15, high = sh >> (2 * j) & 3;
+            o->sub[16 * j + row] = (uint8_t)((low | high << 4) - 32);
+        }
+        for (int i = 0; i < 256; i++) lo[i] = b[8 + 16 * (i / 32) + i % 16] >> (i / 16 % 2 * 4) & 15;
+    }
+    }
+    if ((rc = check_f16(d, row, o->span, o->e)) || (rc = check_f16(dmin, row, o->span, o->e))) return rc;
+    put16(o->d + 2 * row, d);
+    if (o->m) put16(o->m + 2 * row, dmin);
+    for (int s = 0; s < 8; s++) {
+        const uint8_t *l = lo + 32 * s, *h = hi + 32 * s;
+        if (lo_bits == 4) {
+            uint8_t q[16];
+            for (int i = 0; i < 16; i++) q[i] = (uint8_t)(l[i] | l[i + 16] << 4);
+            put_nibbles(o->lo + 256 * s, row, q);
+        } else {
+            put_pairs(o->lo + 128 * s, row, l);
+        }
+        if (hi_bits == 2) put_pairs(o->hi + 128 * s, row, h);
+        if (hi_bits == 1) {
+            uint32_t qh = 0;
+            for (int i = 0; i < 32; i++) qh |= (uint32_t)h[i] << i;
+            put_bits(o->hi + 64 * s, row, qh);
+        }
+    }
+    return 0;
+}
+
+/* W16: n codes (<= 256) of one row as fp32 -> int16 codes and one fp32 scale. */
+static int pack_w16(const struct place *o, const float *x, int n)
+{
+    uint32_t b = 0;
+    for (int i = 0; i < n; i++) b = abs_bits(x[i]) > b ? abs_bits(x[i]) : b;
+    if (b >= 0x7f800000) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is NaN or infinite", o->row, o->span);
+    float a = f32_from_bits(b);
+    if (a > SCALE_MAX) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is larger than 2^40", o->row, o->span);
+    if (a < W16_FLOOR) a = W16_FLOOR;
+    float id = 32767.0f / a, d = a * f32_from_bits(RQ16_BITS);
+    memcpy(o->d + 4 * o->row, &d, 4);
+    for (int i = 0; i < n; i++) {
+        int16_t c = (int16_t)rne_small_i32(x[i] * id);
+        memcpy(o->lo + 1024 * (i / 32) + 64 * (i % 32 / 2) + 4 * o->row + 2 * (i & 1), &c, 2);
+    }
+    return 0;
+}
+
+static void load_f32(enum dtype type, const uint8_t *src, float *x, int n)
+{
+    if (type == DTYPE_F32) {
+        memcpy(x, src, (size_t)n * 4);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        uint16_t h = get16(src + 2 * i);
+        x[i] = type == DTYPE_F16 ? f32_from_f16(h) : f32_from_bf16(h);
+    }
+}
+
+int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct err *e)
+{
+    const struct mat_layout *l = m->lay;
+    const struct dtype_info *info = dtype_info(m->type);
+    uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    int n_rows = m->n - p * PANEL < PANEL ? m->n - p * PANEL : PANEL, blocks = m->k / 32, rc;
+    if (n_rows < PANEL) {
+        memset(base, 0, m->panel_bytes);
+        if (m->type == DTYPE_Q8_0) memset(base, 0x80, (size_t)blocks * l->lo); /* code 0 */
+        if (m->type == DTYPE_MXFP4) memset(base + m->at_d, 128, (size_t)blocks * l->d);   /* scale 1 */
+    }
+    for (int r = 0; r < n_rows; r++) {
+        const uint8_t *src = rows + (size_t)r * row_bytes;
+        struct place o = {.row = r, .e = e};
+        int spans = l->span == 32 ? blocks : (m->k + 255) / 256;
+        for (int s = 0; s < spans; s++) {
+            int b = s * (l->span / 32);
+            o.span = s;
+            o.lo = base + (size_t)b * l->lo;
+            o.hi = base + m->at_hi + (size_t)b * l->hi;
+            o.sub = base + m->at_sub + (size_t)s * l->sub;
+            o.min = base + m->at_min + (size_t)s * l->min;
+            o.d = base + m->at_d + (size_t)s * l->d;
+            o.m = l->m ? base + m->at_m + (size_t)s * l->m : NULL;
+            if (l->tier == ACT_A16_256) {
+                float x[256];
+                int n = m->k - 256 * s < 256 ? m->k - 256 * s : 256;
+                load_f32(m->type, src + (size_t)s * 256 * info->bytes, x, n);
+                rc = pack_w16(&o, x, n);
+            } else if (l->span == 32) {
+                rc = pack_block32(m->type, &o, src + (size_t)s * info->bytes);
+            } else {
+                rc = pack_group256(m->type, &o, src + (size_t)s * info->bytes);
+            }
+            if (rc) return e ? err_prefix(e, "panel %d", p) : rc;
+        }
+    }
+    return 0;
+}
+
+/* --- reading back ------------------------------------------------------------------------------------ */
+
+/* The signed code at byte `at` of line j of a 32-block whose planes start at lo and hi. */
+static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi, int j, int at)
+{
+#define NIB (lo[64 * (j & 3) + at] >> ((j >> 2) * 4) & 15)
+#define LO2 (lo[64 * (j >> 2) + at] >> (2 * (j & 3)) & 3)
+#define HI1 (hi[at] >> j & 1)
+#define HI2 (hi[64 * (j >> 2) + at] >> (2 * (j & 3)) & 3)
+    switch (type) {
+    case DTYPE_Q4_0: return NIB - 8;
+    case DTYPE_Q4_1:
+    case DTYPE_Q4_K: return NIB;
+    case DTYPE_Q5_0: return (NIB | HI1 << 4) - 16;
+    case DTYPE_Q5_1:
+    case DTYPE_Q5_K: return NIB | HI1 << 4;
+    case DTYPE_Q6_K: return (NIB | HI2 << 4) - 32;
+    case DTYPE_Q8_0: return lo[64 * j + at] - 128;
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS: return mat_iq4_book[NIB];
+    case DTYPE_MXFP4: return mat_mxfp4_book[NIB];
+    case DTYPE_Q2_K: return LO2;
+    case DTYPE_Q3_K: return (LO2 | HI1 << 2) - 4;
+    default: { /* W16: byte `at` of line j is k = 4j + at % 4 of row at / 4 */
+        int16_t v;
+        memcpy(&v, lo + 64 * (2 * j + (at & 3) / 2) + (at & ~3) + 2 * (at & 1), 2);
+        return v;
+    }
+    }
+#undef NIB
+#undef LO2
+#undef HI1
+#undef HI2
+}
+
+void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL])
+{
+    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    const uint8_t *lo = base + (size_t)block * m->lay->lo, *hi = base + m->at_hi + (size_t)block * m->lay->hi;
+    for (int j = 0; j < 8; j++)
+        for (int r = 0; r < PANEL; r++)
+            for (int b = 0; b < 4; b++) out[4 * j + b][r] = (int16_t)code_at(m->type, lo, hi, j, 4 * r + b);
+}
+
+void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PANEL])
+{
+    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    const uint8_t *pd = base + m->at_d + (size_t)s * m->lay->d, *pm = base + m->at_m + (size_t)s * m->lay->m;
+    for (int r = 0; r < PANEL; r++) {
+        min[r] = m->lay->m ? f32_from_f16(get16(pm + 2 * r)) : 0;
+        if (m->lay->tier == ACT_A16_256)
+            memcpy(&d[r], pd + 4 * r, 4);
+        else
+            d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r]) : f32_from_f16(get16(pd + 2 * r));
+    }
+}
+
+int mat_sub_size(enum dtype type)
+{
+    const struct mat_layout *l = layout_of(type);
+    return !l || !l->sub ? 0 : l->sub == 256 ? 16 : 32;
+}
+
+void mat_subs(const struct mat *m, int p, int g, int j, int32_t sub[PANEL], int32_t min[PANEL])
+{
+    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    const uint8_t *s = base + m->at_sub + (size_t)g * m->lay->sub + 16 * j;
+    const uint8_t *n = base + m->at_min + (size_t)g * m->lay->min + 16 * j;
+    for (int r = 0; r < PANEL; r++) {
+        sub[r] = 1, min[r] = 0;
+        if (m->type == DTYPE_Q2_K)
+            sub[r] = s[r] & 15, min[r] = s[r] >> 4;
+        else if (m->lay->min)
+            sub[r] = s[r], min[r] = n[r];
+        else if (m->lay->sub)
+            sub[r] = (int8_t)s[r];
+    }
+}
+
+void mat_row(const struct mat *m, int r, float *out)
+{
+    const struct mat_layout *l = m->lay;
+    int p = r / PANEL, lane = r % PANEL, size = mat_sub_size(m->type);
+    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    float d[PANEL], mn[PANEL];
+    int32_t sub[PANEL], min[PANEL];
+    for (int k = 0; k < m->k; k++) {
+        int b = k / 32, i = k % 32;
+        if (k % l->span == 0) mat_scales(m, p, k / l->span, d, mn);
+        int c = code_at(m->type, base + (size_t)b * l->lo, base + m->at_hi + (size_t)b * l->hi, i / 4, 4 * lane + i % 4);
+        if (size) {
+            if (k % size == 0) mat_subs(m, p, k / 256, k % 256 / size, sub, min);
+            c *= sub[lane];
+        }
+        float off = !l->m ? 0.0f : size ? -((float)min[lane] * mn[lane]) : mn[lane];
+        out[k] = l->m ? fma32((float)c, d[lane], off) : (float)c * d[lane];
+    }
+}

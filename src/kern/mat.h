@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mat: a weight matrix in the packed layout that every instruction set reads.
+ *
+ * A matrix of n outputs and reduction length k is cut into panels of 16 output rows. Along k a panel is a list of
+ * 32-blocks. The codes of a 32-block are *lines* of 64 bytes: 16 rows in lanes, 4 consecutive k in the 4 bytes of a
+ * lane, so a 32-block of bytes is 8 lines (line j: k = 4j .. 4j+3). One line is one zmm register, one row of an AMX
+ * B tile, and four NEON vectors for a dot product by lane. Narrow codes are stored as bit planes of such lines:
+ *
+ *   nibbles    4 lines; low half of line j = line j, high half = line j+4                       256 bytes
+ *   two bits   2 lines; bits 2i, 2i+1 of line t = line 4t+i                                     128 bytes
+ *   one bit    1 line;  bit j = line j                                                           64 bytes
+ *   bytes      8 lines                                                                          512 bytes
+ *   words      16 lines of 16 rows x 2 consecutive k of int16 (W16)                            1024 bytes
+ *
+ * A panel holds, one after the other and each padded to 64 bytes: lo plane, hi plane (both per 32-block), integer
+ * sub-scales and mins (per 256), scales d and offsets m (per span: 32, or 256 for K-quants and W16), each of these
+ * with the 16 rows side by side. Rows past n and codes past k are zero (numerics: codes 0 change no integer sum).
+ *
+ * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3).
+ */
+#ifndef TUTTI_KERN_MAT_H
+#define TUTTI_KERN_MAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/dtype.h"
+#include "base/err.h"
+
+enum { PANEL = 16 };          /* rows of a panel */
+#define MAT_DIM_MAX (1 << 24) /* n and k */
+
+/* How a vector must be quantised for a matrix. The tier of each weight type is a constant of the contract. */
+enum act_tier {
+    ACT_A8_32,   /* int8 codes, a scale per 32: 32-block weight types */
+    ACT_A8_256,  /* int8 codes, a scale per 256: K-quants and IQ4_XS */
+    ACT_A16_256, /* int16 codes, a scale per 256: F32, F16, BF16 (as W16) */
+    ACT_TIERS
+};
+
+/* Bytes of each region of a panel; see the drawing above. */
+struct mat_layout {
+    uint16_t lo, hi;   /* per 32-block */
+    uint16_t sub, min; /* per 256 */
+    uint16_t d, m;     /* per span */
+    uint16_t span;     /* codes that share one float scale: 32 or 256 */
+    uint8_t tier;      /* enum act_tier */
+};
+
+struct mat {
+    const struct mat_layout *lay;
+    uint8_t *data;      /* [n_panels][panel_bytes], 64-byte aligned */
+    size_t panel_bytes;
+    uint32_t at_hi, at_sub, at_min, at_d, at_m; /* offsets of the regions in a panel; lo is at 0 */
+    enum dtype type;
+    int n, k;           /* outputs, reduction length (a multiple of 32) */
+    int n_panels;
+};
+
+/* NULL if the type cannot be a weight matrix. */
+const struct mat_layout *mat_layout(enum dtype type);
+
+/* Sizes *m for an [n][k] matrix; data stays NULL. Errors: type, k not a multiple of the block (or of 32), size. */
+int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e);
+size_t mat_bytes(const struct mat *m);
+
+/*
+ * Packs panel p from its rows in the file's format: rows -> the first row of the panel, row_bytes apart. m->data must
+ * be set. Rejects scales that are NaN, infinite or outside the contract's range (ERR_FORMAT; the message names the row).
+ */
+int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct err *e);
+
+/* Codes of one 32-block of a panel, unpacked: out[k][row] without offset (the true signed code). Any type. */
+void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL]);
+
+/* Float scale d and offset (or min scale) m of span s, fp32: [row]. */
+void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PANEL]);
+
+/* Integer sub-scale (and min) of sub-block j (of 16 or 32 codes) in 256-group g: [row]. Types without: 1 and 0. */
+int mat_sub_size(enum dtype type); /* 16, 32, or 0 without sub-scales */
+void mat_subs(const struct mat *m, int p, int g, int j, int32_t sub[PANEL], int32_t min[PANEL]);
+
+/* Row r as fp32, by the embedding rule of the contract (section 3.5); out[k]. */
+void mat_row(const struct mat *m, int r, float *out);
+
+extern const int8_t mat_iq4_book[16];   /* IQ4_NL, IQ4_XS */
+extern const int8_t mat_mxfp4_book[16]; /* e2m1 times 2 */
+
+#endif

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * matmul_avx512: the matrix product with AVX-512 VNNI.
+ *
+ * A zmm holds 16 output rows in lanes; vpdpbusd takes 4 k of unsigned weight codes from a packed line and 4 signed
+ * activation codes broadcast from memory. Signed weights are stored or unpacked with an offset (code + 2^s); the
+ * accumulator starts at -2^s * sum(q), so the sum is the exact one. The float fold then runs per lane in the written
+ * order, so no lane ever adds to another and the bits are those of matmul_ref.c.
+ *
+ * Up to T tokens share one unpacking of the weights: T accumulators of the fold live in registers over a segment, the
+ * totals in y. T is a compile-time constant of each instance, chosen at run time by the number of tokens left; rows past the last
+ * token of a tile are computed on whatever stands there (zero codes or old ones) and not stored.
+ *
+ * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + cvt + mul + fma (+ fma with offsets) = 11 or 12 vector
+ * operations for 1024 integer operations. At one token the stream of packed bytes is the limit.
+ */
+#include <immintrin.h>
+#include "kern/kern.h"
+
+#define INLINE static inline __attribute__((always_inline))
+enum { SEGMENT = 1024 };
+
+/* --- weights of one 32-block as 8 lines of unsigned codes ------------------------------------------------ */
+
+INLINE void nibbles(__m512i w[8], const uint8_t *lo)
+{
+    const __m512i mask = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m512i v = _mm512_load_si512(lo + 64 * j);
+        w[j] = _mm512_and_si512(v, mask);
+        w[j + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), mask);
+    }
+}
+
+/* Adds bit plane v, moved so that its bit j lands on bit `at` of line j. */
+INLINE void add_bits(__m512i w[8], const uint8_t *hi, int at)
+{
+    __m512i v = _mm512_load_si512(hi), mask = _mm512_set1_epi8((char)(1 << at));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        __m512i s = j <= at ? _mm512_slli_epi16(v, (unsigned)(at - j)) : _mm512_srli_epi16(v, (unsigned)(j - at));
+        w[j] = _mm512_or_si512(w[j], _mm512_and_si512(s, mask));
+    }
+}
+
+/* Pair plane: bits 2i, 2i+1 of line t belong to line 4t + i; they land on bits at, at+1. */
+INLINE __m512i pair_line(__m512i v, int i, int at)
+{
+    __m512i s = 2 * i <= at ? _mm512_slli_epi16(v, (unsigned)(at - 2 * i)) : _mm512_srli_epi16(v, (unsigned)(2 * i - at));
+    return _mm512_and_si512(s, _mm512_set1_epi8((char)(3 << at)));
+}
+
+INLINE void pairs(__m512i w[8], const uint8_t *p, int at, int fresh)
+{
+#pragma GCC unroll 2
+    for (int t = 0; t < 2; t++) {
+        __m512i v = _mm512_load_si512(p + 64 * t);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            __m512i s = pair_line(v, i, at);
+            w[4 * t + i] = fresh ? s : _mm512_or_si512(w[4 * t + i], s);
+        }
+    }
+}
+
+INLINE void look_up(__m512i w[8], __m128i book)
+{
+    __m512i table = _mm512_broadcast_i32x4(book);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) w[j] = _mm512_shuffle_epi8(table, w[j]);
+}
+
+/* log2 of the offset that unpack() adds to the codes of a type, or -1 */
+INLINE int offset_log2(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q4_0: return 3;
+    case DTYPE_Q5_0:
+    case DTYPE_MXFP4: return 4;
+    case DTYPE_Q8_0:
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS: return 7;
+    case DTYPE_Q6_K: return 5;
+    case DTYPE_Q3_K: return 2;
+    default: return -1;
+    }
+}
+
+INLINE void unpack(__m512i w[8], enum dtype type, const uint8_t *lo, const uint8_t *hi)
+{
+    switch (type) {
+    case DTYPE_Q8_0:
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(lo + 64 * j);
+        break;
+    case DTYPE_Q2_K: pairs(w, lo, 0, 1); break;
+    case DTYPE_Q3_K:
+        pairs(w, lo, 0, 1);
+        add_bits(w, hi, 2);
+        break;
+    case DTYPE_Q6_K:
+        nibbles(w, lo);
+        pairs(w, hi, 4, 0);
+        break;
+    case DTYPE_Q5_0:
+    case DTYPE_Q5_1:
+    case DTYPE_Q5_K:
+        nibbles(w, lo);
+        add_bits(w, hi, 4);
+        break;
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+        nibbles(w, lo);
+        look_up(w, _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)mat_iq4_book), _mm_set1_epi8(-128)));
+        break;
+    case DTYPE_MXFP4:
+        nibbles(w, lo);
+        look_up(w, _mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)mat_mxfp4_book), _mm_set1_epi8(16)));
+        break;
+    default: nibbles(w, lo);
+    }
+}
+
+INLINE __m512i bcast32(const void *p)
+{
+    return _mm512_set1_epi32(*(const int32_t *)p);
+}
+
+/* sum over lines [j0, j1) of code * q, for the 32 codes at q, starting from acc */
+INLINE __m512i dot(__m512i acc, const __m512i w[8], const int8_t *q, int j0, int j1)
+{
+#pragma GCC unroll 8
+    for (int j = j0; j < j1; j++) acc = _mm512_dpbusd_epi32(acc, w[j], bcast32(q + 4 * j));
+    return acc;
+}
+
+INLINE __m512i start(enum dtype type, int32_t neg_sum)
+{
+    int s = offset_log2(type);
+    return s < 0 ? _mm512_setzero_si512() : _mm512_slli_epi32(_mm512_set1_epi32(neg_sum), (unsigned)s);
+}
+
+INLINE __m512 scale16(enum dtype type, const uint8_t *d)
+{
+    if (type == DTYPE_MXFP4) /* 2^(e-128), e >= 92 (mat_pack): exponent field e - 1 */
+        return _mm512_castsi512_ps(_mm512_slli_epi32(
+            _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)d)), _mm512_set1_epi32(1)), 23));
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)d));
+}
+
+/* Ends a segment: y += acc, acc = 0; the first segment adds to +0. */
+INLINE void close_segment(float *y, size_t stride, __m512 *acc, int n, int first)
+{
+#pragma GCC unroll 16
+    for (int t = 0; t < ACT_TILE; t++) {
+        if (t >= n) break;
+        float *out = y + (size_t)t * stride;
+        __m512 tot = first ? _mm512_setzero_ps() : _mm512_loadu_ps(out);
+        _mm512_storeu_ps(out, _mm512_add_ps(tot, acc[t]));
+    }
+}
+
+/* --- 32-block types, A8/32 ------------------------------------------------------------------------------ */
+
+INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t stride, const struct mat *w, int p,
+                          const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
+    const int8_t *q = act_line(x, t0, 0);
+    const float *xd = x->d + act_at(x->groups, t0, 0), *sd = x->sd + act_at(x->groups, t0, 0);
+    const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
+    const int lo_bytes = type == DTYPE_Q8_0 ? 512 : 256, d_bytes = type == DTYPE_MXFP4 ? 16 : 32;
+    int blocks = w->k / 32;
+    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
+        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+        __m512 acc[ACT_TILE];
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int b = b0; b < b1; b++) {
+            __m512i c[8];
+            unpack(c, type, lo, hi);
+            __m512 d = scale16(type, wd), m = has_m ? scale16(type, wm) : d;
+            const int8_t *qb = q + (size_t)(b >> 1) * (ACT_TILE * 64) + (b & 1) * 32;
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++) {
+                __m512i s = dot(start(type, ns[b * ACT_TILE + t]), c, qb + 64 * t, 0, 8);
+                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(xd[b * ACT_TILE + t]));
+                acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
+                if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sd[b * ACT_TILE + t]), acc[t]);
+            }
+            lo += lo_bytes, hi += 64, wd += d_bytes, wm += 32;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+    }
+}
+
+/* --- K-quants, A8/256 ----------------------------------------------------------------------------------- */
+
+INLINE __m512i sub16(enum dtype type, const uint8_t *s)
+{
+    __m128i v = _mm_load_si128((const __m128i *)(const void *)s);
+    if (type == DTYPE_Q2_K) return _mm512_cvtepu8_epi32(_mm_and_si128(v, _mm_set1_epi8(15)));
+    if (type == DTYPE_Q4_K || type == DTYPE_Q5_K) return _mm512_cvtepu8_epi32(v);
+    return _mm512_cvtepi8_epi32(v);
+}
+
+INLINE __m512i min16(enum dtype type, const uint8_t *sub, const uint8_t *min)
+{
+    if (type == DTYPE_Q2_K) {
+        __m128i v = _mm_load_si128((const __m128i *)(const void *)sub);
+        return _mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15)));
+    }
+    return _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)min));
+}
+
+INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
+                       const struct act *x, int t0, int n)
+{
+    const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K;
+    const int size = type == DTYPE_Q2_K || type == DTYPE_Q3_K || type == DTYPE_Q6_K ? 16 : 32;
+    const int lo_bytes = type == DTYPE_Q2_K || type == DTYPE_Q3_K ? 128 : 256, hi_bytes = type == DTYPE_Q6_K ? 128 : 64;
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
+    const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
+    int groups = w->k / 256;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        __m512 acc[ACT_TILE];
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int g = g0; g < g1; g++) {
+            __m512i isum[ACT_TILE];
+            const int32_t *ns = x->ns + act_at(x->sums, t0, 16 * g);
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++) isum[t] = _mm512_setzero_si512();
+            for (int b = 0; b < 8; b++) {
+                __m512i c[8];
+                unpack(c, type, lo, hi);
+                const int8_t *qb = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
+                __m512i s0 = sub16(type, sub + 16 * (size == 16 ? 2 * b : b));
+                __m512i s1 = size == 16 ? sub16(type, sub + 16 * (2 * b + 1)) : s0;
+#pragma GCC unroll 16
+                for (int t = 0; t < T; t++) {
+                    int32_t n0 = ns[2 * b * ACT_TILE + t], n1 = ns[(2 * b + 1) * ACT_TILE + t];
+                    if (size == 16) {
+                        __m512i a0 = dot(start(type, n0), c, qb + 64 * t, 0, 4);
+                        __m512i a1 = dot(start(type, n1), c, qb + 64 * t, 4, 8);
+                        isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a0, s0));
+                        isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a1, s1));
+                    } else {
+                        __m512i a = dot(start(type, n0 + n1), c, qb + 64 * t, 0, 8);
+                        isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a, s0));
+                    }
+                }
+                lo += lo_bytes, hi += hi_bytes;
+            }
+            __m512 d = scale16(type, wd), m = has_min ? scale16(type, wm) : d;
+            for (int t = 0; t < T; t++) {
+                __m512 xd = _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]);
+                acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[t]), _mm512_mul_ps(d, xd), acc[t]);
+                if (has_min) {
+                    __m512i nj = _mm512_setzero_si512(); /* minus J: the sums are stored negated */
+                    for (int j = 0; j < 256 / size; j++) {
+                        int32_t s = size == 16 ? ns[j * ACT_TILE + t] : ns[2 * j * ACT_TILE + t] + ns[(2 * j + 1) * ACT_TILE + t];
+                        nj = _mm512_add_epi32(nj, _mm512_mullo_epi32(min16(type, sub + 16 * j, min + 16 * j), _mm512_set1_epi32(s)));
+                    }
+                    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
+                }
+            }
+            wd += 32, wm += 32, sub += size == 16 ? 256 : 128, min += 128;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+    }
+}
+
+/* --- W16, A16/256 --------------------------------------------------------------------------------------- */
+
+INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    ptrdiff_t high = x->qh - x->q;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        __m512 acc[ACT_TILE];
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int g = g0; g < g1; g++) {
+            __m512i sh[ACT_TILE], sl[ACT_TILE];
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++) sh[t] = sl[t] = _mm512_setzero_si512();
+            int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
+            for (int b = 8 * g; b < b1; b++, lo += 1024) {
+                const int8_t *qb = act_line(x, t0, b);
+                for (int j = 0; j < 16; j++) {
+                    __m512i c = _mm512_load_si512(lo + 64 * j);
+#pragma GCC unroll 16
+                    for (int t = 0; t < T; t++) {
+                        sl[t] = _mm512_dpwssd_epi32(sl[t], c, bcast32(qb + 64 * t + 4 * j));
+                        sh[t] = _mm512_dpwssd_epi32(sh[t], c, bcast32(qb + high + 64 * t + 4 * j));
+                    }
+                }
+            }
+            __m512 d = _mm512_load_ps(wd);
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++) {
+                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]));
+                __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sh[t]), _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(sl[t]));
+                acc[t] = _mm512_fmadd_ps(s, dd, acc[t]);
+            }
+            wd += 64;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+    }
+}
+
+/* --- instances: type x tokens --------------------------------------------------------------------------- */
+
+typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n);
+
+#define INSTANCE(type, T, call)                                                                              \
+    static void panel_##type##_##T(float *y, size_t stride, const struct mat *w, int p, const struct act *x, \
+                                   int t0, int n)                                                            \
+    {                                                                                                        \
+        call;                                                                                                \
+    }
+#define BLOCK32(type, T, has_m) \
+    INSTANCE(type, T, panel_block32(DTYPE_##type, T, has_m, y, stride, w, p, x, t0, n))
+#define K256(type, T) INSTANCE(type, T, panel_k256(DTYPE_##type, T, y, stride, w, p, x, t0, n))
+#define W16(T) INSTANCE(W16, T, panel_w16(T, y, stride, w, p, x, t0, n))
+
+/* tokens at a time: fold accumulators, 8 lines of codes and temporaries share 32 registers */
+#define EACH_T32(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8) X(__VA_ARGS__, 16)
+#define B0(type, T) BLOCK32(type, T, 0)
+#define B1(type, T) BLOCK32(type, T, 1)
+EACH_T32(B0, Q4_0)
+EACH_T32(B0, Q5_0)
+EACH_T32(B0, Q8_0)
+EACH_T32(B0, IQ4_NL)
+EACH_T32(B0, MXFP4)
+EACH_T32(B1, Q4_1)
+EACH_T32(B1, Q5_1)
+#define EACH_T8(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8)
+EACH_T8(K256, Q2_K)
+EACH_T8(K256, Q3_K)
+EACH_T8(K256, Q4_K)
+EACH_T8(K256, Q5_K)
+EACH_T8(K256, Q6_K)
+EACH_T8(K256, IQ4_XS)
+W16(1) W16(2) W16(4) W16(8)
+
+struct instances {
+    panel_fn *fn[5]; /* for 1, 2, 4, 8, 16 tokens */
+    int max;         /* largest of them */
+};
+
+static const struct instances *instances(enum dtype type)
+{
+#define ROW32(type) [DTYPE_##type] = {{panel_##type##_1, panel_##type##_2, panel_##type##_4, panel_##type##_8, panel_##type##_16}, 16}
+#define ROW8(type, fn) [DTYPE_##type] = {{panel_##fn##_1, panel_##fn##_2, panel_##fn##_4, panel_##fn##_8}, 8}
+    static const struct instances table[] = {
+        ROW32(Q4_0),      ROW32(Q4_1),      ROW32(Q5_0),      ROW32(Q5_1),      ROW32(Q8_0),     ROW32(IQ4_NL),
+        ROW32(MXFP4),     ROW8(Q2_K, Q2_K), ROW8(Q3_K, Q3_K), ROW8(Q4_K, Q4_K), ROW8(Q5_K, Q5_K), ROW8(Q6_K, Q6_K),
+        ROW8(IQ4_XS, IQ4_XS), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
+    };
+    return &table[type];
+}
+
+void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok);
+void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
+{
+    const struct instances *in = instances(w->type);
+    for (int p = p0; p < p1; p++) {
+        for (int t = 0; t < n_tok;) {
+            int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : n <= 8 ? 3 : 4;
+            in->fn[i](y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
+            t += n;
+        }
+    }
+}
