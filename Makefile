@@ -79,7 +79,7 @@ FOREIGN := $(ARM_ISA) $(X86_ISA)
 endif
 
 # --- sources --------------------------------------------------------------------------------------
-LIB_DIRS := base file model program kern chip chip/cpu token
+LIB_DIRS := base file model program kern chip chip/cpu token serve
 LIB_SRC := $(filter-out $(FOREIGN),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))

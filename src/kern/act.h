@@ -13,7 +13,7 @@
  *   ns   [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32) or 16 (A8/256)
  *   sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
  *
- * k is padded to a multiple of 64 (A8) or 32 (A16) with zero codes.
+ * k is a multiple of 32; what lies past it in a line of 64 is never read.
  */
 #ifndef TUTTI_KERN_ACT_H
 #define TUTTI_KERN_ACT_H
@@ -39,7 +39,7 @@ struct act {
 
 /* Bytes for n_tok tokens of length k. */
 size_t act_bytes(enum act_tier tier, int k, int n_tok);
-/* Lays *a out in act_bytes() bytes of 64-byte aligned memory. The memory must have been zeroed once. */
+/* Lays *a out in act_bytes() bytes of 64-byte aligned memory. */
 void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem);
 
 static inline int8_t *act_line(const struct act *a, int tok, int line)

@@ -146,7 +146,7 @@ static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot,
     for (int h = 0; h < n_head; h++, x += dim) {
         int step = halves ? 1 : 2, far = halves ? n_rot : 1;
         for (int i = 0; i < n_rot; i++) {
-            float c = cs[2 * i], s = cs[2 * i + 1], x0 = x[step * i], x1 = x[step * i + far];
+            float c = cs[i], s = cs[n_rot + i], x0 = x[step * i], x1 = x[step * i + far];
             x[step * i] = fma32(x0, c, -(x1 * s));
             x[step * i + far] = fma32(x0, s, x1 * c);
         }

@@ -2,6 +2,8 @@
 /* Which kernels were compiled in, which of them this machine can run, and the choice: see kern.h. */
 #include "kern/kern.h"
 
+#include "kern/attn.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +53,9 @@ static const struct {
     struct kern k;
     bool (*usable)(void);
 } sets[] = {
-    {{"ref", &elem_kern_ref, matmul_ref, NULL}, always},
+    {{"ref", &elem_kern_ref, matmul_ref, &attn_kern_ref}, always},
 #if defined(__x86_64__)
-    {{"avx512", &elem_kern_avx512, matmul_avx512, NULL}, has_avx512},
+    {{"avx512", &elem_kern_avx512, matmul_avx512, &attn_kern_avx512}, has_avx512},
 #endif
 };
 

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Worker pool: see pool.h. */
+#include "base/pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Rounds of polling before a waiter sleeps: about 50 us for a barrier (partners are at work), and about 100 us
+ * between two runs, which covers sampling and detokenising between two steps. */
+enum { SPIN_BARRIER = 2000, SPIN_RUN = 4000 };
+
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    int index;
+};
+
+struct pool {
+    int n;
+    struct worker workers[POOL_MAX];
+    void (*fn)(void *arg, int worker);
+    void *arg;
+    _Alignas(64) _Atomic uint32_t run;      /* counts pool_run calls; workers wait for it to change */
+    _Atomic uint32_t run_sleepers;
+    _Atomic int stop;
+    _Alignas(64) _Atomic uint32_t arrived;  /* workers at the current barrier */
+    _Alignas(64) _Atomic uint32_t round;    /* counts barriers; waiters wait for it to change */
+    _Atomic uint32_t round_sleepers;
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits until *word differs from old: polls, then sleeps. */
+static void wait_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers, int spins)
+{
+    for (int i = 0; i < spins; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
+        pause_cpu();
+    }
+    atomic_fetch_add(sleepers, 1);
+    while (atomic_load(word) == old) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    atomic_fetch_sub(sleepers, 1);
+}
+
+static void change(_Atomic uint32_t *word, _Atomic uint32_t *sleepers)
+{
+    atomic_fetch_add(word, 1);
+    if (atomic_load(sleepers)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void pool_barrier(struct pool *p)
+{
+    if (p->n == 1) return;
+    uint32_t round = atomic_load_explicit(&p->round, memory_order_relaxed);
+    if (atomic_fetch_add(&p->arrived, 1) + 1 == (uint32_t)p->n) {
+        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+        change(&p->round, &p->round_sleepers);
+    } else {
+        wait_change(&p->round, round, &p->round_sleepers, SPIN_BARRIER);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct pool *p = w->pool;
+    uint32_t seen = 0;
+    fpenv_set();
+    for (;;) {
+        wait_change(&p->run, seen, &p->run_sleepers, SPIN_RUN);
+        seen++;
+        if (atomic_load(&p->stop)) return NULL;
+        p->fn(p->arg, w->index);
+        pool_barrier(p);
+    }
+}
+
+void pool_run(struct pool *p, void (*fn)(void *, int), void *arg)
+{
+    unsigned long old = fpenv_set();
+    p->fn = fn;
+    p->arg = arg;
+    if (p->n > 1) change(&p->run, &p->run_sleepers);
+    fn(arg, 0);
+    pool_barrier(p);
+    fpenv_restore(old);
+}
+
+int pool_create(struct pool **out, int n, struct err *e)
+{
+    if (n == 0) n = pool_cpus();
+    if (n < 1 || n > POOL_MAX) return err(e, ERR_USAGE, "%d threads: must be 1..%d", n, POOL_MAX);
+    struct pool *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
+    if (!p) return err(e, ERR_MEMORY, "out of memory for %d threads", n);
+    memset(p, 0, sizeof *p);
+    sigset_t all, old; /* signals belong to the caller's threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    p->n = 1;
+    int rc = 0;
+    p->n = n;
+    for (int i = 1; i < n && rc == 0; i++) {
+        p->workers[i] = (struct worker){.pool = p, .index = i};
+        rc = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
+        if (rc) {
+            err(e, ERR_MEMORY, "cannot start thread %d of %d: %s", i + 1, n, strerror(rc));
+            p->n = i; /* those that run */
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc) {
+        pool_destroy(p);
+        return ERR_MEMORY;
+    }
+    *out = p;
+    return 0;
+}
+
+void pool_destroy(struct pool *p)
+{
+    if (!p) return;
+    atomic_store(&p->stop, 1);
+    change(&p->run, &p->run_sleepers);
+    for (int i = 1; i < p->n; i++) pthread_join(p->workers[i].thread, NULL);
+    free(p);
+}
+
+int pool_size(const struct pool *p)
+{
+    return p->n;
+}
+
+int pool_cpus(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f) {
+        long quota, period;
+        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0) {
+            long cpus = (quota + period - 1) / period;
+            if (cpus < n) n = (int)cpus;
+        }
+        fclose(f);
+    }
+    return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
+}
+
+void pool_share(int n, int worker, int workers, int *begin, int *end)
+{
+    int base = n / workers, extra = n % workers;
+    *begin = worker * base + (worker < extra ? worker : extra);
+    *end = *begin + base + (worker < extra);
+}
+
+#if defined(__x86_64__)
+unsigned long fpenv_set(void)
+{
+    unsigned old = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(0x1f80); /* all exceptions masked, round to nearest, FTZ and DAZ off */
+    return old;
+}
+
+void fpenv_restore(unsigned long old)
+{
+    __builtin_ia32_ldmxcsr((unsigned)old);
+}
+#elif defined(__aarch64__)
+unsigned long fpenv_set(void)
+{
+    unsigned long old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(0UL));
+    return old;
+}
+
+void fpenv_restore(unsigned long old)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(old));
+}
+#else
+unsigned long fpenv_set(void)
+{
+    return 0;
+}
+
+void fpenv_restore(unsigned long old)
+{
+    (void)old;
+}
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A fixed pool of workers that run one function together and meet at barriers. The caller is worker 0. Partition is
+ * static and by worker number only. Waiting spins for a short while and then sleeps, so that an oversubscribed
+ * machine makes progress. No memory is allocated after pool_create.
+ */
+#ifndef TUTTI_BASE_POOL_H
+#define TUTTI_BASE_POOL_H
+
+#include "base/err.h"
+
+enum { POOL_MAX = 256 }; /* workers */
+
+struct pool;
+
+/* n workers, the caller included; n = 0: one for each CPU this process may use (affinity and cgroup quota). */
+int pool_create(struct pool **p, int n, struct err *e);
+void pool_destroy(struct pool *p); /* accepts NULL */
+int pool_size(const struct pool *p);
+
+/* Runs fn(arg, worker) on every worker and returns when all are done. Not reentrant; one caller at a time. */
+void pool_run(struct pool *p, void (*fn)(void *arg, int worker), void *arg);
+
+/* Inside fn: returns when every worker has arrived; memory written before is visible after. */
+void pool_barrier(struct pool *p);
+
+/* CPUs this process may use: affinity mask and cgroup v2 quota, at least 1. */
+int pool_cpus(void);
+
+/* The part [*begin, *end) of n items that falls to a worker: contiguous, sizes differ by at most one. */
+void pool_share(int n, int worker, int workers, int *begin, int *end);
+
+/* Round to nearest, no flush to zero, no traps: set (and given back to restore) around the contract's arithmetic. */
+unsigned long fpenv_set(void);
+void fpenv_restore(unsigned long old);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The chips that exist, and the checks that all of them share: see chip.h. */
+#include "chip/chip.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct chip_ops *const chips[] = {&chip_cpu};
+
+int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e)
+{
+    char known[256] = "";
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
+        if (!name || strcmp(name, chips[i]->name) == 0) return chips[i]->load(c, p, opt, e);
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, " %s", chips[i]->name);
+    }
+    return err(e, ERR_USAGE, "chip '%s' is unknown; known:%s", name, known);
+}
+
+/* What the caller promises of a batch. */
+static int check_batch(const struct chip *c, const struct batch *b, struct err *e)
+{
+    int rows = 0, n_vocab = c->program->model->h.n_vocab, last = -1;
+    for (int i = 0; i < b->n_parts; i++) {
+        const struct batch_part *p = &b->parts[i];
+        if (p->n < 1 || p->pos < 0 || p->n > c->program->max_rows - rows)
+            return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i, p->n, p->pos, c->program->max_rows);
+        if ((int64_t)p->pos + p->n > (int64_t)p->seq->n_pages * ATTN_CHUNK)
+            return err(e, ERR_USAGE, "batch part %d: positions up to %d have no KV pages", i, p->pos + p->n);
+        for (int j = 0; j < p->n; j++)
+            if (p->tokens[j] < 0 || p->tokens[j] >= n_vocab)
+                return err(e, ERR_USAGE, "token id %d is outside the vocabulary of %d", p->tokens[j], n_vocab);
+        rows += p->n;
+    }
+    for (int i = 0; i < b->n_out; i++) {
+        if (b->out[i] <= last || b->out[i] >= rows) return err(e, ERR_USAGE, "batch: wanted row %d is out of order or outside %d rows", b->out[i], rows);
+        last = b->out[i];
+    }
+    return rows ? 0 : err(e, ERR_USAGE, "empty batch");
+}
+
+int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
+{
+    int rc = check_batch(c, b, e);
+    return rc ? rc : c->ops->step(c, b, sink, ud, e);
+}
+
+void chip_explain(const struct chip *c, struct buf *out)
+{
+    c->ops->explain(c, out);
+}
+
+void chip_unload(struct chip *c)
+{
+    if (c) c->ops->unload(c);
+}

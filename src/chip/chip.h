@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chip: what executes a program. The CPU, a GPU and every simulated chip implement the same calls and obey the same
+ * contract, so that logits are equal by construction and only the clock differs. Calls in the order main makes them:
+ *
+ *   chip_load      packs the weights, makes buffers; afterwards step allocates nothing
+ *   chip_step      runs one batch: keys and values of its tokens enter the cache, wanted logits go to the sink
+ *   chip_explain   which kernels are in use and where memory went
+ *   chip_unload
+ *
+ * One thread owns a loaded chip.
+ */
+#ifndef TUTTI_CHIP_CHIP_H
+#define TUTTI_CHIP_CHIP_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "chip/kv.h"
+#include "program/program.h"
+
+struct chip_options {
+    int n_threads;       /* 0: all CPUs this process may use */
+    const char *isa;     /* NULL: best; or the name of an instruction set */
+    void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
+    void *progress_ud;
+};
+
+/* n consecutive tokens of one sequence, at positions pos .. pos + n - 1; all lower positions are in the cache. The
+ * sequence has pages for them (kv_seq_reserve). */
+struct batch_part {
+    struct kv_seq *seq;
+    const int32_t *tokens;
+    int n;
+    int pos;
+};
+
+struct batch {
+    const struct batch_part *parts; /* different sequences */
+    int n_parts;
+    const int *out; /* rows whose logits are wanted, ascending; rows count through all parts in order */
+    int n_out;
+};
+
+/*
+ * Called by the thread that called chip_step, once per wanted row, in order. status is 0 or ERR_RANGE (a number of
+ * that row left the contract's range: no result). logits[n_vocab] are valid during the call.
+ */
+typedef void logits_fn(void *ud, int i_out, const float *logits, int status);
+
+struct chip;
+struct chip_ops {
+    const char *name, *summary;
+    int (*load)(struct chip **c, const struct program *p, const struct chip_options *opt, struct err *e);
+    int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
+    void (*explain)(const struct chip *c, struct buf *out);
+    void (*unload)(struct chip *c);
+};
+
+struct chip {
+    const struct chip_ops *ops;
+    const struct program *program; /* borrowed */
+};
+
+extern const struct chip_ops chip_cpu;
+
+/* name NULL: the CPU. Unknown names are refused with a list. */
+int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e);
+int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
+void chip_explain(const struct chip *c, struct buf *out);
+void chip_unload(struct chip *c); /* accepts NULL */
+
+#endif

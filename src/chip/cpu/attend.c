@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attention on the CPU: which worker computes which tile of queries over which keys.
+ *
+ * An item is one kv head of one batch part and up to 16 query rows: tokens times the query heads that share the kv
+ * head. With enough items each worker takes every n-th one and runs all chunks of it (prefill, many sequences). With
+ * few items, as in decode at depth, every item is also cut into slices of chunks: first all slices, each leaving its
+ * chunks' partial results, then, after a meeting, the merges in the written order. Chunks are independent until the
+ * merge (contract section 3.9), so both ways give the same bits.
+ */
+#include <string.h>
+#include "chip/cpu/cpu.h"
+
+static int group_of(const struct hparams *h)
+{
+    return h->n_head / h->n_head_kv;
+}
+
+/* tokens and query heads of a tile */
+static void tile_of(const struct hparams *h, int *n_tok, int *n_head)
+{
+    int g = group_of(h);
+    *n_head = g < ATTN_ROWS ? g : ATTN_ROWS;
+    *n_tok = ATTN_ROWS / *n_head;
+}
+
+size_t cpu_attend_items_max(const struct program *p)
+{
+    const struct hparams *h = &p->model->h;
+    int n_tok, n_head;
+    tile_of(h, &n_tok, &n_head);
+    return (size_t)p->max_rows * (size_t)h->n_head_kv * (size_t)((group_of(h) + n_head - 1) / n_head); /* one-token parts */
+}
+
+static int chunks_of(const struct cpu *c, const struct attend_item *it)
+{
+    return (c->batch->parts[it->part].pos + it->tok + it->n_tok - 1) / ATTN_CHUNK + 1;
+}
+
+static size_t row_bytes(const struct cpu *c)
+{
+    return attn_part_bytes(c->chip.program->model->h.head_dim);
+}
+
+void cpu_attend_plan(struct cpu *c)
+{
+    const struct batch *b = c->batch;
+    const struct hparams *h = &c->chip.program->model->h;
+    int n_tok, n_head, row = 0, deepest = 0, workers = pool_size(c->pool);
+    tile_of(h, &n_tok, &n_head);
+    c->n_items = 0;
+    for (int i = 0; i < b->n_parts; i++) {
+        for (int kv = 0; kv < h->n_head_kv; kv++) {
+            for (int t = 0; t < b->parts[i].n; t += n_tok) {
+                for (int hd = 0; hd < group_of(h); hd += n_head) {
+                    struct attend_item *it = &c->items[c->n_items++];
+                    *it = (struct attend_item){.part = i, .row = row, .tok = t, .head_kv = kv, .head = kv * group_of(h) + hd};
+                    it->n_tok = b->parts[i].n - t < n_tok ? b->parts[i].n - t : n_tok;
+                    it->n_head = group_of(h) - hd < n_head ? group_of(h) - hd : n_head;
+                    int n = chunks_of(c, it);
+                    deepest = n > deepest ? n : deepest;
+                }
+            }
+        }
+        row += b->parts[i].n;
+    }
+    c->slice = 0;
+    if (workers == 1 || c->n_items >= 8 * workers || deepest < 2) return;
+    size_t per_chunk = (size_t)c->n_items * ATTN_ROWS * row_bytes(c);
+    if (per_chunk * (size_t)deepest > c->parts_bytes) return; /* no room: whole items */
+    c->slice = deepest * c->n_items / (8 * workers) + 1;
+    c->n_slices = (deepest + c->slice - 1) / c->slice;
+}
+
+/* --- one item ------------------------------------------------------------------------------------------- */
+
+static int item_rows(const struct cpu *c, const struct step *s, const struct attend_item *it, const float **rows)
+{
+    const struct hparams *h = &c->chip.program->model->h;
+    int n = 0;
+    for (int t = 0; t < it->n_tok; t++)
+        for (int j = 0; j < it->n_head; j++)
+            rows[n++] = cpu_row(c, 0, s->attn.q, it->row + it->tok + t) + (it->head + j) * h->head_dim;
+    return n;
+}
+
+/* An 8-bit cache is rotated (contract section 3.8): a Walsh-Hadamard transform of q and k after RoPE spreads outliers
+ * over the head; the score scale takes the factor 1/D. Head sizes that are no power of two are left as they are. */
+static bool rotated(enum kv_type type, int D)
+{
+    return type == KV8 && (D & (D - 1)) == 0;
+}
+
+static int load_queries(struct cpu *c, const struct step *s, const struct attend_item *it, struct cpu_worker *w)
+{
+    const struct hparams *h = &c->chip.program->model->h;
+    const float *rows[ATTN_ROWS];
+    int n = item_rows(c, s, it, rows), D = h->head_dim;
+    enum kv_type type = c->batch->parts[it->part].seq->pool->shape.type;
+    float scale = h->attn_scale;
+    if (rotated(type, D)) {
+        for (int r = 0; r < n; r++) {
+            rows[r] = memcpy(w->rot + r * D, rows[r], (size_t)D * sizeof(float));
+            hadamard_f32(w->rot + r * D, D);
+        }
+        scale = scale * (1.0f / (float)D); /* exact: D is a power of two */
+    }
+    attn_quant_q(w->q, type, D, n, rows, scale);
+    return n;
+}
+
+static void out_row(struct cpu *c, const struct step *s, const struct attend_item *it, int r, float **out, int *batch_row)
+{
+    *batch_row = it->row + it->tok + r / it->n_head;
+    *out = cpu_row(c, 0, s->attn.out, *batch_row) + (it->head + r % it->n_head) * c->chip.program->model->h.head_dim;
+}
+
+static void whole_item(struct cpu *c, const struct step *s, const struct attend_item *it, struct cpu_worker *w)
+{
+    const struct batch_part *part = &c->batch->parts[it->part];
+    struct kv_pool *pool = part->seq->pool;
+    int64_t first[ATTN_ROWS], last[ATTN_ROWS];
+    float *out[ATTN_ROWS];
+    int32_t status[ATTN_ROWS];
+    int n = load_queries(c, s, it, w), row[ATTN_ROWS];
+    for (int r = 0; r < n; r++) {
+        first[r] = 0;
+        last[r] = part->pos + it->tok + r / it->n_head;
+        out_row(c, s, it, r, &out[r], &row[r]);
+    }
+    attn_rows(c->kern->attn, w->q, part->seq->page, 0, kv_view_offset(pool, s->layer, it->head_kv), first, last, out, status, w->attn_scratch);
+    for (int r = 0; r < n; r++)
+        if (status[r]) cpu_fault(c, row[r]);
+}
+
+static void *parts_at(const struct cpu *c, int item, int chunk)
+{
+    return c->parts + ((size_t)item * (size_t)(c->n_slices * c->slice) + (size_t)chunk) * ATTN_ROWS * row_bytes(c);
+}
+
+static void slice_of_item(struct cpu *c, const struct step *s, int item, int slice, struct cpu_worker *w)
+{
+    const struct attend_item *it = &c->items[item];
+    const struct batch_part *part = &c->batch->parts[it->part];
+    struct kv_pool *pool = part->seq->pool;
+    int end = chunks_of(c, it), lo[ATTN_ROWS], hi[ATTN_ROWS];
+    if (slice * c->slice >= end) return;
+    if (end > (slice + 1) * c->slice) end = (slice + 1) * c->slice;
+    int n = load_queries(c, s, it, w);
+    for (int ch = slice * c->slice; ch < end; ch++) {
+        struct kv_view view;
+        kv_view_init(&view, (char *)part->seq->page[ch] + kv_view_offset(pool, s->layer, it->head_kv), w->q->type, w->q->D);
+        for (int r = 0; r < n; r++) {
+            int last = part->pos + it->tok + r / it->n_head - ch * ATTN_CHUNK;
+            lo[r] = 0;
+            hi[r] = last < 0 ? -1 : last < ATTN_CHUNK ? last : ATTN_CHUNK - 1;
+        }
+        c->kern->attn->chunk(&view, w->q, lo, hi, parts_at(c, item, ch));
+    }
+}
+
+static void merge_row(struct cpu *c, const struct step *s, int item, int r, struct cpu_worker *w)
+{
+    const struct attend_item *it = &c->items[item];
+    int D = c->chip.program->model->h.head_dim, end = chunks_of(c, it), row;
+    struct attn_state *state = attn_state_at(w->attn_scratch, D, 0), *total = attn_state_at(w->attn_scratch, D, 1);
+    float *out;
+    attn_state_init(total, D);
+    for (int ch = 0; ch < end; ch++) {
+        if (ch * ATTN_CHUNK % ATTN_SUPER == 0) attn_state_init(state, D);
+        c->kern->attn->merge_chunk(state, attn_part_at(parts_at(c, item, ch), D, r), D);
+        if (ch + 1 == end || (ch + 1) * ATTN_CHUNK % ATTN_SUPER == 0) c->kern->attn->merge_super(total, state, D);
+    }
+    out_row(c, s, it, r, &out, &row);
+    if (c->kern->attn->finish(out, total, D)) cpu_fault(c, row);
+}
+
+void cpu_attend(struct cpu *c, const struct step *s, int worker)
+{
+    struct cpu_worker *w = &c->workers[worker];
+    int workers = pool_size(c->pool);
+    if (!c->slice) {
+        for (int i = worker; i < c->n_items; i += workers) whole_item(c, s, &c->items[i], w);
+        return;
+    }
+    for (int i = worker; i < c->n_items * c->n_slices; i += workers) slice_of_item(c, s, i / c->n_slices, i % c->n_slices, w);
+    pool_barrier(c->pool);
+    int k = 0;
+    for (int i = 0; i < c->n_items; i++)
+        for (int r = 0; r < c->items[i].n_tok * c->items[i].n_head; r++)
+            if (k++ % workers == worker) merge_row(c, s, i, r, w);
+}
+
+/* Keys and values of all rows into the cache: by (part, kv head), positions ascending (prefix maxima, attn_store). */
+void cpu_store(struct cpu *c, const struct step *s, int worker)
+{
+    const struct batch *b = c->batch;
+    const struct hparams *h = &c->chip.program->model->h;
+    int n = b->n_parts * h->n_head_kv, workers = pool_size(c->pool), row = 0, part = 0, D = h->head_dim;
+    for (int i = 0; i < n; i++) {
+        for (; part < i / h->n_head_kv; part++) row += b->parts[part].n;
+        if (i % workers != worker) continue;
+        const struct batch_part *p = &b->parts[part];
+        struct kv_pool *pool = p->seq->pool;
+        int head = i % h->n_head_kv;
+        for (int t = 0; t < p->n; t++) {
+            struct kv_view view;
+            int pos = p->pos + t;
+            kv_view_init(&view, (char *)p->seq->page[pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, head), pool->shape.type, D);
+            const float *k = cpu_row(c, 0, s->attn.k, row + t) + head * D, *v = cpu_row(c, 0, s->attn.v, row + t) + head * D;
+            if (rotated(pool->shape.type, D)) {
+                k = memcpy(c->workers[worker].rot, k, (size_t)D * sizeof *k);
+                hadamard_f32(c->workers[worker].rot, D);
+            }
+            if (attn_store(&view, pool->shape.type, D, pos % ATTN_CHUNK, k, v)) cpu_fault(c, row + t);
+        }
+    }
+}

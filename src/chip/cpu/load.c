@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loading on the CPU: every matrix is packed once (kern/mat.h) by all workers, panel by panel, and the file's pages
+ * are given back as soon as a tensor is packed, so that memory holds the weights once. All other memory of the token
+ * path is taken here, too.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "chip/cpu/cpu.h"
+
+enum { HUGE = 2 << 20 };
+
+struct packing {
+    struct cpu *c;
+    struct mat *m;
+    const struct tensor *t;
+    size_t row_bytes;
+    struct err err[POOL_MAX]; /* first error of each worker */
+};
+
+static void pack_share(void *arg, int worker)
+{
+    struct packing *k = arg;
+    int begin, end;
+    pool_share(k->m->n_panels, worker, pool_size(k->c->pool), &begin, &end);
+    for (int p = begin; p < end; p++)
+        if (mat_pack(k->m, p, (const uint8_t *)k->t->data + (size_t)p * PANEL * k->row_bytes, k->row_bytes, &k->err[worker])) return;
+}
+
+static int pack_all(struct cpu *c, struct packing *k, const struct chip_options *opt, struct err *e)
+{
+    const struct program *p = c->chip.program;
+    size_t at = 0;
+    for (int i = 0; i < p->n_weights; i++) {
+        k->m = &c->mats[i];
+        k->t = p->weights[i].t;
+        k->row_bytes = dtype_row_bytes(k->t->type, (uint64_t)p->weights[i].k);
+        k->m->data = (uint8_t *)c->weights + at;
+        at += mat_bytes(k->m);
+        pool_run(c->pool, pack_share, k);
+        for (int w = 0; w < pool_size(c->pool); w++) {
+            if (!k->err[w].code) continue;
+            if (e) *e = k->err[w];
+            return e ? err_prefix(e, "tensor '%.*s'", STR_ARG(k->t->name)) : k->err[w].code;
+        }
+        gguf_drop(p->model->file, k->t);
+        if (opt->progress) opt->progress(opt->progress_ud, at, c->weights_bytes);
+    }
+    return 0;
+}
+
+int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *e)
+{
+    const struct program *p = c->chip.program;
+    size_t total = 0;
+    c->mats = ARENA_NEW(&c->arena, struct mat, (size_t)p->n_weights);
+    if (!c->mats) return err(e, ERR_MEMORY, "out of memory");
+    for (int i = 0; i < p->n_weights; i++) {
+        const struct weight *w = &p->weights[i];
+        int rc = mat_init(&c->mats[i], w->t->type, w->n, w->k, e);
+        if (rc) return rc;
+        total += mat_bytes(&c->mats[i]); /* a multiple of 64 */
+    }
+    char *map = mmap(NULL, total + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) return err(e, ERR_MEMORY, "out of memory: the weights take %zu MiB", total >> 20);
+    size_t lead = (size_t)(-(uintptr_t)map & (HUGE - 1)); /* start on a huge page: fewer TLB misses, fewer page tables */
+    if (lead) munmap(map, lead);
+    c->weights = map + lead;
+    c->weights_bytes = total;
+    munmap(c->weights + ((total + 4095) & ~(size_t)4095), HUGE - lead - ((total + 4095) & ~(size_t)4095) + total);
+    madvise(c->weights, total, MADV_HUGEPAGE);
+    struct packing *k = calloc(1, sizeof *k);
+    if (!k) return err(e, ERR_MEMORY, "out of memory");
+    k->c = c;
+    int rc = pack_all(c, k, opt, e);
+    free(k);
+    gguf_drop_all(p->model->file);
+    return rc;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The CPU back end: one batch through the program. All workers walk the list of steps together; a step is divided
+ * among them as program.h says, and they meet after each. Nothing here allocates or locks.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "chip/cpu/cpu.h"
+
+/* --- steps ---------------------------------------------------------------------------------------------- */
+
+static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worker)
+{
+    const struct program *p = c->chip.program;
+    const struct hparams *h = &p->model->h;
+    const struct elem_kern *k = c->kern->elem;
+    const struct buffer *b = &p->buffers[r->dst];
+    float *dst = b->kind == BUFFER_FLOAT ? cpu_row(c, worker, r->dst, row) : NULL;
+    const float *src = r->src >= 0 && r->kind != ROW_SELECT ? cpu_row(c, worker, r->src, row) : NULL;
+    int rc = 0;
+    switch (r->kind) {
+    case ROW_TURN: rope_angles(c->rope, (uint64_t)c->row_pos[row], dst, dst + b->width / 2); break;
+    case ROW_EMBED: mat_row(&c->mats[r->w], c->row_token[row], dst); break;
+    case ROW_SELECT: memcpy(dst, cpu_row(c, worker, r->src, c->select[row]), (size_t)b->width * sizeof *dst); break;
+    case ROW_NORM: rc = k->norm(dst, src, p->vectors[r->w], b->width, h->norm_eps); break;
+    case ROW_QUANT: rc = k->quant(&c->codes[r->dst], row, src); break;
+    case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope.dim / 2, h->rope_halves); break;
+    case ROW_GATE: k->silu_mul(dst, src, cpu_row(c, worker, r->src2, row), b->width); break;
+    case ROW_ADD: k->add(dst, src, b->width); break;
+    }
+    if (rc) cpu_fault(c, c->select ? c->select[row] : row);
+}
+
+static void run_rows(struct cpu *c, const struct step *s, int worker)
+{
+    int begin, end;
+    pool_share(c->n_rows, worker, pool_size(c->pool), &begin, &end);
+    for (int row = begin; row < end; row++)
+        for (int i = 0; i < s->n; i++) run_row_op(c, &s->row[i], row, worker);
+}
+
+static void run_matmul(struct cpu *c, const struct step *s, int worker)
+{
+    const struct program *p = c->chip.program;
+    int total = 0, begin, end, at = 0;
+    for (int i = 0; i < s->n; i++) total += c->mats[s->mat[i].w].n_panels;
+    pool_share(total, worker, pool_size(c->pool), &begin, &end);
+    for (int i = 0; i < s->n; i++) {
+        const struct step_mat *m = &s->mat[i];
+        const struct mat *w = &c->mats[m->w];
+        int p0 = begin - at, p1 = end - at;
+        at += w->n_panels;
+        if (p0 < 0) p0 = 0;
+        if (p1 > w->n_panels) p1 = w->n_panels;
+        if (p0 >= p1) continue;
+        size_t stride = (size_t)buffer_stride(&p->buffers[m->dst]);
+        float *y = cpu_row(c, worker, m->dst, 0);
+        c->kern->matmul(y, stride, w, p0, p1, &c->codes[m->src], 0, c->n_rows);
+        if (m->bias >= 0)
+            for (int row = 0; row < c->n_rows; row++)
+                c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias] + p0 * PANEL, (p1 - p0) * PANEL);
+    }
+}
+
+static void run_steps(void *arg, int worker)
+{
+    struct cpu *c = arg;
+    for (int i = c->first_step; i < c->end_step; i++) {
+        const struct step *s = &c->chip.program->steps[i];
+        switch (s->kind) {
+        case STEP_ROWS: run_rows(c, s, worker); break;
+        case STEP_MATMUL: run_matmul(c, s, worker); break;
+        case STEP_STORE: cpu_store(c, s, worker); break;
+        case STEP_ATTEND: cpu_attend(c, s, worker); break;
+        }
+        if (i + 1 < c->end_step) pool_barrier(c->pool);
+    }
+}
+
+static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
+{
+    struct cpu *c = (struct cpu *)chip;
+    const struct program *p = chip->program;
+    int n = 0;
+    for (int i = 0; i < b->n_parts; i++) {
+        for (int j = 0; j < b->parts[i].n; j++, n++) {
+            c->row_token[n] = b->parts[i].tokens[j];
+            c->row_pos[n] = b->parts[i].pos + j;
+            atomic_store_explicit(&c->status[n], 0, memory_order_relaxed);
+        }
+    }
+    c->batch = b;
+    c->n_rows = n;
+    c->select = NULL;
+    cpu_attend_plan(c);
+    c->first_step = 0;
+    c->end_step = p->n_body;
+    pool_run(c->pool, run_steps, c);
+    c->first_step = p->n_body;
+    c->end_step = p->n_steps;
+    for (int i = 0; i < b->n_out; i += p->max_out) {
+        c->select = b->out + i;
+        c->n_rows = b->n_out - i < p->max_out ? b->n_out - i : p->max_out;
+        pool_run(c->pool, run_steps, c);
+        for (int j = 0; j < c->n_rows; j++)
+            sink(ud, i + j, cpu_row(c, 0, p->logits, j), atomic_load_explicit(&c->status[b->out[i + j]], memory_order_relaxed));
+    }
+    (void)e;
+    return 0;
+}
+
+/* --- load and unload ------------------------------------------------------------------------------------ */
+
+static void unload(struct chip *chip)
+{
+    struct cpu *c = (struct cpu *)chip;
+    pool_destroy(c->pool);
+    if (c->weights) munmap(c->weights, c->weights_bytes);
+    arena_finish(&c->arena);
+    free(c);
+}
+
+static int make_rope(struct cpu *c, struct err *e)
+{
+    const struct rope_config *cfg = &c->chip.program->model->h.rope;
+    uint64_t *step_mem = ARENA_NEW(&c->arena, uint64_t, (size_t)cfg->dim);
+    c->rope = ARENA_NEW(&c->arena, struct rope, 1);
+    if (!step_mem || !c->rope) return err(e, ERR_MEMORY, "out of memory");
+    return rope_init(c->rope, cfg, step_mem, e);
+}
+
+/* Everything that step needs, so that it allocates nothing. */
+static int make_buffers(struct cpu *c, struct err *e)
+{
+    const struct program *p = c->chip.program;
+    int D = p->model->h.head_dim, workers = pool_size(c->pool);
+    size_t rows = (size_t)p->max_rows;
+    /* Slices of attention: room for 8 items per worker over the longest context, at most 32 MiB. */
+    c->parts_bytes = (size_t)8 * (size_t)workers * ATTN_ROWS * attn_part_bytes(D) * (size_t)(p->model->h.n_ctx_train / ATTN_CHUNK + 2);
+    if (c->parts_bytes > 32u << 20) c->parts_bytes = 32u << 20;
+    c->block = ARENA_NEW(&c->arena, char, p->block_bytes);
+    c->codes = ARENA_NEW(&c->arena, struct act, (size_t)p->n_buffers);
+    c->workers = ARENA_NEW(&c->arena, struct cpu_worker, (size_t)workers);
+    c->row_token = ARENA_NEW(&c->arena, int32_t, rows);
+    c->row_pos = ARENA_NEW(&c->arena, int32_t, rows);
+    c->status = arena_alloc(&c->arena, rows, sizeof *c->status);
+    c->items = ARENA_NEW(&c->arena, struct attend_item, cpu_attend_items_max(p));
+    c->parts = ARENA_NEW(&c->arena, char, c->parts_bytes);
+    bool ok = c->block && c->codes && c->workers && c->row_token && c->row_pos && c->status && c->items && c->parts;
+    for (int w = 0; ok && w < workers; w++) {
+        struct cpu_worker *k = &c->workers[w];
+        k->scratch = ARENA_NEW(&c->arena, char, p->scratch_bytes);
+        k->q = ARENA_NEW(&c->arena, struct attn_q, 1);
+        k->attn_scratch = ARENA_NEW(&c->arena, char, attn_rows_scratch(D));
+        k->rot = ARENA_NEW(&c->arena, float, (size_t)ATTN_ROWS * (size_t)D);
+        ok = k->scratch && k->q && k->attn_scratch && k->rot;
+    }
+    if (!ok) return err(e, ERR_MEMORY, "out of memory for %zu MiB of buffers", p->block_bytes >> 20);
+    for (int i = 0; i < p->n_buffers; i++) {
+        const struct buffer *b = &p->buffers[i];
+        if (b->kind == BUFFER_CODES && b->first >= 0)
+            act_init(&c->codes[i], b->tier, b->width, b->head ? p->max_out : p->max_rows, c->block + b->at);
+    }
+    return 0;
+}
+
+static int load(struct chip **out, const struct program *p, const struct chip_options *opt, struct err *e)
+{
+    struct cpu *c = calloc(1, sizeof *c);
+    if (!c) return err(e, ERR_MEMORY, "out of memory");
+    c->chip.ops = &chip_cpu;
+    c->chip.program = p;
+    arena_init(&c->arena);
+    int rc = ERR_USAGE;
+    c->kern = kern_select(opt->isa, e);
+    if (!c->kern || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
+        (rc = cpu_load_weights(c, opt, e))) {
+        unload(&c->chip);
+        return rc;
+    }
+    *out = &c->chip;
+    return 0;
+}
+
+static void explain(const struct chip *chip, struct buf *out)
+{
+    const struct cpu *c = (const struct cpu *)chip;
+    buf_printf(out, "chip:    cpu, %d threads, kernels %s (matmul, element-wise, attention)\n", pool_size(c->pool), c->kern->name);
+    buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
+}
+
+const struct chip_ops chip_cpu = {"cpu", "this machine's processor", load, step, explain, unload};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* KV pages: see kv.h. */
+#include "chip/kv.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+size_t kv_page_bytes(const struct kv_shape *s)
+{
+    size_t n = (size_t)s->n_layer * (size_t)s->n_head_kv * kv_view_bytes(s->type, s->head_dim);
+    return (n + 4095) & ~(size_t)4095;
+}
+
+int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n_tokens, int n_seqs, struct err *e)
+{
+    if (!kv_supports(shape->type, shape->head_dim))
+        return err(e, ERR_UNSUPPORTED, "a head size of %d is not supported by this KV type", shape->head_dim);
+    size_t page = kv_page_bytes(shape), total = 0;
+    int64_t pages = (n_tokens + ATTN_CHUNK - 1) / ATTN_CHUNK + n_seqs;
+    if (n_tokens < 1 || pages > INT32_MAX || __builtin_mul_overflow(page, (size_t)pages, &total))
+        return err(e, ERR_LIMIT, "a KV cache of %" PRId64 " tokens is too large", n_tokens);
+    struct kv_pool *p = calloc(1, sizeof *p);
+    int32_t *list = p ? malloc((size_t)pages * sizeof *list) : NULL;
+    void *base = list ? mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : MAP_FAILED;
+    if (base == MAP_FAILED) {
+        free(list);
+        free(p);
+        return err(e, ERR_MEMORY, "out of memory: a KV cache of %" PRId64 " tokens takes %zu MiB; use a smaller context (--ctx)",
+                   n_tokens, total >> 20);
+    }
+    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages};
+    for (int i = 0; i < p->max_pages; i++) p->free[i] = p->max_pages - 1 - i;
+    *out = p;
+    return 0;
+}
+
+void kv_pool_destroy(struct kv_pool *p)
+{
+    if (!p) return;
+    munmap(p->base, (size_t)p->max_pages * p->page_bytes);
+    free(p->free);
+    free(p);
+}
+
+int kv_seq_init(struct kv_seq *s, struct kv_pool *pool, int64_t cap_tokens, struct err *e)
+{
+    int64_t cap = (cap_tokens + ATTN_CHUNK - 1) / ATTN_CHUNK;
+    *s = (struct kv_seq){0};
+    if (cap_tokens < 1 || cap > pool->max_pages)
+        return err(e, ERR_LIMIT, "a sequence of %" PRId64 " tokens does not fit the KV cache (%d)", cap_tokens, pool->max_pages * ATTN_CHUNK);
+    s->page = calloc((size_t)cap, sizeof *s->page);
+    if (!s->page) return err(e, ERR_MEMORY, "out of memory");
+    s->pool = pool;
+    s->cap = (int)cap;
+    return 0;
+}
+
+void kv_seq_finish(struct kv_seq *s)
+{
+    if (s->pool) kv_seq_truncate(s, 0);
+    free(s->page);
+    *s = (struct kv_seq){0};
+}
+
+int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e)
+{
+    struct kv_pool *p = s->pool;
+    int64_t want = (n + ATTN_CHUNK - 1) / ATTN_CHUNK;
+    if (want > s->cap)
+        return err(e, ERR_LIMIT, "%" PRId64 " tokens do not fit the context of %" PRId64, n, (int64_t)s->cap * ATTN_CHUNK);
+    while (s->n_pages < want) {
+        if (p->n_free == 0) return err(e, ERR_LIMIT, "no free KV page: all %d are in use", p->max_pages);
+        s->page[s->n_pages++] = p->base + (size_t)p->free[--p->n_free] * p->page_bytes;
+    }
+    return 0;
+}
+
+void kv_seq_truncate(struct kv_seq *s, int64_t n)
+{
+    struct kv_pool *p = s->pool;
+    int64_t keep = (n + ATTN_CHUNK - 1) / ATTN_CHUNK;
+    while (s->n_pages > keep) {
+        char *page = s->page[--s->n_pages];
+        madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */
+        p->free[p->n_free++] = (int32_t)((size_t)(page - p->base) / p->page_bytes);
+    }
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kv: the key/value cache in pages of 128 absolute positions.
+ *
+ * A page holds all layers and kv heads of its 128 positions: [layer][kv head] views (kern/attn.h). A pool reserves
+ * address space for a fixed number of pages; memory is touched, and so taken from the system, only when a page is
+ * first written, and given back when it is freed. A sequence is a list of pages. Not thread-safe: one thread owns a
+ * pool and its sequences.
+ */
+#ifndef TUTTI_CHIP_KV_H
+#define TUTTI_CHIP_KV_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "kern/attn.h"
+
+struct kv_shape {
+    enum kv_type type;
+    int n_layer, n_head_kv, head_dim;
+};
+
+struct kv_pool {
+    struct kv_shape shape;
+    size_t view_bytes, page_bytes;
+    char *base;        /* [max_pages][page_bytes] */
+    int max_pages;
+    int32_t *free;     /* stack of free pages */
+    int n_free;
+};
+
+struct kv_seq {
+    struct kv_pool *pool;
+    void **page;       /* [cap] page addresses; page[c] holds positions 128 c .. 128 c + 127 */
+    int n_pages, cap;
+};
+
+/* Room for n_tokens positions, plus one page for each of n_seqs sequences. */
+int kv_pool_create(struct kv_pool **p, const struct kv_shape *shape, int64_t n_tokens, int n_seqs, struct err *e);
+void kv_pool_destroy(struct kv_pool *p); /* accepts NULL; after its sequences */
+size_t kv_page_bytes(const struct kv_shape *shape);
+
+/* cap_tokens: the longest the sequence may become. */
+int kv_seq_init(struct kv_seq *s, struct kv_pool *pool, int64_t cap_tokens, struct err *e);
+void kv_seq_finish(struct kv_seq *s); /* accepts a zeroed struct */
+
+/* Makes sure that positions below n have pages: takes them from the pool. ERR_LIMIT if there are none left. */
+int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e);
+/* Frees the pages that hold only positions >= n. */
+void kv_seq_truncate(struct kv_seq *s, int64_t n);
+
+static inline size_t kv_view_offset(const struct kv_pool *p, int layer, int head)
+{
+    return (size_t)(layer * p->shape.n_head_kv + head) * p->view_bytes;
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening a model and what all families share: see model.h. */
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "kern/num.h"
+
+const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "select"};
+
+static const struct family *const families[] = {&family_llama};
+
+const struct family *const *model_families(int *n)
+{
+    *n = (int)(sizeof families / sizeof *families);
+    return families;
+}
+
+int model_open(struct model **out, const struct gguf *g, struct err *e)
+{
+    struct str arch;
+    int rc = gguf_get_str(g, "general.architecture", &arch, e);
+    if (rc) return rc;
+    const struct family *f = NULL;
+    char known[256] = "";
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, " %s", families[i]->arch);
+        if (str_eqz(arch, families[i]->arch)) f = families[i];
+    }
+    if (!f)
+        return err(e, ERR_UNSUPPORTED, "architecture '%.*s' is not supported; this build runs:%s", STR_ARG(arch), known);
+    struct model *m = calloc(1, sizeof *m);
+    if (!m) return err(e, ERR_MEMORY, "out of memory");
+    m->file = g;
+    m->h.arch = arch;
+    arena_init(&m->arena);
+    gguf_opt_str(g, "general.name", (struct str){"", 0}, &m->h.name, NULL);
+    rc = f->build(m, e);
+    if (rc) {
+        model_close(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+void model_close(struct model *m)
+{
+    if (!m) return;
+    arena_finish(&m->arena);
+    free(m);
+}
+
+const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, int64_t n1, struct err *e,
+                                  const char *fmt, ...)
+{
+    char name[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    const struct tensor *t = gguf_tensor(m->file, name);
+    if (!t) {
+        if (!optional) err(e, ERR_FORMAT, "tensor '%s' is missing", name);
+        return NULL;
+    }
+    uint64_t want1 = n1 ? (uint64_t)n1 : 1;
+    if (t->ne[0] != (uint64_t)n0 || t->ne[1] != want1 || t->ne[2] != 1 || t->ne[3] != 1) {
+        err(e, ERR_FORMAT, "tensor '%s': expected shape [%" PRId64 ", %" PRIu64 "], got [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "]",
+            name, n0, want1, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
+        return NULL;
+    }
+    return t;
+}
+
+/* Room for one more element in a list that lives in the arena. */
+static void *grow(struct arena *a, void *list, int n, int *cap, size_t size)
+{
+    if (n < *cap) return list;
+    int bigger = *cap ? *cap * 2 : 64;
+    void *p = arena_alloc(a, (size_t)bigger, size);
+    if (!p) return NULL;
+    if (n) memcpy(p, list, (size_t)n * size);
+    *cap = bigger;
+    return p;
+}
+
+int graph_value(struct model *m, const char *name, int width)
+{
+    struct graph *g = &m->graph;
+    struct value *v = grow(&m->arena, g->values, g->n_values, &g->cap_values, sizeof *v);
+    if (!v) return -1;
+    g->values = v;
+    v[g->n_values] = (struct value){name, width};
+    return g->n_values++;
+}
+
+struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out)
+{
+    struct graph *g = &m->graph;
+    struct node *n = grow(&m->arena, g->nodes, g->n_nodes, &g->cap_nodes, sizeof *n);
+    if (!n) return NULL;
+    g->nodes = n;
+    n[g->n_nodes] = (struct node){.op = op, .in = {in0, in1, in2}, .out = out, .layer = -1};
+    return &n[g->n_nodes++];
+}
+
+const float *model_floats(struct model *m, const struct tensor *t, struct err *e)
+{
+    float *x = ARENA_NEW(&m->arena, float, t->ne[0]);
+    if (!x) {
+        err(e, ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    for (uint64_t i = 0; i < t->ne[0]; i++) {
+        uint16_t h;
+        switch (t->type) {
+        case DTYPE_F32: memcpy(&x[i], (const char *)t->data + 4 * i, 4); break;
+        case DTYPE_F16: memcpy(&h, (const char *)t->data + 2 * i, 2), x[i] = f32_from_f16(h); break;
+        case DTYPE_BF16: memcpy(&h, (const char *)t->data + 2 * i, 2), x[i] = f32_from_bf16(h); break;
+        default:
+            err(e, ERR_UNSUPPORTED, "tensor '%.*s': a vector of type %s; expected F32, F16 or BF16", STR_ARG(t->name),
+                dtype_name(t->type));
+            return NULL;
+        }
+        if (abs_bits(x[i]) >= 0x5d800000u) {
+            err(e, ERR_FORMAT, "tensor '%.*s': element %" PRIu64 " is NaN, infinite or at least 2^60", STR_ARG(t->name), i);
+            return NULL;
+        }
+    }
+    return x;
+}

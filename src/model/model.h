@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * model: named tensors -> operator graph.
+ *
+ * A model file names an architecture; its family (one file each, family_*.c) reads the hyper-parameters, checks the
+ * shape of every tensor, and writes the graph: a list of nodes in execution order over values of one row per token.
+ * Nothing here knows about batches, threads or chips. Adding a family: doc/model.md.
+ */
+#ifndef TUTTI_MODEL_MODEL_H
+#define TUTTI_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/err.h"
+#include "file/gguf.h"
+#include "kern/rope.h"
+
+enum {
+    MODEL_LAYERS_MAX = 1024,
+    MODEL_HEADS_MAX = 1024,
+    MODEL_WIDTH_MAX = 1 << 20, /* of any vector: bound of the exact norm (contract section 2) */
+    MODEL_VOCAB_MAX = 1 << 20,
+    MODEL_CTX_MAX = 1 << 24,
+};
+
+struct hparams {
+    struct str arch, name;
+    int n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx_train;
+    float norm_eps;
+    float attn_scale; /* of scores: fl(1 / sqrt(head_dim)) or the model's */
+    struct rope_config rope; /* freq_factors live in the model's arena */
+    bool rope_halves;        /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
+};
+
+/* Operators. `in` and `out` are value numbers. */
+enum op {
+    OP_EMBED,  /* out = row of table w for each token id */
+    OP_NORM,   /* out = RMSNorm(in0) * w */
+    OP_MATMUL, /* out = w in0 (+ bias) */
+    OP_ROPE,   /* out = in0 rotated by the token's position, in place */
+    OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0 */
+    OP_GATE,   /* out = silu(in0) * in1 */
+    OP_ADD,    /* out = in0 + in1, in place of in0 */
+    OP_SELECT, /* keeps the rows whose logits are wanted, in place; everything after sees only those */
+};
+extern const char *const op_name[];
+
+struct node {
+    enum op op;
+    int in[3], out;             /* values, -1 = none */
+    int layer;                  /* -1 outside the layers */
+    int n_head;                 /* OP_ROPE */
+    const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
+    const struct tensor *bias;  /* or NULL */
+};
+
+struct value {
+    const char *name; /* "ffn_gate" */
+    int width;        /* floats per token */
+};
+
+struct graph {
+    struct node *nodes;
+    struct value *values;
+    int n_nodes, n_values;
+    int cap_nodes, cap_values;
+    int logits; /* value that holds them */
+};
+
+struct model {
+    struct hparams h;
+    struct graph graph;
+    const struct gguf *file; /* borrowed: outlives the model */
+    struct arena arena;
+};
+
+/* Reads hyper-parameters, checks tensors, builds the graph. An unknown architecture is refused by name. */
+int model_open(struct model **m, const struct gguf *g, struct err *e);
+void model_close(struct model *m); /* accepts NULL */
+
+/* --- for family files --- */
+struct family {
+    const char *arch;                                 /* general.architecture */
+    int (*build)(struct model *m, struct err *e);     /* fills h and graph; the arena is ready */
+};
+extern const struct family family_llama;
+const struct family *const *model_families(int *n);
+
+/* Looks a tensor up by printf name and checks its shape; n1 = 0 for a vector. NULL and an error if it is absent or
+ * has another shape; optional: NULL without an error if absent. */
+const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, int64_t n1, struct err *e,
+                                  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+int graph_value(struct model *m, const char *name, int width);
+struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out);
+/* F32, F16 or BF16 vector as floats in the model's arena. */
+const float *model_floats(struct model *m, const struct tensor *t, struct err *e);
+
+#endif

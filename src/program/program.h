@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * program: operator graph -> static list of steps, compiled once per model.
+ *
+ *   lower    one step per node, quantisation made explicit      (lower.c)
+ *   fuse     neighbours that work row by row become one step;
+ *            products of one vector become one step             (fuse.c)
+ *   plan     lifetimes of buffers -> offsets in one block       (plan.c)
+ *   verify   re-checks the result without trusting the above    (verify.c)
+ *   print    what `tutti explain` shows                         (print.c)
+ *
+ * A step is one of four kinds, by how it is divided among workers:
+ *
+ *   ROWS     by token rows: a short list of row operations, applied to one row after the other
+ *   MATMUL   by panels of 16 outputs: one quantised vector times up to MATS matrices
+ *   STORE    by (sequence, kv head): keys and values into the cache, in order of positions
+ *   ATTEND   by (sequence, kv head, tile of query rows)
+ *
+ * At run time a step is sized only by the number of rows (tokens) in the batch, up to max_rows, and by positions. The
+ * body runs once per batch; the head (from n_body on) runs for up to max_out rows whose logits are wanted.
+ */
+#ifndef TUTTI_PROGRAM_PROGRAM_H
+#define TUTTI_PROGRAM_PROGRAM_H
+
+#include <stdio.h>
+#include "base/buf.h"
+#include "kern/mat.h"
+#include "model/model.h"
+
+enum { PROGRAM_MATS = 4, PROGRAM_ROW_OPS = 12 };
+
+enum step_kind { STEP_ROWS, STEP_MATMUL, STEP_STORE, STEP_ATTEND };
+
+enum row_op_kind {
+    ROW_TURN,   /* dst = cos, sin of the token's position */
+    ROW_EMBED,  /* dst = row of table w for the token id */
+    ROW_SELECT, /* dst = row of src that was selected */
+    ROW_NORM,   /* dst = RMSNorm(src) * gain */
+    ROW_QUANT,  /* dst (codes) = src (floats) */
+    ROW_ROPE,   /* dst rotated in place by src = ROW_TURN's output */
+    ROW_GATE,   /* dst = silu(src) * src2 */
+    ROW_ADD,    /* dst += src */
+};
+extern const char *const row_op_name[];
+
+struct row_op {
+    enum row_op_kind kind;
+    int dst, src, src2; /* buffers, -1 = none */
+    int w;              /* weight (ROW_EMBED) or vector (ROW_NORM), -1 = none */
+    int n_head;         /* ROW_ROPE */
+};
+
+struct step_mat {
+    int w;    /* weight */
+    int bias; /* vector or -1 */
+    int src;  /* buffer of codes */
+    int dst;  /* buffer of floats */
+};
+
+struct step {
+    enum step_kind kind;
+    int layer; /* -1 outside the layers */
+    int n;     /* row operations or matrices in use */
+    union {
+        struct row_op row[PROGRAM_ROW_OPS];
+        struct step_mat mat[PROGRAM_MATS];
+        struct {
+            int q, k, v, out; /* buffers; STORE uses k and v, ATTEND q and out */
+        } attn;
+    };
+};
+
+enum buffer_kind { BUFFER_FLOAT, BUFFER_CODES };
+
+struct buffer {
+    const char *name;
+    enum buffer_kind kind;
+    enum act_tier tier; /* of codes */
+    int width;          /* floats or codes per row */
+    bool head;          /* rows are selected rows: max_out instead of max_rows */
+    bool local;         /* lives inside one ROWS step: one row per worker */
+    int first, last;    /* steps that use it */
+    size_t bytes, at;   /* size and offset; local buffers: of one row in the worker's scratch */
+};
+
+struct weight { /* a matrix that the chip packs at load */
+    const struct tensor *t;
+    int n, k;
+};
+
+struct program {
+    const struct model *model; /* borrowed */
+    int max_rows, max_out;
+    struct step *steps;
+    int n_steps, n_body;
+    struct buffer *buffers;
+    int n_buffers;
+    struct weight *weights;
+    int n_weights;
+    const float **vectors; /* norm gains and biases, padded to whole panels */
+    int n_vectors;
+    int turn, logits;      /* buffers */
+    size_t block_bytes;    /* all shared buffers */
+    size_t scratch_bytes;  /* local buffers, per worker */
+    struct arena arena;
+    int cap_steps, cap_buffers, cap_weights, cap_vectors;
+};
+
+struct program_options {
+    int max_rows; /* tokens per batch step, 1..PROGRAM_ROWS_MAX */
+    int max_out;  /* rows of logits per head pass */
+};
+enum { PROGRAM_ROWS_MAX = 4096 };
+
+int program_compile(struct program **p, const struct model *m, const struct program_options *opt, struct err *e);
+void program_close(struct program *p); /* accepts NULL */
+void program_print(const struct program *p, struct buf *out);
+
+/* passes, in order */
+int program_lower(struct program *p, struct err *e);
+int program_fuse(struct program *p, struct err *e);
+int program_plan(struct program *p, struct err *e);
+int program_verify(const struct program *p, struct err *e);
+
+/* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
+void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);
+
+static inline int buffer_stride(const struct buffer *b) /* floats per row: whole panels */
+{
+    return (b->width + PANEL - 1) / PANEL * PANEL;
+}
+
+#endif

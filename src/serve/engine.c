@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See engine.h. */
+#include "serve/engine.h"
+
+#include <stdlib.h>
+
+static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)
+{
+    int rc;
+    if ((rc = gguf_open(&en->file, path, e)) || (rc = model_open(&en->model, en->file, e))) return rc;
+    const struct hparams *h = &en->model->h;
+    en->n_ctx = opt->n_ctx ? opt->n_ctx : h->n_ctx_train;
+    if (en->n_ctx < 1 || en->n_ctx > h->n_ctx_train)
+        return err(e, ERR_USAGE, "a context of %d tokens: this model takes 1..%d", en->n_ctx, h->n_ctx_train);
+    struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
+    if (po.max_out > po.max_rows) po.max_out = po.max_rows;
+    if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
+    struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim};
+    if ((rc = kv_pool_create(&en->kv, &shape, en->n_ctx, opt->n_seqs ? opt->n_seqs : 1, e))) return rc;
+    struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .progress = opt->progress, .progress_ud = opt->progress_ud};
+    return chip_load(&en->chip, opt->chip, en->program, &co, e);
+}
+
+int engine_open(struct engine **out, const char *path, const struct engine_options *opt, struct err *e)
+{
+    struct engine *en = calloc(1, sizeof *en);
+    if (!en) return err(e, ERR_MEMORY, "out of memory");
+    int rc = open_parts(en, path, opt, e);
+    if (rc) {
+        engine_close(en);
+        return rc;
+    }
+    *out = en;
+    return 0;
+}
+
+void engine_close(struct engine *en)
+{
+    if (!en) return;
+    chip_unload(en->chip);
+    kv_pool_destroy(en->kv);
+    program_close(en->program);
+    model_close(en->model);
+    gguf_close(en->file);
+    free(en);
+}
+
+struct feed_sink {
+    logits_fn *sink;
+    void *ud;
+    int base;
+};
+
+static void forward(void *ud, int i, const float *logits, int status)
+{
+    struct feed_sink *f = ud;
+    f->sink(f->ud, f->base + i, logits, status);
+}
+
+int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
+                logits_fn *sink, void *ud, struct err *e)
+{
+    int out[PROGRAM_ROWS_MAX], max = en->program->max_rows;
+    if (chunk < 1 || chunk > max) chunk = max;
+    int rc = kv_seq_reserve(seq, (int64_t)pos + n, e);
+    for (int i = 0; i < n && rc == 0; i += chunk) {
+        int m = n - i < chunk ? n - i : chunk;
+        struct batch_part part = {seq, tokens + i, m, pos + i};
+        struct batch b = {&part, 1, out, 0};
+        struct feed_sink f = {sink, ud, all ? i : 0};
+        if (all)
+            for (; b.n_out < m; b.n_out++) out[b.n_out] = b.n_out;
+        else if (i + m == n)
+            out[b.n_out++] = m - 1;
+        rc = chip_step(en->chip, &b, forward, &f, e);
+    }
+    return rc;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine: a model file made ready to run: file -> model -> program -> chip, with its KV pool. What every command and
+ * the server stand on. One thread owns an engine.
+ */
+#ifndef TUTTI_SERVE_ENGINE_H
+#define TUTTI_SERVE_ENGINE_H
+
+#include "chip/chip.h"
+#include "file/gguf.h"
+#include "model/model.h"
+#include "program/program.h"
+
+struct engine_options {
+    const char *chip;   /* NULL: the CPU */
+    const char *isa;    /* NULL: best */
+    int n_threads;      /* 0: all */
+    int n_ctx;          /* tokens of context in all; 0: the model's */
+    int n_seqs;         /* sequences that may live at once; 0: 1 */
+    int n_batch;        /* tokens per step; 0: ENGINE_BATCH */
+    int n_out;          /* rows of logits per pass; 0: ENGINE_OUT */
+    enum kv_type kv;    /* KV16 unless set */
+    void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
+    void *progress_ud;
+};
+enum { ENGINE_BATCH = 512, ENGINE_OUT = 16 };
+
+struct engine {
+    struct gguf *file;
+    struct model *model;
+    struct program *program;
+    struct chip *chip;
+    struct kv_pool *kv;
+    int n_ctx;
+};
+
+int engine_open(struct engine **en, const char *path, const struct engine_options *opt, struct err *e);
+void engine_close(struct engine *en); /* accepts NULL */
+
+/*
+ * Feeds n tokens of one sequence from position pos on, in steps of at most `chunk` tokens (0: the engine's batch), and
+ * hands logits to the sink: of the last token only, or of every token if all is set (i_out counts from 0 for the
+ * first token of this call).
+ */
+int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
+                logits_fn *sink, void *ud, struct err *e);
+
+#endif
