@@ -25,8 +25,6 @@
 
 enum {
     CONNECT_S = 20,
-    PAUSE_MS = 250, /* before the second try; doubles */
-    PAUSE_MAX_MS = 8000,
     VALIDATOR_MAX = 512,
     STATE_MAX_BYTES = 64 << 10,
 };
@@ -273,16 +271,44 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 
 enum verdict { DONE, RETRY, FAIL };
 
+/* Ends a transfer that was cancelled or has been silent for too long; libcurl calls it about once a second.
+ */
+struct watch {
+    const volatile sig_atomic_t *cancel;
+    unsigned stall_s;
+    bool stalled;
+    curl_off_t seen; /* bytes */
+    time_t t_seen_s; /* when that changed */
+};
+
+static time_t clock_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+static struct watch watch_start(const volatile sig_atomic_t *cancel, unsigned stall_s)
+{
+    return (struct watch){
+        .cancel = cancel, .stall_s = stall_s ? stall_s : DOWNLOAD_STALL_S, .t_seen_s = clock_s()};
+}
+
 static int on_progress(void *ctx, curl_off_t dl_total, curl_off_t dl_now, curl_off_t ul_total,
                        curl_off_t ul_now)
 {
-    const volatile sig_atomic_t *const *cancel = ctx;
-    (void)dl_total, (void)dl_now, (void)ul_total, (void)ul_now;
-    return cancelled(*cancel);
+    struct watch *w = ctx;
+    time_t t = clock_s();
+    (void)dl_total, (void)ul_total, (void)ul_now;
+    if (dl_now != w->seen) {
+        w->seen = dl_now;
+        w->t_seen_s = t;
+    }
+    w->stalled = t - w->t_seen_s > (time_t)w->stall_s;
+    return cancelled(w->cancel) || w->stalled;
 }
 
-static void set_common(CURL *c, const char *url, const char *bearer, unsigned stall_s,
-                       const volatile sig_atomic_t *const *cancel)
+static void set_common(CURL *c, const char *url, const char *bearer, struct watch *w)
 {
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -293,11 +319,9 @@ static void set_common(CURL *c, const char *url, const char *bearer, unsigned st
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)DOWNLOAD_MAX_REDIRECTS);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)(stall_s ? stall_s : DOWNLOAD_STALL_S));
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(c, CURLOPT_XFERINFODATA, cancel);
+    curl_easy_setopt(c, CURLOPT_XFERINFODATA, w);
     if (bearer && *bearer) {
         curl_easy_setopt(c, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
         curl_easy_setopt(c, CURLOPT_XOAUTH2_BEARER, bearer);
@@ -317,8 +341,13 @@ static enum verdict judge_status(long status, const char *url, struct err *e)
 }
 
 /* What a failure of libcurl means. */
-static enum verdict judge_curl(CURLcode c, const char *url, const char *reason, struct err *e)
+static enum verdict judge_curl(CURLcode c, const char *url, const char *reason, const struct watch *w,
+                               struct err *e)
 {
+    if (w->stalled) {
+        err(e, ERR_NETWORK, "%s: not a byte came for %u seconds", url, w->stall_s);
+        return RETRY;
+    }
     err(e, ERR_NETWORK, "%s: %s", url, *reason ? reason : curl_easy_strerror(c));
     switch (c) {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -353,7 +382,8 @@ static enum verdict attempt(struct job *j)
     j->answer = (struct answer){0};
     j->rc = 0;
     j->reason[0] = 0;
-    set_common(c, j->d->url, j->d->bearer, j->d->stall_s, &j->d->cancel);
+    struct watch w = watch_start(j->d->cancel, j->d->stall_s);
+    set_common(c, j->d->url, j->d->bearer, &w);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, j->reason);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(c, CURLOPT_HEADERDATA, j);
@@ -377,7 +407,7 @@ static enum verdict attempt(struct job *j)
         j->rc = err(j->e, ERR_CANCELLED, "%s: interrupted after %s; the same command goes on from there",
                     j->d->url, bytes_text(j->have, have));
     } else if (code != CURLE_OK) {
-        v = judge_curl(code, j->d->url, j->reason, j->e);
+        v = judge_curl(code, j->d->url, j->reason, &w, j->e);
     } else if (status == 416 && j->have > 0 && j->answer.total == j->have) {
         v = DONE; /* all bytes were there already */
     } else if (status == 416 && j->have > 0) {
@@ -396,11 +426,14 @@ static enum verdict attempt(struct job *j)
 
 /* --- all attempts --- */
 
-static void pause_ms(int ms, const volatile sig_atomic_t *cancel)
+/* Sleeps before another try, the longer the more tries there were; a signal ends it. */
+static void pause_before(int tries, unsigned first_ms, const volatile sig_atomic_t *cancel)
 {
     enum { SLICE_MS = 50 };
-    for (int left = ms; left > 0 && !cancelled(cancel); left -= SLICE_MS)
-        nanosleep(&(struct timespec){.tv_nsec = SLICE_MS * 1000000L}, NULL);
+    uint64_t ms = (uint64_t)(first_ms ? first_ms : DOWNLOAD_PAUSE_MS) << (tries - 1);
+    int64_t left = ms < DOWNLOAD_PAUSE_MAX_MS ? (int64_t)ms : DOWNLOAD_PAUSE_MAX_MS;
+    for (; left > 0 && !cancelled(cancel); left -= SLICE_MS)
+        nanosleep(&(struct timespec){.tv_nsec = (left < SLICE_MS ? left : SLICE_MS) * 1000000L}, NULL);
 }
 
 static int fetch(struct job *j)
@@ -416,8 +449,7 @@ static int fetch(struct job *j)
             return err_prefix(j->e, "gave up after %d tries", tries);
         }
         if (j->have) j->resumed = true;
-        int ms = PAUSE_MS << (tries - 1);
-        pause_ms(ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS, j->d->cancel);
+        pause_before(tries, j->d->pause_ms, j->d->cancel);
         if (cancelled(j->d->cancel)) return err(j->e, ERR_CANCELLED, "%s: interrupted", j->d->url);
     }
 }
@@ -486,7 +518,8 @@ int download_text(const char *url, const char *bearer, unsigned stall_s, const v
         CURL *c = curl_easy_init();
         if (!c) return err(e, ERR_MEMORY, "out of memory for a connection");
         buf_clear(out);
-        set_common(c, url, bearer, stall_s, &cancel);
+        struct watch w = watch_start(cancel, stall_s);
+        set_common(c, url, bearer, &w);
         curl_easy_setopt(c, CURLOPT_ERRORBUFFER, reason);
         curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_text);
         curl_easy_setopt(c, CURLOPT_WRITEDATA, out);
@@ -498,9 +531,9 @@ int download_text(const char *url, const char *bearer, unsigned stall_s, const v
         if (code == CURLE_OK && status == 200) return 0;
         struct err own = {0};
         enum verdict v =
-            code != CURLE_OK ? judge_curl(code, url, reason, &own) : judge_status(status, url, &own);
+            code != CURLE_OK ? judge_curl(code, url, reason, &w, &own) : judge_status(status, url, &own);
         if (v != RETRY || tries == DOWNLOAD_TRIES) return err(e, own.code, "%s", own.msg);
-        pause_ms(PAUSE_MS << (tries - 1), cancel);
+        pause_before(tries, 0, cancel);
     }
 }
 

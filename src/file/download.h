@@ -25,6 +25,8 @@
 enum {
     DOWNLOAD_STALL_S = 30, /* default: no byte for so long = stalled */
     DOWNLOAD_TRIES = 6,    /* in a row without progress */
+    DOWNLOAD_PAUSE_MS = 250,
+    DOWNLOAD_PAUSE_MAX_MS = 8000,
     DOWNLOAD_MAX_REDIRECTS = 8,
     DOWNLOAD_TEXT_MAX = 32 << 20, /* bytes of an API answer */
 };
@@ -37,6 +39,7 @@ struct download {
     const char *label;  /* for the progress line */
     const char *bearer; /* token for the first host only, or NULL */
     unsigned stall_s;   /* 0 = DOWNLOAD_STALL_S */
+    unsigned pause_ms;  /* before the second try, then doubling; 0 = DOWNLOAD_PAUSE_MS */
     bool quiet;
     const volatile sig_atomic_t *cancel; /* non-zero: stop and leave the .part file; or NULL */
 
