@@ -179,20 +179,16 @@ INLINE int softmax8(int planes, float *s, float dqs, const struct kv_view *view,
     }
     float m = max8(top) + 0.0f;
 
-    memset(part, 0, sizeof *part);
     memset(a, 0, ATTN_CHUNK * sizeof *a);
     if (planes) memset(b, 0, ATTN_CHUNK * sizeof *b);
-    if (abs_bits(m) >= ATTN_RANGE_BITS) {
-        part->status = ERR_RANGE;
-        return 0;
-    }
+    if (!attn_header(part, m)) return 0;
 
     /* of each lane's four dwords: the high bytes as words, then the low bytes; or the words 0 2 1 3 */
     const __m256i pick = _mm256_broadcastsi128_si256(
         planes ? _mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1)
                : _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
     float v = view->pm[hi];
-    const __m256 vm = _mm256_set1_ps(m), vt = _mm256_set1_ps(v > 0.0f ? 32767.0f / v : 0.0f);
+    const __m256 vm = _mm256_set1_ps(m), vt = _mm256_set1_ps(attn_p_scale(v));
     __m256i sum = _mm256_setzero_si256();
     for (int j = j0; j < j1; j += 8) {
         __m256 p = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + j), vm));
@@ -200,23 +196,30 @@ INLINE int softmax8(int planes, float *s, float dqs, const struct kv_view *view,
             _mm256_castps_si256(_mm256_fmadd_ps(p, magic, magic)); /* 2^23 p is exact, so one rounding */
         sum = _mm256_add_epi32(sum, _mm256_sub_epi32(l, unmagic));
         __m256 w = _mm256_mul_ps(_mm256_mul_ps(p, _mm256_loadu_ps(view->dv + j)), vt);
-        w = _mm256_and_ps(_mm256_cmp_ps(p, _mm256_setzero_ps(), _CMP_GT_OQ), w);
+
         __m256i P = _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(w, magic)), unmagic);
         P = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(P, pick), 0xd8); /* quadwords 0 2 1 3 */
         _mm_storeu_si128((__m128i *)(void *)(a + j), _mm256_castsi256_si128(P));
         if (planes) _mm_storeu_si128((__m128i *)(void *)(b + j), _mm256_extracti128_si256(P, 1));
     }
-    part->m = m;
     part->l = (float)add8(sum);
     part->sv = v / 32767.0f;
     return 1;
 }
 
-static int weights8(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
-                    int16_t *b, struct attn_part *part)
+static unsigned weights8(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+                         const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
-    return planes ? softmax8(1, s, dqs, view, lo, hi, a, b, part)
-                  : softmax8(0, s, dqs, view, lo, hi, a, b, part);
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        float *s = I + r * ATTN_CHUNK;
+        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
+        struct attn_part *part = attn_part_at(parts, q->D, r);
+        int fine = q->type == KV16 ? softmax8(1, s, q->dqs[r], view, lo[r], hi[r], a, b, part)
+                                   : softmax8(0, s, q->dqs[r], view, lo[r], hi[r], a, b, part);
+        if (!fine) live &= ~(1u << r);
+    }
+    return live;
 }
 
 static void chunk_avx2(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,

@@ -40,12 +40,12 @@ INLINE __m512i pair(const int16_t *p)
 INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
                     const int16_t *b, size_t row, float *out, size_t stride)
 {
-    sum16 hi[4][4], lo[4][4];
+    sum16 hi[4][8], lo[4][8];
     for (int r = 0; r < NR; r++) {
         for (int g = 0; g < NG; g++) hi[r][g] = lo[r][g] = (sum16){0};
     }
     for (int s = 0; s < steps; s++) {
-        __m512i k[4];
+        __m512i k[8];
         for (int g = 0; g < NG; g++) k[g] = _mm512_loadu_si512(x + (size_t)g * group + (size_t)s * line);
         for (int r = 0; r < NR; r++) {
             __m512i ha = pair(a + (size_t)r * row + 2 * s), la = pair(b + (size_t)r * row + 2 * s);
@@ -68,12 +68,12 @@ INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line,
 INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
                    size_t row, float *out, size_t stride)
 {
-    sum16 sum[8][4];
+    sum16 sum[8][8], sum2[8][8];
     for (int r = 0; r < NR; r++) {
-        for (int g = 0; g < NG; g++) sum[r][g] = (sum16){0};
+        for (int g = 0; g < NG; g++) sum[r][g] = sum2[r][g] = (sum16){0};
     }
     for (int s = 0; s < steps; s++) {
-        __m512i even[4], odd[4];
+        __m512i even[8], odd[8];
         for (int g = 0; g < NG; g++) {
             __m512i k = _mm512_loadu_si512(x + (size_t)g * group + (size_t)s * line);
             even[g] = _mm512_srai_epi16(_mm512_slli_epi16(k, 8), 8);
@@ -82,16 +82,24 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
         for (int r = 0; r < NR; r++) {
             __m512i p = pair(a + (size_t)r * row + 4 * s), o = pair(a + (size_t)r * row + 4 * s + 2);
             for (int g = 0; g < NG; g++) sum[r][g] = dot2(sum[r][g], even[g], p);
-            for (int g = 0; g < NG; g++) sum[r][g] = dot2(sum[r][g], odd[g], o);
+            for (int g = 0; g < NG; g++) {
+                if (NR * NG <= 8) {
+                    sum2[r][g] = dot2(sum2[r][g], odd[g], o); /* few sums: twice as many hide the latency */
+                } else {
+                    sum[r][g] = dot2(sum[r][g], odd[g], o);
+                }
+            }
         }
     }
     for (int r = 0; r < NR; r++) {
-        for (int g = 0; g < NG; g++)
-            _mm512_storeu_ps(out + (size_t)r * stride + g * 16, _mm512_cvtepi32_ps((__m512i)sum[r][g]));
+        for (int g = 0; g < NG; g++) {
+            _mm512_storeu_ps(out + (size_t)r * stride + g * 16,
+                             _mm512_cvtepi32_ps((__m512i)(sum[r][g] + sum2[r][g])));
+        }
     }
 }
 
-/* n rows times n_groups groups, in blocks of the best shape for n. One instance per number of rows. */
+/* n_groups groups in blocks of NG or, at the end, fewer. One instance per number of rows. */
 #define ROWS16(NR, NG)                                                                                       \
     static void rows16_##NR(int n_groups, const int16_t *x, size_t group, size_t line, int steps,            \
                             const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride)       \
@@ -100,7 +108,13 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
         for (; g + NG <= n_groups; g += NG) {                                                                \
             block16(NR, NG, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);     \
         }                                                                                                    \
-        for (; g < n_groups; g++) {                                                                          \
+        for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
+            block16(NR, 4, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
+        }                                                                                                    \
+        for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
+            block16(NR, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
+        }                                                                                                    \
+        for (; g + 1 <= n_groups; g += 1) {                                                                  \
             block16(NR, 1, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
         }                                                                                                    \
     }
@@ -112,15 +126,21 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
         for (; g + NG <= n_groups; g += NG) {                                                                \
             block8(NR, NG, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);         \
         }                                                                                                    \
-        for (; g < n_groups; g++) {                                                                          \
+        for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
+            block8(NR, 4, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
+        }                                                                                                    \
+        for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
+            block8(NR, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
+        }                                                                                                    \
+        for (; g + 1 <= n_groups; g += 1) {                                                                  \
             block8(NR, 1, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
         }                                                                                                    \
     }
-ROWS16(1, 4)
+ROWS16(1, 8)
 ROWS16(2, 4)
 ROWS16(3, 2)
 ROWS16(4, 2)
-ROWS8(1, 4)
+ROWS8(1, 8)
 ROWS8(2, 4)
 ROWS8(3, 4)
 ROWS8(4, 4)
@@ -154,84 +174,109 @@ static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t 
     }
 }
 
-/* exp32 of mathf.h in 16 lanes. */
-INLINE __m512 exp16(__m512 x)
+/* attn_softmax of attn_body.h, 64 keys in step: with fewer, the chain of exp leaves the multipliers half
+ * idle. The masked multiplication also keeps sums that were not computed out of the arithmetic. */
+#define EACH for (int i = 0; i < 4; i++)
+
+INLINE __m512 scores64(float *s, const float *dk, float dqs, uint64_t seen)
 {
-    const __m512 lo = _mm512_set1_ps(ARITH_F32(EXP_MIN)), magic = _mm512_set1_ps(12582912.0f);
-    __m512 c = _mm512_min_ps(_mm512_max_ps(x, lo), _mm512_set1_ps(ARITH_F32(EXP_MAX)));
-    __m512 s = _mm512_mul_ps(c, _mm512_set1_ps(ARITH_F32(LOG2E)));
-    __m512 n = _mm512_sub_ps(_mm512_add_ps(s, magic), magic);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(ARITH_F32(LN2_HI)), c);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(ARITH_F32(LN2_LO)), r);
-    __m512 h = _mm512_fmadd_ps(_mm512_set1_ps(ARITH_F32(EXP_C4)), r, _mm512_set1_ps(ARITH_F32(EXP_C3)));
-    h = _mm512_fmadd_ps(h, r, _mm512_set1_ps(ARITH_F32(EXP_C2)));
-    h = _mm512_fmadd_ps(h, r, _mm512_set1_ps(ARITH_F32(EXP_C1)));
-    h = _mm512_fmadd_ps(h, r, _mm512_set1_ps(ARITH_F32(EXP_C0)));
-    h = _mm512_fmadd_ps(h, r, _mm512_set1_ps(1.0f));
-    h = _mm512_fmadd_ps(h, r, _mm512_set1_ps(1.0f));
-    h = _mm512_scalef_ps(h, n); /* exact: the result is normal */
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, lo, _CMP_GT_OQ), h);
+    const __m512 none = _mm512_set1_ps(f32_from_bits(ATTN_NEG_INF)), scale = _mm512_set1_ps(dqs);
+    __m512 x[4];
+    EACH x[i] = _mm512_mul_ps(scale, _mm512_loadu_ps(dk + i * 16));
+    EACH x[i] = _mm512_mask_mul_ps(none, (__mmask16)(seen >> (i * 16)), _mm512_loadu_ps(s + i * 16), x[i]);
+    EACH _mm512_storeu_ps(s + i * 16, x[i]);
+    return _mm512_max_ps(_mm512_max_ps(x[0], x[1]), _mm512_max_ps(x[2], x[3]));
 }
 
-/* attn_softmax of attn_body.h in 16 lanes; s holds the sums Q*K and is overwritten by scores. P goes to a, b
- * as the products want it: two planes, or of each four the order 0 2 1 3. */
-INLINE int softmax16(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
-                     int16_t *b, struct attn_part *part)
+/* Returns the sum of rne(p * 2^23); P goes to a, b as the products want it. */
+INLINE __m512i weights64(int planes, const float *s, const float *dv, float m, float t, int16_t *a,
+                         int16_t *b)
 {
-    const __m512 scale = _mm512_set1_ps(dqs), magic = _mm512_set1_ps(8388608.0f);
-    const __m512i unmagic = _mm512_set1_epi32(0x4b000000);
-    int j0 = lo / 16 * 16, j1 = (hi / 16 + 1) * 16;
-    __m512 top = _mm512_set1_ps(f32_from_bits(ATTN_NEG_INF));
-    for (int j = j0; j < j1; j += 16) {
-        unsigned seen = lo > j ? 0xffffu << (lo - j) : 0xffffu;
-        seen &= hi < j + 15 ? 0xffffu >> (j + 15 - hi) : 0xffffu;
-        __m512 x = _mm512_mul_ps(_mm512_loadu_ps(s + j), _mm512_mul_ps(scale, _mm512_loadu_ps(view->dk + j)));
-        x = _mm512_mask_mov_ps(_mm512_set1_ps(f32_from_bits(ATTN_NEG_INF)), (__mmask16)seen, x);
-        _mm512_storeu_ps(s + j, x);
-        top = _mm512_max_ps(top, x);
-    }
-    float m = _mm512_reduce_max_ps(top) + 0.0f;
-
-    memset(part, 0, sizeof *part);
-    memset(a, 0, ATTN_CHUNK * sizeof *a);
-    if (planes) memset(b, 0, ATTN_CHUNK * sizeof *b);
-    if (abs_bits(m) >= ATTN_RANGE_BITS) {
-        part->status = ERR_RANGE;
-        return 0;
-    }
-
+    const __m512 vm = _mm512_set1_ps(m), vt = _mm512_set1_ps(t), lo = _mm512_set1_ps(ARITH_F32(EXP_MIN));
+    const __m512 big = _mm512_set1_ps(8388608.0f), magic = _mm512_set1_ps(12582912.0f);
+    const __m512i unbig = _mm512_set1_epi32(0x4b000000);
     /* of each lane's four dwords: the high bytes as words, then the low bytes; or the words 0 2 1 3 */
-    const __m512i pick =
-        planes
-            ? _mm512_broadcast_i32x4(_mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1))
-            : _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
+    const __m512i pick = _mm512_broadcast_i32x4(
+        planes ? _mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1)
+               : _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
     const __m512i gather = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-    float v = view->pm[hi];
-    const __m512 vm = _mm512_set1_ps(m), vt = _mm512_set1_ps(v > 0.0f ? 32767.0f / v : 0.0f);
-    __m512i sum = _mm512_setzero_si512();
-    for (int j = j0; j < j1; j += 16) {
-        __m512 p = exp16(_mm512_sub_ps(_mm512_loadu_ps(s + j), vm));
-        __m512i l =
-            _mm512_castps_si512(_mm512_fmadd_ps(p, magic, magic)); /* 2^23 p is exact, so one rounding */
-        sum = _mm512_add_epi32(sum, _mm512_sub_epi32(l, unmagic));
-        __m512 w = _mm512_mul_ps(_mm512_mul_ps(p, _mm512_loadu_ps(view->dv + j)), vt);
-        w = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(p, _mm512_setzero_ps(), _CMP_GT_OQ), w);
-        __m512i P = _mm512_sub_epi32(_mm512_castps_si512(_mm512_add_ps(w, magic)), unmagic);
-        P = _mm512_permutexvar_epi64(gather, _mm512_shuffle_epi8(P, pick));
-        _mm256_storeu_si256((__m256i *)(void *)(a + j), _mm512_castsi512_si256(P));
-        if (planes) _mm256_storeu_si256((__m256i *)(void *)(b + j), _mm512_extracti64x4_epi64(P, 1));
+    __m512 x[4], c[4], n[4], h[4], w[4];
+    __m512i l[4], p[4];
+
+    /* exp32 of mathf.h; x <= 0, so that its upper clamp is not needed */
+    EACH x[i] = _mm512_sub_ps(_mm512_loadu_ps(s + i * 16), vm);
+    EACH c[i] = _mm512_max_ps(x[i], lo);
+    EACH n[i] = _mm512_mul_ps(c[i], _mm512_set1_ps(ARITH_F32(LOG2E)));
+    EACH n[i] = _mm512_add_ps(n[i], magic);
+    EACH n[i] = _mm512_sub_ps(n[i], magic);
+    EACH c[i] = _mm512_fnmadd_ps(n[i], _mm512_set1_ps(ARITH_F32(LN2_HI)), c[i]);
+    EACH c[i] = _mm512_fnmadd_ps(n[i], _mm512_set1_ps(ARITH_F32(LN2_LO)), c[i]);
+    EACH h[i] = _mm512_fmadd_ps(_mm512_set1_ps(ARITH_F32(EXP_C4)), c[i], _mm512_set1_ps(ARITH_F32(EXP_C3)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C2)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C1)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C0)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(1.0f));
+    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(1.0f));
+    EACH h[i] =
+        _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x[i], lo, _CMP_GT_OQ), h[i], n[i]); /* exact: normal */
+
+    EACH l[i] = _mm512_castps_si512(_mm512_fmadd_ps(h[i], big, big)); /* 2^23 h is exact, so one rounding */
+    EACH l[i] = _mm512_sub_epi32(l[i], unbig);
+    EACH w[i] = _mm512_mul_ps(h[i], _mm512_loadu_ps(dv + i * 16));
+    EACH w[i] = _mm512_mul_ps(w[i], vt);
+    EACH p[i] = _mm512_castps_si512(_mm512_add_ps(w[i], big));
+    EACH p[i] = _mm512_sub_epi32(p[i], unbig);
+    EACH p[i] = _mm512_permutexvar_epi64(gather, _mm512_shuffle_epi8(p[i], pick));
+    EACH _mm256_storeu_si256((__m256i *)(void *)(a + i * 16), _mm512_castsi512_si256(p[i]));
+    if (planes) {
+        EACH _mm256_storeu_si256((__m256i *)(void *)(b + i * 16), _mm512_extracti64x4_epi64(p[i], 1));
     }
-    part->m = m;
-    part->l = (float)_mm512_reduce_add_epi32(sum);
-    part->sv = v / 32767.0f;
-    return 1;
+    return _mm512_add_epi32(_mm512_add_epi32(l[0], l[1]), _mm512_add_epi32(l[2], l[3]));
 }
 
-static int weights16(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
-                     int16_t *b, struct attn_part *part)
+#undef EACH
+
+/* The bits first..last of the 64 keys from `base` on. */
+static uint64_t seen_bits(int base, int first, int last)
 {
-    return planes ? softmax16(1, s, dqs, view, lo, hi, a, b, part)
-                  : softmax16(0, s, dqs, view, lo, hi, a, b, part);
+    first = first > base ? first - base : 0;
+    last -= base;
+    if (first > 63 || last < 0) return 0;
+    return ~0ull << first & ~0ull >> (last < 63 ? 63 - last : 0);
+}
+
+/* All maxima first: the way from a row's scores to its maximum is long and would be waited for. */
+INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *view, unsigned live,
+                      const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+{
+    float m[ATTN_ROWS];
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        float *s = I + r * ATTN_CHUNK;
+        __m512 top = scores64(s, view->dk, q->dqs[r], seen_bits(0, lo[r], hi[r]));
+        top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, q->dqs[r], seen_bits(64, lo[r], hi[r])));
+        m[r] = _mm512_reduce_max_ps(top) + 0.0f;
+        if (!attn_header(attn_part_at(parts, q->D, r), m[r])) live &= ~(1u << r);
+    }
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        struct attn_part *part = attn_part_at(parts, q->D, r);
+        const float *s = I + r * ATTN_CHUNK;
+        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
+        float v = view->pm[hi[r]], t = attn_p_scale(v);
+        __m512i l = weights64(planes, s, view->dv, m[r], t, a, b);
+        l = _mm512_add_epi32(l, weights64(planes, s + 64, view->dv + 64, m[r], t, a + 64, b + 64));
+        part->l = (float)_mm512_reduce_add_epi32(l);
+        part->sv = v / 32767.0f;
+    }
+    return live;
+}
+
+static unsigned weights16(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+                          const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+{
+    return q->type == KV16 ? weigh(1, q, view, live, lo, hi, I, A, B, parts)
+                           : weigh(0, q, view, live, lo, hi, I, A, B, parts);
 }
 
 static void chunk_avx512(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,

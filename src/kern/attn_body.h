@@ -23,6 +23,23 @@ static inline int32_t attn_order(int32_t u)
     return u ^ (int32_t)((uint32_t)(u >> 31) >> 1);
 }
 
+/* The header of a part: false and ERR_RANGE if the largest score left the range. */
+static inline int attn_header(struct attn_part *part, float m)
+{
+    memset(part, 0, sizeof *part);
+    part->m = m;
+    if (abs_bits(m) < ATTN_RANGE_BITS) return 1;
+    part->m = 0.0f;
+    part->status = ERR_RANGE;
+    return 0;
+}
+
+/* 32767 / v, or 0 for a chunk of zero values. */
+static inline float attn_p_scale(float v)
+{
+    return v > 0.0f ? 32767.0f / v : 0.0f;
+}
+
 /* I[j], the sums Q*K as floats, in: wanted for the groups of lo..hi only, any finite value for masked keys.
  * Out: P[0..127] (0 for masked keys) and the header of the part. False if the scores left the range. */
 static inline int attn_softmax(const float *I, float dqs, const struct kv_view *view, int lo, int hi,
@@ -43,23 +60,16 @@ static inline int attn_softmax(const float *I, float dqs, const struct kv_view *
     float m = f32_from_bits((uint32_t)attn_order(top)) + 0.0f; /* -0 becomes +0 */
 
     memset(P, 0, ATTN_CHUNK * sizeof *P);
-    memset(part, 0, sizeof *part);
-    if (abs_bits(m) >= ATTN_RANGE_BITS) {
-        part->status = ERR_RANGE;
-        return 0;
-    }
+    if (!attn_header(part, m)) return 0;
 
-    float v = view->pm[hi];
-    float t = v > 0.0f ? 32767.0f / v : 0.0f;
+    float v = view->pm[hi], t = attn_p_scale(v);
     int32_t l = 0;
     for (int j = j0; j < j1; j++) {
         float p = exp32(s[j] - m);
         l += rne_pos_i32(p * 0x1p23f);
         float w = (p * dv[j]) * t;
-        w = p > 0.0f ? w : 0.0f; /* a masked key's scale may be anything */
         P[j] = (int16_t)rne_pos_i32(w);
     }
-    part->m = m;
     part->l = (float)l;
     part->sv = v / 32767.0f;
     return 1;
@@ -80,8 +90,8 @@ typedef void attn_product16(int n, int n_groups, const int16_t *x, size_t group,
                             const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride);
 typedef void attn_product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
                            const int16_t *a, size_t row, float *out, size_t stride);
-typedef int attn_weights(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi,
-                         int16_t *a, int16_t *b, struct attn_part *part);
+typedef unsigned attn_weights(const struct attn_q *q, const struct kv_view *view, unsigned live,
+                              const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts);
 
 /* A chunk from the three pieces that a vector variant writes by hand:
  * product16  out[r*stride + g*16 + lane] = sum over steps, pairs and planes of line[g][step] * (a,
@@ -116,13 +126,7 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
                  I + g0 * 16, ATTN_CHUNK);
     }
 
-    for (int r = 0; r < n; r++) {
-        if (!(live >> r & 1)) continue;
-        struct attn_part *p = attn_part_at(parts, D, r);
-        float *s = I + r * ATTN_CHUNK;
-        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
-        if (!weights(q->type == KV16, s, q->dqs[r], view, lo[r], hi[r], a, b, p)) live &= ~(1u << r);
-    }
+    live = weights(q, view, live, lo, hi, I, A, B, parts);
     int keys = n_groups * 16; /* runs of live rows go through the product together */
     for (int r = 0, run; r < n; r += run) {
         run = 1;

@@ -120,7 +120,7 @@ INLINE float32x4_t exp4(float32x4_t x)
 }
 
 /* attn_softmax of attn_body.h in 4 lanes, P as the products want it. */
-static int weights4(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
+INLINE int softmax4(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
                     int16_t *b, struct attn_part *part)
 {
     static const int32_t first[4] = {0, 1, 2, 3};
@@ -138,16 +138,12 @@ static int weights4(int planes, float *s, float dqs, const struct kv_view *view,
     }
     float m = vmaxvq_f32(top) + 0.0f;
 
-    memset(part, 0, sizeof *part);
     memset(a, 0, ATTN_CHUNK * sizeof *a);
     if (planes) memset(b, 0, ATTN_CHUNK * sizeof *b);
-    if (abs_bits(m) >= ATTN_RANGE_BITS) {
-        part->status = ERR_RANGE;
-        return 0;
-    }
+    if (!attn_header(part, m)) return 0;
 
     float v = view->pm[hi];
-    const float32x4_t vm = vdupq_n_f32(m), vt = vdupq_n_f32(v > 0.0f ? 32767.0f / v : 0.0f);
+    const float32x4_t vm = vdupq_n_f32(m), vt = vdupq_n_f32(attn_p_scale(v));
     int32x4_t sum = vdupq_n_s32(0);
     for (int j = j0; j < j1; j += 4) {
         float32x4_t p = exp4(vsubq_f32(vld1q_f32(s + j), vm));
@@ -155,7 +151,6 @@ static int weights4(int planes, float *s, float dqs, const struct kv_view *view,
             vreinterpretq_s32_f32(vfmaq_f32(magic, p, magic)); /* 2^23 p is exact, so one rounding */
         sum = vaddq_s32(sum, vsubq_s32(l, unmagic));
         float32x4_t w = vmulq_f32(vmulq_f32(p, vld1q_f32(view->dv + j)), vt);
-        w = vreinterpretq_f32_u32(vandq_u32(vcgtq_f32(p, vdupq_n_f32(0.0f)), vreinterpretq_u32_f32(w)));
         int16x4_t P = vmovn_s32(vsubq_s32(vreinterpretq_s32_f32(vaddq_f32(w, magic)), unmagic));
         if (planes) {
             vst1_s16(a + j, vshr_n_s16(P, 8));
@@ -167,10 +162,24 @@ static int weights4(int planes, float *s, float dqs, const struct kv_view *view,
             a[j + 2] = swap;
         }
     }
-    part->m = m;
     part->l = (float)vaddvq_s32(sum);
     part->sv = v / 32767.0f;
     return 1;
+}
+
+static unsigned weights4(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+                         const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+{
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        float *s = I + r * ATTN_CHUNK;
+        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
+        struct attn_part *part = attn_part_at(parts, q->D, r);
+        int fine = q->type == KV16 ? softmax4(1, s, q->dqs[r], view, lo[r], hi[r], a, b, part)
+                                   : softmax4(0, s, q->dqs[r], view, lo[r], hi[r], a, b, part);
+        if (!fine) live &= ~(1u << r);
+    }
+    return live;
 }
 
 static void chunk_neon(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
