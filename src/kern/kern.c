@@ -55,6 +55,7 @@ static const struct {
 } sets[] = {
     {{"ref", &elem_kern_ref, matmul_ref, &attn_kern_ref}, always},
 #if defined(__x86_64__)
+    {{"avx2", &elem_kern_avx2, matmul_avx2, &attn_kern_avx2}, has_avx2},
     {{"avx512", &elem_kern_avx512, matmul_avx512, &attn_kern_avx512}, has_avx512},
 #endif
 };
