@@ -29,7 +29,8 @@ Q := $(if $(filter 1,$(V)),,@)
 say = @$(if $(filter 0,$(V)),printf '%-6s %s\n' $(1) $(2),true)
 RUN ?=
 PYTHON ?= python3
-PKG_CONFIG ?= pkg-config
+# Built for another machine: that machine's packages only.
+PKG_CONFIG ?= $(if $(filter-out $(shell uname -m),$(ARCH)),PKG_CONFIG_LIBDIR=/usr/lib/$(ARCH)-linux-gnu/pkgconfig )pkg-config
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 B := build/$(ARCH)-$(CONFIG)
 VERSION := 0.1.0

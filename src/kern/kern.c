@@ -16,7 +16,7 @@
 #endif
 
 extern const struct elem_kern elem_kern_ref, elem_kern_avx2, elem_kern_avx512, elem_kern_neon;
-extern matmul_fn matmul_ref, matmul_avx2, matmul_avx512, matmul_neon;
+extern matmul_fn matmul_ref, matmul_avx2, matmul_avx512, matmul_neon, matmul_dotprod, matmul_i8mm;
 
 #if defined(__x86_64__)
 /* Feature bits count only if the operating system saves the registers (XCR0). */
@@ -42,6 +42,17 @@ static bool has_avx512(void)
     if (!has_avx2() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     return (b & want) == want && (c & bit_AVX512VNNI) && (xcr0() & 0xe6) == 0xe6;
 }
+#elif defined(__aarch64__)
+/* The bits of AT_HWCAP and AT_HWCAP2 are the kernel's ABI; older headers lack the second name. */
+static bool has_dotprod(void)
+{
+    return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
+}
+
+static bool has_i8mm(void)
+{
+    return has_dotprod() && (getauxval(AT_HWCAP2) >> 13 & 1); /* HWCAP2_I8MM */
+}
 #endif
 
 static bool always(void)
@@ -57,6 +68,10 @@ static const struct {
 #if defined(__x86_64__)
     {{"avx2", &elem_kern_avx2, matmul_avx2, &attn_kern_avx2}, has_avx2},
     {{"avx512", &elem_kern_avx512, matmul_avx512, &attn_kern_avx512}, has_avx512},
+#elif defined(__aarch64__)
+    {{"neon", &elem_kern_neon, matmul_neon, &attn_kern_neon}, always},
+    {{"dotprod", &elem_kern_neon, matmul_dotprod, &attn_kern_neon}, has_dotprod},
+    {{"i8mm", &elem_kern_neon, matmul_i8mm, &attn_kern_neon}, has_i8mm},
 #endif
 };
 
