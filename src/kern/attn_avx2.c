@@ -129,14 +129,14 @@ INLINE __m256 exp8(__m256 x)
     __m256 c = _mm256_min_ps(_mm256_max_ps(x, lo), _mm256_set1_ps(ARITH_F32(EXP_MAX)));
     __m256 s = _mm256_mul_ps(c, _mm256_set1_ps(ARITH_F32(LOG2E)));
     __m256 t = _mm256_add_ps(s, magic), n = _mm256_sub_ps(t, magic);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_HI)), c);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_LO)), r);
+    __m256 a = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_HI)), c);
+    __m256 b = _mm256_mul_ps(n, _mm256_set1_ps(-ARITH_F32(LN2_LO))), r = _mm256_add_ps(a, b);
     __m256 h = _mm256_fmadd_ps(_mm256_set1_ps(ARITH_F32(EXP_C4)), r, _mm256_set1_ps(ARITH_F32(EXP_C3)));
     h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C2)));
     h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C1)));
     h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C0)));
-    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(1.0f));
-    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(1.0f));
+    h = _mm256_fmadd_ps(_mm256_mul_ps(r, r), h, b);
+    h = _mm256_add_ps(_mm256_set1_ps(1.0f), _mm256_add_ps(a, h));
     /* t = 1.5 * 2^23 + n, whose low nine bits are n; 0x3f800000 is 1.0 */
     __m256i p =
         _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), _mm256_set1_epi32(0x3f800000));

@@ -200,7 +200,7 @@ INLINE __m512i weights64(int planes, const float *s, const float *dv, float m, f
         planes ? _mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1)
                : _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
     const __m512i gather = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-    __m512 x[4], c[4], n[4], h[4], w[4];
+    __m512 x[4], c[4], n[4], u[4], r[4], h[4], w[4];
     __m512i l[4], p[4];
 
     /* exp32 of mathf.h; x <= 0, so that its upper clamp is not needed */
@@ -210,13 +210,16 @@ INLINE __m512i weights64(int planes, const float *s, const float *dv, float m, f
     EACH n[i] = _mm512_add_ps(n[i], magic);
     EACH n[i] = _mm512_sub_ps(n[i], magic);
     EACH c[i] = _mm512_fnmadd_ps(n[i], _mm512_set1_ps(ARITH_F32(LN2_HI)), c[i]);
-    EACH c[i] = _mm512_fnmadd_ps(n[i], _mm512_set1_ps(ARITH_F32(LN2_LO)), c[i]);
-    EACH h[i] = _mm512_fmadd_ps(_mm512_set1_ps(ARITH_F32(EXP_C4)), c[i], _mm512_set1_ps(ARITH_F32(EXP_C3)));
-    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C2)));
-    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C1)));
-    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(ARITH_F32(EXP_C0)));
-    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(1.0f));
-    EACH h[i] = _mm512_fmadd_ps(h[i], c[i], _mm512_set1_ps(1.0f));
+    EACH u[i] = _mm512_mul_ps(n[i], _mm512_set1_ps(-ARITH_F32(LN2_LO)));
+    EACH r[i] = _mm512_add_ps(c[i], u[i]);
+    EACH h[i] = _mm512_fmadd_ps(_mm512_set1_ps(ARITH_F32(EXP_C4)), r[i], _mm512_set1_ps(ARITH_F32(EXP_C3)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], r[i], _mm512_set1_ps(ARITH_F32(EXP_C2)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], r[i], _mm512_set1_ps(ARITH_F32(EXP_C1)));
+    EACH h[i] = _mm512_fmadd_ps(h[i], r[i], _mm512_set1_ps(ARITH_F32(EXP_C0)));
+    EACH r[i] = _mm512_mul_ps(r[i], r[i]);
+    EACH h[i] = _mm512_fmadd_ps(r[i], h[i], u[i]);
+    EACH h[i] = _mm512_add_ps(c[i], h[i]);
+    EACH h[i] = _mm512_add_ps(_mm512_set1_ps(1.0f), h[i]);
     EACH h[i] =
         _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x[i], lo, _CMP_GT_OQ), h[i], n[i]); /* exact: normal */
 

@@ -105,14 +105,14 @@ INLINE float32x4_t exp4(float32x4_t x)
     const float32x4_t lo = vdupq_n_f32(ARITH_F32(EXP_MIN)), magic = vdupq_n_f32(12582912.0f);
     float32x4_t c = vminq_f32(vmaxq_f32(x, lo), vdupq_n_f32(ARITH_F32(EXP_MAX)));
     float32x4_t t = vaddq_f32(vmulq_f32(c, vdupq_n_f32(ARITH_F32(LOG2E))), magic), n = vsubq_f32(t, magic);
-    float32x4_t r = vfmsq_f32(c, n, vdupq_n_f32(ARITH_F32(LN2_HI)));
-    r = vfmsq_f32(r, n, vdupq_n_f32(ARITH_F32(LN2_LO)));
+    float32x4_t a = vfmsq_f32(c, n, vdupq_n_f32(ARITH_F32(LN2_HI)));
+    float32x4_t b = vmulq_f32(n, vdupq_n_f32(-ARITH_F32(LN2_LO))), r = vaddq_f32(a, b);
     float32x4_t h = vfmaq_f32(vdupq_n_f32(ARITH_F32(EXP_C3)), vdupq_n_f32(ARITH_F32(EXP_C4)), r);
     h = vfmaq_f32(vdupq_n_f32(ARITH_F32(EXP_C2)), h, r);
     h = vfmaq_f32(vdupq_n_f32(ARITH_F32(EXP_C1)), h, r);
     h = vfmaq_f32(vdupq_n_f32(ARITH_F32(EXP_C0)), h, r);
-    h = vfmaq_f32(vdupq_n_f32(1.0f), h, r);
-    h = vfmaq_f32(vdupq_n_f32(1.0f), h, r);
+    h = vfmaq_f32(b, vmulq_f32(r, r), h);
+    h = vaddq_f32(vdupq_n_f32(1.0f), vaddq_f32(a, h));
     /* t = 1.5 * 2^23 + n, whose low nine bits are n; 0x3f800000 is 1.0 */
     int32x4_t p = vaddq_s32(vshlq_n_s32(vreinterpretq_s32_f32(t), 23), vdupq_n_s32(0x3f800000));
     h = vmulq_f32(h, vreinterpretq_f32_s32(p)); /* exact: the result is normal */

@@ -29,14 +29,15 @@ static inline float exp32(float x)
     c = c > hi ? hi : c;
     float s = c * ARITH_F32(LOG2E);
     float n = rne_small(s);
-    float r = fma32(n, -ARITH_F32(LN2_HI), c);
-    r = fma32(n, -ARITH_F32(LN2_LO), r);
+    float a = fma32(n, -ARITH_F32(LN2_HI), c); /* exact */
+    float b = n * -ARITH_F32(LN2_LO);
+    float r = a + b;
     float h = fma32(ARITH_F32(EXP_C4), r, ARITH_F32(EXP_C3));
     h = fma32(h, r, ARITH_F32(EXP_C2));
     h = fma32(h, r, ARITH_F32(EXP_C1));
     h = fma32(h, r, ARITH_F32(EXP_C0));
-    h = fma32(h, r, 1.0f);
-    h = fma32(h, r, 1.0f);
+    h = fma32(r * r, h, b);
+    h = 1.0f + (a + h); /* this order keeps exp monotone: 1 + r (1 + r ...) does not */
     h = h * pow2f(rne_small_i32(s)); /* exact: -126 <= n <= 127 and the product is normal */
     return x > lo ? h : 0.0f;
 }

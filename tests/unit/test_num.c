@@ -28,8 +28,7 @@ static uint32_t rand32(void)
 static float rand_finite(void)
 {
     uint32_t u;
-    do
-        u = rand32();
+    do u = rand32();
     while ((u & 0x7f800000u) == 0x7f800000u);
     return f32_from_bits(u);
 }
@@ -39,8 +38,7 @@ static float rand_sparse(int emin, int emax)
 {
     uint32_t r = rand32(), e = (uint32_t)(emin + (int)(r % (uint32_t)(emax - emin + 1)) + 127);
     uint32_t m = (1u << (rand32() % 23)) ^ (1u << (rand32() % 23)) ^ (rand32() & 3u);
-    if (rand32() & 1)
-        m = 0 - m;
+    if (rand32() & 1) m = 0 - m;
     return f32_from_bits((rand32() & 0x80000000u) | e << 23 | (m & 0x7fffffu));
 }
 
@@ -71,7 +69,8 @@ static void fma_is_correctly_rounded(void **state)
     }
     for (long i = 0; i < n; i++) { /* results in the subnormal range and around it */
         int e = -80 + (int)(rand32() % 40u);
-        float a = rand_sparse(e, e), b = rand_sparse(-140 - e > -126 ? -140 - e : -126, -60 - e > 0 ? 0 : -60 - e);
+        float a = rand_sparse(e, e),
+              b = rand_sparse(-140 - e > -126 ? -140 - e : -126, -60 - e > 0 ? 0 : -60 - e);
         float c = f32_from_bits((rand32() & 0x80000000u) | (rand32() % 0x03000000u));
         fma_same(a, b, c);
         fma_same(a, b, f32_from_bits(f32_bits(c) & 0x80000007u));
@@ -83,8 +82,9 @@ static void fma_is_correctly_rounded(void **state)
 static void fma_keeps_zero_signs_and_infinities(void **state)
 {
     (void)state;
-    const float v[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, 0x1p-149f, -0x1p-149f, 0x1.fffffep127f,
-                       -0x1.fffffep127f, 0x1p-126f, NAN};
+    const float v[] = {0.0f,      -0.0f,     1.0f,       -1.0f,           INFINITY,
+                       -INFINITY, 0x1p-149f, -0x1p-149f, 0x1.fffffep127f, -0x1.fffffep127f,
+                       0x1p-126f, NAN};
     const size_t n = sizeof v / sizeof *v;
     for (size_t i = 0; i < n * n * n; i++) {
         float a = v[i % n], b = v[i / n % n], c = v[i / n / n];
@@ -121,8 +121,7 @@ static void rne_is_rintf(void **state)
 static void pow2f_is_ldexp(void **state)
 {
     (void)state;
-    for (int n = -126; n <= 127; n++)
-        assert_true(pow2f(n) == ldexpf(1.0f, n));
+    for (int n = -126; n <= 127; n++) assert_true(pow2f(n) == ldexpf(1.0f, n));
 }
 
 static void halves_convert(void **state)
@@ -137,8 +136,7 @@ static void halves_convert(void **state)
             assert_int_equal(f16_from_f32(got) & 0x7c00, 0x7c00);
             continue;
         }
-        if (e == 31)
-            mag = INFINITY;
+        if (e == 31) mag = INFINITY;
         assert_true((double)got == (h & 0x8000 ? -mag : mag));
         assert_int_equal(f32_bits(got) >> 31, h >> 15);
         assert_int_equal(f16_from_f32(got), h);
@@ -181,9 +179,12 @@ static void brain_floats_and_scales_convert(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fma_is_correctly_rounded), cmocka_unit_test(fma_keeps_zero_signs_and_infinities),
-        cmocka_unit_test(rne_is_rintf),             cmocka_unit_test(pow2f_is_ldexp),
-        cmocka_unit_test(halves_convert),           cmocka_unit_test(brain_floats_and_scales_convert),
+        cmocka_unit_test(fma_is_correctly_rounded),
+        cmocka_unit_test(fma_keeps_zero_signs_and_infinities),
+        cmocka_unit_test(rne_is_rintf),
+        cmocka_unit_test(pow2f_is_ldexp),
+        cmocka_unit_test(halves_convert),
+        cmocka_unit_test(brain_floats_and_scales_convert),
     };
     return cmocka_run_group_tests_name("num", tests, NULL, NULL);
 }
