@@ -40,6 +40,7 @@ void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D)
     view->dk = (float *)(void *)(p + 2 * n);
     view->dv = view->dk + ATTN_CHUNK;
     view->pm = view->dv + ATTN_CHUNK;
+    view->next = NULL;
 }
 
 /* Numerics 3.2 over one vector. False if it is out of range. */
@@ -168,6 +169,7 @@ void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const
     for (int64_t p = to < 0 ? 0 : from / ATTN_CHUNK * ATTN_CHUNK, begin = p; p <= to; p += ATTN_CHUNK) {
         struct kv_view view;
         kv_view_init(&view, (char *)pages[p / ATTN_CHUNK - page0] + offset, q->type, D);
+        if (p + ATTN_CHUNK <= to) view.next = (char *)pages[p / ATTN_CHUNK + 1 - page0] + offset;
         for (int r = 0; r < n; r++) {
             int64_t a = first[r] - p, b = last[r] - p;
             lo[r] = a < 0 ? 0 : a > ATTN_CHUNK ? ATTN_CHUNK : (int)a;

@@ -42,6 +42,7 @@ enum kv_type { KV16, KV8 };
 struct kv_view {
     void *k, *v;
     float *dk, *dv, *pm;
+    const void *next; /* the page that will be attended to next, to be prefetched, or NULL */
 };
 
 /* Whether a cache of this type can hold heads of size D. All functions below require it. */

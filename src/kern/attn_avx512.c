@@ -38,15 +38,22 @@ INLINE __m512i pair(const int16_t *p)
 
 /* product16 of attn_body.h for a block. */
 INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
-                    const int16_t *b, size_t row, float *out, size_t stride)
+                    const int16_t *b, size_t row, float *out, size_t stride, const char *ahead)
 {
+    size_t hop =
+        ahead ? 64 : 0; /* the prefetch has no branch: without `ahead` it names a line that is there */
+    if (!ahead) ahead = (const char *)x;
     sum16 hi[4][8], lo[4][8];
     for (int r = 0; r < NR; r++) {
         for (int g = 0; g < NG; g++) hi[r][g] = lo[r][g] = (sum16){0};
     }
     for (int s = 0; s < steps; s++) {
         __m512i k[8];
-        for (int g = 0; g < NG; g++) k[g] = _mm512_loadu_si512(x + (size_t)g * group + (size_t)s * line);
+        for (int g = 0; g < NG; g++) {
+            const int16_t *at = x + (size_t)g * group + (size_t)s * line;
+            k[g] = _mm512_loadu_si512(at);
+            _mm_prefetch(ahead + ((size_t)s * (size_t)NG + (size_t)g) * hop, _MM_HINT_T0);
+        }
         for (int r = 0; r < NR; r++) {
             __m512i ha = pair(a + (size_t)r * row + 2 * s), la = pair(b + (size_t)r * row + 2 * s);
             for (int g = 0; g < NG; g++) {
@@ -66,8 +73,11 @@ INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line,
 
 /* product8 of attn_body.h for a block. */
 INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
-                   size_t row, float *out, size_t stride)
+                   size_t row, float *out, size_t stride, const char *ahead)
 {
+    size_t hop =
+        ahead ? 64 : 0; /* the prefetch has no branch: without `ahead` it names a line that is there */
+    if (!ahead) ahead = (const char *)x;
     sum16 sum[8][8], sum2[8][8];
     for (int r = 0; r < NR; r++) {
         for (int g = 0; g < NG; g++) sum[r][g] = sum2[r][g] = (sum16){0};
@@ -75,7 +85,9 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
     for (int s = 0; s < steps; s++) {
         __m512i even[8], odd[8];
         for (int g = 0; g < NG; g++) {
-            __m512i k = _mm512_loadu_si512(x + (size_t)g * group + (size_t)s * line);
+            const int8_t *at = x + (size_t)g * group + (size_t)s * line;
+            __m512i k = _mm512_loadu_si512(at);
+            _mm_prefetch(ahead + ((size_t)s * (size_t)NG + (size_t)g) * hop, _MM_HINT_T0);
             even[g] = _mm512_srai_epi16(_mm512_slli_epi16(k, 8), 8);
             odd[g] = _mm512_srai_epi16(k, 8);
         }
@@ -99,41 +111,55 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
     }
 }
 
+INLINE const char *skip(const char *ahead, int g, int steps)
+{
+    return ahead ? ahead + (size_t)g * (size_t)steps * 64 : NULL;
+}
+
 /* n_groups groups in blocks of NG or, at the end, fewer. One instance per number of rows. */
 #define ROWS16(NR, NG)                                                                                       \
     static void rows16_##NR(int n_groups, const int16_t *x, size_t group, size_t line, int steps,            \
-                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride)       \
+                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,       \
+                            const char *ahead)                                                               \
     {                                                                                                        \
         int g = 0;                                                                                           \
         for (; g + NG <= n_groups; g += NG) {                                                                \
-            block16(NR, NG, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);     \
+            block16(NR, NG, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,      \
+                    skip(ahead, g, steps));                                                                  \
         }                                                                                                    \
         for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
-            block16(NR, 4, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
+            block16(NR, 4, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
+                    skip(ahead, g, steps));                                                                  \
         }                                                                                                    \
         for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
-            block16(NR, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
+            block16(NR, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
+                    skip(ahead, g, steps));                                                                  \
         }                                                                                                    \
         for (; g + 1 <= n_groups; g += 1) {                                                                  \
-            block16(NR, 1, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride);      \
+            block16(NR, 1, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
+                    skip(ahead, g, steps));                                                                  \
         }                                                                                                    \
     }
 #define ROWS8(NR, NG)                                                                                        \
     static void rows8_##NR(int n_groups, const int8_t *x, size_t group, size_t line, int steps,              \
-                           const int16_t *a, size_t row, float *out, size_t stride)                          \
+                           const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)       \
     {                                                                                                        \
         int g = 0;                                                                                           \
         for (; g + NG <= n_groups; g += NG) {                                                                \
-            block8(NR, NG, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);         \
+            block8(NR, NG, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,          \
+                   skip(ahead, g, steps));                                                                   \
         }                                                                                                    \
         for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
-            block8(NR, 4, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
+            block8(NR, 4, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
+                   skip(ahead, g, steps));                                                                   \
         }                                                                                                    \
         for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
-            block8(NR, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
+            block8(NR, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
+                   skip(ahead, g, steps));                                                                   \
         }                                                                                                    \
         for (; g + 1 <= n_groups; g += 1) {                                                                  \
-            block8(NR, 1, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);          \
+            block8(NR, 1, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
+                   skip(ahead, g, steps));                                                                   \
         }                                                                                                    \
     }
 ROWS16(1, 8)
@@ -152,25 +178,29 @@ ROWS8(8, 2)
 #undef ROWS8
 
 static void product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
-                      const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride)
+                      const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
+                      const char *ahead)
 {
     static void (*const rows[5])(int, const int16_t *, size_t, size_t, int, const int16_t *, const int16_t *,
-                                 size_t, float *, size_t) = {NULL, rows16_1, rows16_2, rows16_3, rows16_4};
+                                 size_t, float *, size_t,
+                                 const char *) = {NULL, rows16_1, rows16_2, rows16_3, rows16_4};
     for (int nr; n > 0; n -= nr, a += (size_t)nr * row, b += (size_t)nr * row, out += (size_t)nr * stride) {
         nr = n > 6 || n == 4 ? 4 : n > 4 ? 3 : n; /* 5 = 3+2, 6 = 3+3 */
-        rows[nr](n_groups, x, group, line, steps, a, b, row, out, stride);
+        rows[nr](n_groups, x, group, line, steps, a, b, row, out, stride, ahead);
+        ahead = NULL;
     }
 }
 
 static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                     const int16_t *a, size_t row, float *out, size_t stride)
+                     const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)
 {
     static void (*const rows[9])(int, const int8_t *, size_t, size_t, int, const int16_t *, size_t, float *,
-                                 size_t) = {NULL,    rows8_1, rows8_2, rows8_3, rows8_4,
-                                            rows8_5, rows8_6, rows8_7, rows8_8};
+                                 size_t, const char *) = {NULL,    rows8_1, rows8_2, rows8_3, rows8_4,
+                                                          rows8_5, rows8_6, rows8_7, rows8_8};
     for (int nr; n > 0; n -= nr, a += (size_t)nr * row, out += (size_t)nr * stride) {
         nr = n <= 8 ? n : n < 16 ? (n + 1) / 2 : 8;
-        rows[nr](n_groups, x, group, line, steps, a, row, out, stride);
+        rows[nr](n_groups, x, group, line, steps, a, row, out, stride, ahead);
+        ahead = NULL;
     }
 }
 

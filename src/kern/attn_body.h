@@ -87,9 +87,10 @@ static inline int attn_skips(const struct attn_q *q, int r, int lo, int hi, stru
 }
 
 typedef void attn_product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
-                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride);
+                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
+                            const char *ahead);
 typedef void attn_product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                           const int16_t *a, size_t row, float *out, size_t stride);
+                           const int16_t *a, size_t row, float *out, size_t stride, const char *ahead);
 typedef unsigned attn_weights(const struct attn_q *q, const struct kv_view *view, unsigned live,
                               const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts);
 
@@ -118,15 +119,17 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     if (to < 0) return;
 
     int g0 = from / 16, n_groups = to / 16 + 1 - g0;
+    const char *ahead = (const char *)view->v + (size_t)g0 * 16 * d * (q->type == KV16 ? 2 : 1);
     if (q->type == KV16) {
         product16(n, n_groups, (const int16_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 32, D / 2, q->a, q->b,
-                  d, I + g0 * 16, ATTN_CHUNK);
+                  d, I + g0 * 16, ATTN_CHUNK, ahead);
     } else {
         product8(n, n_groups, (const int8_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 64, D / 4, q->a, d,
-                 I + g0 * 16, ATTN_CHUNK);
+                 I + g0 * 16, ATTN_CHUNK, ahead);
     }
 
     live = weights(q, view, live, lo, hi, I, A, B, parts);
+    ahead = view->next;
     int keys = n_groups * 16; /* runs of live rows go through the product together */
     for (int r = 0, run; r < n; r += run) {
         run = 1;
@@ -136,10 +139,10 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
         size_t at = (size_t)r * ATTN_CHUNK + (size_t)g0 * 16;
         if (q->type == KV16) {
             product16(run, D / 16, (const int16_t *)view->v + (size_t)g0 * 16 * d, 32, 2 * d, keys / 2,
-                      A + at, B + at, ATTN_CHUNK, u, part);
+                      A + at, B + at, ATTN_CHUNK, u, part, ahead);
         } else {
             product8(run, D / 16, (const int8_t *)view->v + (size_t)g0 * 16 * d, 64, 4 * d, keys / 4, A + at,
-                     ATTN_CHUNK, u, part);
+                     ATTN_CHUNK, u, part, ahead);
         }
     }
 }
