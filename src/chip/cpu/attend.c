@@ -150,6 +150,7 @@ static void slice_of_item(struct cpu *c, const struct step *s, int item, int sli
     for (int ch = slice * c->slice; ch < end; ch++) {
         struct kv_view view;
         kv_view_init(&view, (char *)part->seq->page[ch] + kv_view_offset(pool, s->layer, it->head_kv), w->q->type, w->q->D);
+        if (ch + 1 < end) view.next = (char *)part->seq->page[ch + 1] + kv_view_offset(pool, s->layer, it->head_kv);
         for (int r = 0; r < n; r++) {
             int last = part->pos + it->tok + r / it->n_head - ch * ATTN_CHUNK;
             lo[r] = 0;
