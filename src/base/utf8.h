@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * UTF-8. A fault is treated as Python's bytes.decode('utf-8', errors='replace') does, which is Unicode's own advice:
- * every maximal part that could have begun a code point, and every byte that could not, becomes one U+FFFD.
- * Overlong forms, surrogates and anything above U+10FFFF are faults.
+ * UTF-8. A fault is treated as Python's bytes.decode('utf-8', errors='replace') does, which is Unicode's own
+ * advice: every maximal part that could have begun a code point, and every byte that could not, becomes one
+ * U+FFFD. Overlong forms, surrogates and anything above U+10FFFF are faults.
  */
 #ifndef TUTTI_BASE_UTF8_H
 #define TUTTI_BASE_UTF8_H
@@ -13,8 +13,9 @@
 
 #define UTF8_REPLACEMENT STR("\xEF\xBF\xBD") /* U+FFFD */
 
-/* Reads one code point of p[0..n), n > 0. Returns the bytes it takes (1 to 4); 0 when the bytes end inside a code
- * point that is right so far; -k when the first k bytes are one fault. *cp is set only for a positive result. */
+/* Reads one code point of p[0..n), n > 0. Returns the bytes it takes (1 to 4); 0 when the bytes end inside a
+ * code point that is right so far; -k when the first k bytes are one fault. *cp is set only for a positive
+ * result. */
 int utf8_decode(const char *p, size_t n, uint32_t *cp);
 
 /* Writes cp (not a surrogate, at most 0x10FFFF) and returns its length. */
@@ -33,6 +34,7 @@ struct utf8_stream {
 };
 
 int utf8_stream_feed(struct utf8_stream *u, struct str s, struct buf *out);
-int utf8_stream_finish(struct utf8_stream *u, struct buf *out); /* an unfinished code point becomes one U+FFFD */
+int utf8_stream_finish(struct utf8_stream *u,
+                       struct buf *out); /* an unfinished code point becomes one U+FFFD */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing list of token ids with a maximum, as struct buf is for bytes: a failure sticks and is checked once. */
+/* A growing list of token ids with a maximum, as struct buf is for bytes: a failure sticks and is checked
+ * once. */
 #ifndef TUTTI_TOKEN_IDS_H
 #define TUTTI_TOKEN_IDS_H
 
@@ -13,9 +14,9 @@ struct ids {
 };
 
 void ids_init(struct ids *b, size_t max);
-void ids_finish(struct ids *b);                /* accepts a zeroed struct */
-void ids_clear(struct ids *b);                 /* n = 0, failed = 0, memory kept */
-int ids_reserve(struct ids *b, size_t n);      /* room for n more; returns 0 or the failure */
+void ids_finish(struct ids *b);           /* accepts a zeroed struct */
+void ids_clear(struct ids *b);            /* n = 0, failed = 0, memory kept */
+int ids_reserve(struct ids *b, size_t n); /* room for n more; returns 0 or the failure */
 int ids_append(struct ids *b, const int32_t *p, size_t n);
 
 static inline void ids_push(struct ids *b, int32_t id)

@@ -9,16 +9,16 @@ enum { SHORT_WORD = 24 }; /* symbols; up to here searching beats the heap */
 #define NO_RANK UINT32_MAX
 
 struct merge_symbol {
-    uint32_t at, n;       /* bytes in the word; n = 0: merged into the one before */
-    int32_t id;           /* -1: the vocabulary lacks it */
-    int32_t prev, next;   /* -1: none */
-    uint32_t rank;        /* of the pair with the next symbol; short words only */
-    int32_t merged;       /* what that pair becomes */
+    uint32_t at, n;     /* bytes in the word; n = 0: merged into the one before */
+    int32_t id;         /* -1: the vocabulary lacks it */
+    int32_t prev, next; /* -1: none */
+    uint32_t rank;      /* of the pair with the next symbol; short words only */
+    int32_t merged;     /* what that pair becomes */
 };
 
 struct merge_item {
-    uint64_t order;  /* rank << 32 | left: smallest first */
-    uint32_t n;      /* bytes of both symbols when the item was made */
+    uint64_t order; /* rank << 32 | left: smallest first */
+    uint32_t n;     /* bytes of both symbols when the item was made */
     int32_t id;
 };
 
@@ -56,8 +56,8 @@ static size_t char_bytes(const char *p)
 }
 
 /* Rank and result of joining two neighbours; NO_RANK when they form no piece. */
-static uint32_t join(const struct vocab *v, struct merge_scratch *m, const char *p, const struct merge_symbol *l,
-                     const struct merge_symbol *r, int32_t *id)
+static uint32_t join(const struct vocab *v, struct merge_scratch *m, const char *p,
+                     const struct merge_symbol *l, const struct merge_symbol *r, int32_t *id)
 {
     if (v->kind != VOCAB_PIECES) {
         const struct vocab_pair *pair = vocab_pair_find(v, l->id, r->id);
@@ -86,12 +86,14 @@ static int64_t make_symbols(const struct vocab *v, struct merge_scratch *m, cons
         if (v->kind == VOCAB_BYTES) {
             int32_t id = v->byte_id[(unsigned char)p[at]];
             if (id >= 0) { /* a byte that the vocabulary lacks is not there for its neighbours either */
-                s[k] = (struct merge_symbol){.at = (uint32_t)at, .n = 1, .id = id, .prev = k - 1, .next = k + 1};
+                s[k] =
+                    (struct merge_symbol){.at = (uint32_t)at, .n = 1, .id = id, .prev = k - 1, .next = k + 1};
                 k++;
             }
         } else {
             int32_t id = vocab_find(v, (struct str){p + at, len});
-            s[k] = (struct merge_symbol){.at = (uint32_t)at, .n = (uint32_t)len, .id = id, .prev = k - 1, .next = k + 1};
+            s[k] = (struct merge_symbol){
+                .at = (uint32_t)at, .n = (uint32_t)len, .id = id, .prev = k - 1, .next = k + 1};
             k++;
         }
         at += len;
@@ -132,8 +134,10 @@ static void sift_down(struct merge_item *h, size_t n, size_t i)
     h[i] = x;
 }
 
-/* Puts the pair that begins at symbol left on the heap, if it forms a piece. Room is there: see merge_long. */
-static void push_pair(const struct vocab *v, struct merge_scratch *m, const char *p, int32_t left, size_t *n_heap)
+/* Puts the pair that begins at symbol left on the heap, if it forms a piece. Room is there: see merge_long.
+ */
+static void push_pair(const struct vocab *v, struct merge_scratch *m, const char *p, int32_t left,
+                      size_t *n_heap)
 {
     const struct merge_symbol *s = m->symbol;
     if (left < 0 || s[left].next < 0) return;
@@ -193,9 +197,10 @@ static void push_unknown(const struct vocab *v, const char *p, size_t n, bool *i
     *in_unknown = !bytes;
 }
 
-/* A piece that the model must not use falls apart into the two that made it. At most VOCAB_PIECE_BYTES_MAX deep. */
-static void push_piece(const struct vocab *v, const struct merge_scratch *m, const char *p, size_t n, int32_t id,
-                       bool *in_unknown, struct ids *out)
+/* A piece that the model must not use falls apart into the two that made it. At most VOCAB_PIECE_BYTES_MAX
+ * deep. */
+static void push_piece(const struct vocab *v, const struct merge_scratch *m, const char *p, size_t n,
+                       int32_t id, bool *in_unknown, struct ids *out)
 {
     if (id < 0) {
         push_unknown(v, p, n, in_unknown, out);
@@ -211,7 +216,8 @@ static void push_piece(const struct vocab *v, const struct merge_scratch *m, con
     push_piece(v, m, p + left, n - left, vocab_find(v, (struct str){p + left, n - left}), in_unknown, out);
 }
 
-int merge_word(const struct vocab *v, struct merge_scratch *m, const char *p, size_t n, struct ids *out, struct err *e)
+int merge_word(const struct vocab *v, struct merge_scratch *m, const char *p, size_t n, struct ids *out,
+               struct err *e)
 {
     int64_t k = make_symbols(v, m, p, n);
     if (k > SHORT_WORD) {

@@ -7,8 +7,9 @@
 #include "base/err.h"
 #include "token/vocab.h"
 
-/* Normalises s, valid UTF-8. *out is s itself when nothing changes, else a view of tmp. A run of more than marks_max
- * combining marks is ERR_LIMIT, because ordering them takes time that grows with its square. */
-int norm_apply(enum vocab_norm norm, struct str s, size_t marks_max, struct buf *tmp, struct str *out, struct err *e);
+/* Normalises s, valid UTF-8. *out is s itself when nothing changes, else a view of tmp. A run of more than
+ * marks_max combining marks is ERR_LIMIT, because ordering them takes time that grows with its square. */
+int norm_apply(enum vocab_norm norm, struct str s, size_t marks_max, struct buf *tmp, struct str *out,
+               struct err *e);
 
 #endif

@@ -9,7 +9,8 @@ static const char space_sign[] = "\xE2\x96\x81"; /* U+2581 */
 static bool takes_part(const struct vocab *v, uint32_t i)
 {
     uint8_t t = v->type[i];
-    return (t == TOKEN_CONTROL || t == TOKEN_UNKNOWN || t == TOKEN_USER_DEFINED) && vocab_piece(v, (int32_t)i).n > 0;
+    return (t == TOKEN_CONTROL || t == TOKEN_UNKNOWN || t == TOKEN_USER_DEFINED) &&
+           vocab_piece(v, (int32_t)i).n > 0;
 }
 
 /* The child of node at by byte b; made when absent. */
@@ -32,13 +33,15 @@ int special_init(struct special *s, struct vocab *v, struct err *e)
         if (!takes_part(v, i)) continue;
         size_t n = vocab_piece(v, (int32_t)i).n;
         if (n > SPECIAL_PIECE_BYTES_MAX)
-            return err(e, ERR_LIMIT, "tokenizer: special token %" PRIu32 " has %zu bytes; at most %zu are supported", i,
-                       n, SPECIAL_PIECE_BYTES_MAX);
+            return err(e, ERR_LIMIT,
+                       "tokenizer: special token %" PRIu32 " has %zu bytes; at most %zu are supported", i, n,
+                       SPECIAL_PIECE_BYTES_MAX);
         total += n;
     }
     if (total > SPECIAL_TEXT_BYTES_MAX)
-        return err(e, ERR_LIMIT, "tokenizer: the special tokens have %zu bytes together; at most %zu are supported",
-                   total, SPECIAL_TEXT_BYTES_MAX);
+        return err(e, ERR_LIMIT,
+                   "tokenizer: the special tokens have %zu bytes together; at most %zu are supported", total,
+                   SPECIAL_TEXT_BYTES_MAX);
     s->node = ARENA_NEW(&v->arena, struct special_node, total);
     if (!s->node) return err(e, ERR_MEMORY, "tokenizer: out of memory");
     s->node[0].id = -1;
@@ -78,7 +81,8 @@ bool special_find(const struct special *s, const char *text, size_t from, size_t
         int32_t at = s->root[(uint8_t)text[i]];
         for (size_t k = i + 1; at; k++) {
             int32_t id = s->node[at].id;
-            if (id >= 0 && (trusted || s->type[id] == TOKEN_USER_DEFINED)) *m = (struct special_match){i, k - i, id};
+            if (id >= 0 && (trusted || s->type[id] == TOKEN_USER_DEFINED))
+                *m = (struct special_match){i, k - i, id};
             if (k == end) break;
             int32_t c = s->node[at].child;
             while (c && s->node[c].byte != (uint8_t)text[k]) c = s->node[c].next;

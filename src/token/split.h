@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pre-tokenizers of byte-level BPE: a text is split into words before pairs merge inside each. A family is a list of
- * stages, run one inside the other: a stage cuts what it is given at its matches, and both matches and the gaps
- * between them go to the next stage, which sees nothing outside its piece. Most stages are PCRE2 patterns; three are
- * code, because their pattern would look ahead over a whole run from each place in it.
+ * Pre-tokenizers of byte-level BPE: a text is split into words before pairs merge inside each. A family is a
+ * list of stages, run one inside the other: a stage cuts what it is given at its matches, and both matches
+ * and the gaps between them go to the next stage, which sees nothing outside its piece. Most stages are PCRE2
+ * patterns; three are code, because their pattern would look ahead over a whole run from each place in it.
  *
- * The patterns say what the tokenizers of the named models do (their published tokenizer.json); names and aliases are
- * those of GGUF's tokenizer.ggml.pre.
+ * The patterns say what the tokenizers of the named models do (their published tokenizer.json); names and
+ * aliases are those of GGUF's tokenizer.ggml.pre.
  */
 #ifndef TUTTI_TOKEN_SPLIT_H
 #define TUTTI_TOKEN_SPLIT_H
@@ -38,7 +38,7 @@ int split_family_find(struct str name, const struct split_family **f, struct err
 struct splitter {
     const struct split_family *family;
     int n_stage;
-    void *code[SPLIT_STAGES_MAX];   /* pcre2_code; NULL: a stage of code */
+    void *code[SPLIT_STAGES_MAX]; /* pcre2_code; NULL: a stage of code */
     bool jit[SPLIT_STAGES_MAX];
 };
 
@@ -47,7 +47,7 @@ void splitter_finish(struct splitter *s); /* accepts a zeroed struct */
 
 /* What one thread needs to run a splitter. */
 struct split_scratch {
-    void *match[SPLIT_STAGES_MAX];  /* pcre2_match_data */
+    void *match[SPLIT_STAGES_MAX]; /* pcre2_match_data */
     void *context, *stack;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokenizer: see tokenizer.h. This file joins the segments of a text, cuts out special tokens, and turns each word into
- * ids through a cache. The cache is what makes it fast: words repeat, so nearly all of a text is one look at one line
- * of 64 bytes per word. It holds words of up to 32 bytes and 7 tokens, two to a set.
+ * Tokenizer: see tokenizer.h. This file joins the segments of a text, cuts out special tokens, and turns each
+ * word into ids through a cache. The cache is what makes it fast: words repeat, so nearly all of a text is
+ * one look at one line of 64 bytes per word. It holds words of up to 32 bytes and 7 tokens, two to a set.
  */
 #include "token/tokenizer.h"
 
@@ -15,7 +15,7 @@
 enum {
     WORD_BYTES_MAX = 32,
     WORD_IDS_MAX = 7,
-    WORD_CACHE = 1 << 14,  /* words: 1 MiB */
+    WORD_CACHE = 1 << 14,      /* words: 1 MiB */
     TEXT_PAD = WORD_BYTES_MAX, /* zero bytes behind a text, so that a word may be read in whole chunks */
 };
 
@@ -42,16 +42,18 @@ struct range {
 
 struct tok_scratch {
     const struct tokenizer *t;
-    struct word *word;        /* [WORD_CACHE] */
+    struct word *word; /* [WORD_CACHE] */
     struct split_scratch split;
     struct merge_scratch merge;
-    struct buf text;          /* all segments, faults replaced */
-    struct buf changed;       /* a stretch of text, normalised or with U+2581 for spaces */
-    struct range *range;      /* of text, by trust */
+    struct buf text;     /* all segments, faults replaced */
+    struct buf changed;  /* a stretch of text, normalised or with U+2581 for spaces */
+    struct range *range; /* of text, by trust */
     size_t n_range, n_range_cap;
 };
 
-/* --- lifetime --------------------------------------------------------------------------------------------------------- */
+/* --- lifetime
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, struct err *e)
 {
@@ -61,7 +63,8 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     *out = NULL;
     bool is_gemma4 = str_eq(spec->model, STR("gemma4"));
     struct str pre = is_gemma4 ? spec->model : spec->pre;
-    if ((is_gemma4 || str_eq(spec->model, STR("gpt2"))) && (rc = split_family_find(pre, &family, e)) != 0) return rc;
+    if ((is_gemma4 || str_eq(spec->model, STR("gpt2"))) && (rc = split_family_find(pre, &family, e)) != 0)
+        return rc;
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t) return err(e, ERR_MEMORY, "tokenizer: out of memory");
     if ((rc = vocab_init(&t->v, spec, family->flags & SPLIT_CHARS, e)) != 0) goto fail;
@@ -69,7 +72,8 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     if ((rc = splitter_init(&t->splitter, family, e)) != 0) goto fail;
     t->norm = spec->norm == VOCAB_NORM_DEFAULT ? family->norm : spec->norm;
     bool is_spm = t->v.kind == VOCAB_PIECES;
-    t->add_bos = (spec->add_bos < 0 ? is_spm || (family->flags & SPLIT_ADD_BOS) : spec->add_bos) && t->v.bos >= 0;
+    t->add_bos =
+        (spec->add_bos < 0 ? is_spm || (family->flags & SPLIT_ADD_BOS) : spec->add_bos) && t->v.bos >= 0;
     t->add_eos = spec->add_eos > 0 && t->v.eos >= 0;
     t->add_space = is_spm && spec->add_space_prefix != 0;
     *out = t;
@@ -96,7 +100,8 @@ int tok_scratch_create(struct tok_scratch **out, const struct tokenizer *t, stru
     x->word = calloc(WORD_CACHE, sizeof *x->word);
     buf_init(&x->text, 3 * TOKENIZER_TEXT_BYTES_MAX + TEXT_PAD); /* a replaced byte takes three */
     buf_init(&x->changed, 12 * TOKENIZER_TEXT_BYTES_MAX + TEXT_PAD);
-    int rc = x->word ? split_scratch_init(&x->split, &t->splitter, e) : err(e, ERR_MEMORY, "tokenizer: out of memory");
+    int rc = x->word ? split_scratch_init(&x->split, &t->splitter, e)
+                     : err(e, ERR_MEMORY, "tokenizer: out of memory");
     if (rc == 0) rc = merge_scratch_init(&x->merge, &t->v, e);
     if (rc != 0) {
         tok_scratch_destroy(x);
@@ -118,7 +123,9 @@ void tok_scratch_destroy(struct tok_scratch *x)
     free(x);
 }
 
-/* --- words ------------------------------------------------------------------------------------------------------------ */
+/* --- words
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct encoding {
     const struct tokenizer *t;
@@ -155,7 +162,8 @@ static uint64_t load_key(const char *p, size_t n, uint64_t key[4])
 static int encode_new(const struct encoding *c, const char *p, size_t n)
 {
     const struct tokenizer *t = c->t;
-    bool whole = (t->splitter.family->flags & SPLIT_WHOLE_WORDS) || (t->v.kind == VOCAB_CHARS && p[0] == '\n');
+    bool whole =
+        (t->splitter.family->flags & SPLIT_WHOLE_WORDS) || (t->v.kind == VOCAB_CHARS && p[0] == '\n');
     int32_t id = whole ? vocab_find(&t->v, (struct str){p, n}) : -1;
     if (id < 0) return merge_word(&t->v, &c->x->merge, p, n, c->out, c->e);
     ids_push(c->out, id);
@@ -205,15 +213,19 @@ static int encode_word(void *ctx, const char *p, size_t n)
             return 0;
         }
     }
-    if (o->cap - o->n < WORD_IDS_MAX && ids_reserve(o, WORD_IDS_MAX) != 0)
+    if (o->cap - o->n >= WORD_IDS_MAX) {
+        memcpy(o->p + o->n, w->id, sizeof w->id);
+        o->n += w->n_ids;
+    } else if (ids_append(o, w->id, w->n_ids) != 0) {
         return err(c->e, o->failed, "tokenizer: the text has too many tokens");
-    memcpy(o->p + o->n, w->id, sizeof w->id);
-    o->n += w->n_ids;
+    }
     if (c->t->v.kind == VOCAB_PIECES) join_unknown(c, n_before);
     return 0;
 }
 
-/* --- text ------------------------------------------------------------------------------------------------------------- */
+/* --- text
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static const char space_sign[] = "\xE2\x96\x81"; /* U+2581 */
 
@@ -222,8 +234,8 @@ static bool is_sign(struct str s, size_t at)
     return s.n - at >= 3 && memcmp(s.p + at, space_sign, 3) == 0;
 }
 
-/* SentencePiece has no word pattern. Its merges cannot reach over the start of a run of U+2581 when no piece does, and
- * then what lies between is a word. VOCAB_CHARS keeps newlines apart as well. */
+/* SentencePiece has no word pattern. Its merges cannot reach over the start of a run of U+2581 when no piece
+ * does, and then what lies between is a word. VOCAB_CHARS keeps newlines apart as well. */
 static int encode_chars(struct encoding *c, struct str s)
 {
     const struct vocab *v = &c->t->v;
@@ -250,7 +262,8 @@ static struct str padded(struct buf *b)
     return (struct str){b->p, n};
 }
 
-/* Text without special tokens, padded. It stands at the start or behind a special token: both call for the space. */
+/* Text without special tokens, padded. It stands at the start or behind a special token: both call for the
+ * space. */
 static int encode_plain(struct encoding *c, struct str s)
 {
     const struct tokenizer *t = c->t;
@@ -281,7 +294,8 @@ static int encode_plain(struct encoding *c, struct str s)
         i = end + (space != NULL);
     }
     struct str escaped = padded(b);
-    rc = b->failed ? err(c->e, b->failed, "tokenizer: out of memory for a text of %zu bytes", s.n) : encode_chars(c, escaped);
+    rc = b->failed ? err(c->e, b->failed, "tokenizer: out of memory for a text of %zu bytes", s.n)
+                   : encode_chars(c, escaped);
     buf_finish(&own);
     return rc;
 }
@@ -329,14 +343,16 @@ static int encode_joined(struct encoding *c, unsigned flags)
     const struct tokenizer *t = c->t;
     struct tok_scratch *x = c->x;
     struct str text = padded(&x->text);
-    if (x->text.failed) return err(c->e, x->text.failed, "tokenizer: out of memory for a text of %zu bytes", text.n);
+    if (x->text.failed)
+        return err(c->e, x->text.failed, "tokenizer: out of memory for a text of %zu bytes", text.n);
     bool bos = (flags & TOK_ADD_SPECIAL) && t->add_bos;
     if (bos) ids_push(c->out, t->v.bos);
     size_t plain = 0; /* where the text without special tokens begins */
     int rc;
     for (size_t i = 0; i < x->n_range; i++) {
         struct special_match m;
-        for (size_t at = x->range[i].from; special_find(&t->special, text.p, at, x->range[i].end, x->range[i].trusted, &m);) {
+        for (size_t at = x->range[i].from;
+             special_find(&t->special, text.p, at, x->range[i].end, x->range[i].trusted, &m);) {
             if ((rc = encode_plain(c, (struct str){text.p + plain, m.at - plain})) != 0) return rc;
             if (!(bos && m.at == 0 && m.id == t->v.bos)) ids_push(c->out, m.id);
             at = plain = m.at + m.n;
@@ -370,14 +386,16 @@ int tokenizer_encode_segments(const struct tokenizer *t, struct tok_scratch *x, 
     return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *t, struct tok_scratch *x, struct str text, unsigned flags, struct ids *out,
-                     struct err *e)
+int tokenizer_encode(const struct tokenizer *t, struct tok_scratch *x, struct str text, unsigned flags,
+                     struct ids *out, struct err *e)
 {
     struct tok_segment seg = {text, (flags & TOK_PARSE_SPECIAL) != 0};
     return tokenizer_encode_segments(t, x, &seg, 1, flags, out, e);
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------------------ */
+/* --- facts
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_token(const struct tokenizer *t, int32_t id)
 {
@@ -437,6 +455,7 @@ bool tokenizer_adds_space(const struct tokenizer *t)
 int32_t tokenizer_find_special(const struct tokenizer *t, struct str text)
 {
     struct special_match m;
-    bool found = text.n > 0 && special_find(&t->special, text.p, 0, text.n, true, &m) && m.at == 0 && m.n == text.n;
+    bool found =
+        text.n > 0 && special_find(&t->special, text.p, 0, text.n, true, &m) && m.at == 0 && m.n == text.n;
     return found ? m.id : -1;
 }

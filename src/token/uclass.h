@@ -63,7 +63,7 @@
     "\\x{1FADA}-\\x{1FADC}\\x{1FADF}\\x{1FAE8}-\\x{1FAE9}\\x{1FAF7}-\\x{1FAF8}" \
     "\\x{1FBCB}-\\x{1FBEF}"
 #define UC_HAN \
-    "\\p{Han}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}"
+    "\\p{sc:Han}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}"
 #define UC_LMO_NOT_HAN \
     "\\x{AA}\\x{BA}\\x{1BB}\\x{1C0}-\\x{1C3}\\x{294}\\x{2B0}-\\x{2C1}\\x{2C6}-\\x{2D1}" \
     "\\x{2E0}-\\x{2E4}\\x{2EC}\\x{2EE}\\x{374}\\x{37A}\\x{559}\\x{5D0}-\\x{5EA}\\x{5EF}-\\x{5F2}" \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Vocabulary: see vocab.h. Both tables are open addressing with linear probing, at most half full, hashed with a
- * random seed. Every string, id and merge of the file is checked here, so that the encoder checks nothing.
+ * Vocabulary: see vocab.h. Both tables are open addressing with linear probing, at most half full, hashed
+ * with a random seed. Every string, id and merge of the file is checked here, so that the encoder checks
+ * nothing.
  */
 #include "token/vocab.h"
 
@@ -15,12 +16,20 @@
 void vocab_spec_init(struct vocab_spec *spec)
 {
     *spec = (struct vocab_spec){
-        .bos = -1, .eos = -1, .eot = -1, .eom = -1, .unk = -1, .pad = -1,
-        .add_bos = -1, .add_eos = -1, .add_space_prefix = -1, .norm = VOCAB_NORM_DEFAULT,
+        .bos = -1,
+        .eos = -1,
+        .eot = -1,
+        .eom = -1,
+        .unk = -1,
+        .pad = -1,
+        .add_bos = -1,
+        .add_eos = -1,
+        .add_space_prefix = -1,
+        .norm = VOCAB_NORM_DEFAULT,
     };
 }
 
-/* --- hashing -------------------------------------------------------------------------------------------------- */
+/* --- hashing ----------------------------------------------------------------------------------------- */
 
 static uint64_t fold(uint64_t a, uint64_t b)
 {
@@ -101,21 +110,23 @@ const struct vocab_pair *vocab_pair_find(const struct vocab *v, int32_t left, in
     return p->key == VOCAB_NO_PAIR ? NULL : p;
 }
 
-/* --- spelling of pieces ---------------------------------------------------------------------------------------- */
+/* --- spelling of pieces ------------------------------------------------------------------------------ */
 
-/* Byte-level BPE writes the printable bytes of Latin-1 as themselves and the other 68 as U+0100, U+0101, ... */
+/* Byte-level BPE writes the printable bytes of Latin-1 as themselves and the other 68 as U+0100, U+0101, ...
+ */
 static int byte_of(uint32_t cp)
 {
     bool printable = (cp >= 0x21 && cp <= 0x7E) || (cp >= 0xA1 && cp <= 0xFF && cp != 0xAD);
     if (printable) return (int)cp;
     if (cp < 0x100 || cp > 0x143) return -1;
     cp -= 0x100;
-    if (cp <= 0x20) return (int)cp;                   /* 00..20 */
+    if (cp <= 0x20) return (int)cp;                        /* 00..20 */
     if (cp <= 0x20 + 0x22) return (int)(cp - 0x21 + 0x7F); /* 7F..A0 */
     return 0xAD;
 }
 
-/* Undoes the stand-ins of s into out (room for s.n bytes). Returns the bytes, or -1: s is not written that way. */
+/* Undoes the stand-ins of s into out (room for s.n bytes). Returns the bytes, or -1: s is not written that
+ * way. */
 static int64_t undo_stand_ins(struct str s, char *out)
 {
     int64_t n = 0;
@@ -174,15 +185,17 @@ static bool space_after_other(struct str s) /* U+2581 after another character */
     return false;
 }
 
-/* --- loading ---------------------------------------------------------------------------------------------------- */
+/* --- loading ----------------------------------------------------------------------------------------- */
 
 static int check_spec(const struct vocab_spec *s, struct err *e)
 {
     if (s->n_tokens == 0) return err(e, ERR_FORMAT, "tokenizer: the vocabulary is empty");
     if (s->n_tokens > VOCAB_TOKENS_MAX)
-        return err(e, ERR_LIMIT, "tokenizer: %zu tokens; at most %zu are supported", s->n_tokens, VOCAB_TOKENS_MAX);
+        return err(e, ERR_LIMIT, "tokenizer: %zu tokens; at most %zu are supported", s->n_tokens,
+                   VOCAB_TOKENS_MAX);
     if (s->n_merges > VOCAB_MERGES_MAX)
-        return err(e, ERR_LIMIT, "tokenizer: %zu merges; at most %zu are supported", s->n_merges, VOCAB_MERGES_MAX);
+        return err(e, ERR_LIMIT, "tokenizer: %zu merges; at most %zu are supported", s->n_merges,
+                   VOCAB_MERGES_MAX);
     size_t total = 0;
     for (size_t i = 0; i < s->n_tokens; i++) {
         if (s->tokens[i].n > VOCAB_PIECE_BYTES_MAX)
@@ -191,15 +204,17 @@ static int check_spec(const struct vocab_spec *s, struct err *e)
         total += s->tokens[i].n;
     }
     if (total > VOCAB_TEXT_BYTES_MAX)
-        return err(e, ERR_LIMIT, "tokenizer: the tokens have %zu bytes together; at most %zu are supported", total,
-                   VOCAB_TEXT_BYTES_MAX);
+        return err(e, ERR_LIMIT, "tokenizer: the tokens have %zu bytes together; at most %zu are supported",
+                   total, VOCAB_TEXT_BYTES_MAX);
     const struct {
         const char *name;
         int32_t id;
-    } special[] = {{"bos", s->bos}, {"eos", s->eos}, {"eot", s->eot}, {"eom", s->eom}, {"unk", s->unk}, {"pad", s->pad}};
+    } special[] = {{"bos", s->bos}, {"eos", s->eos}, {"eot", s->eot},
+                   {"eom", s->eom}, {"unk", s->unk}, {"pad", s->pad}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         if (special[i].id < -1 || (special[i].id >= 0 && (size_t)special[i].id >= s->n_tokens))
-            return err(e, ERR_FORMAT, "tokenizer: %s token id %" PRId32 " is outside the vocabulary of %zu tokens",
+            return err(e, ERR_FORMAT,
+                       "tokenizer: %s token id %" PRId32 " is outside the vocabulary of %zu tokens",
                        special[i].name, special[i].id, s->n_tokens);
     }
     return 0;
@@ -227,13 +242,15 @@ static int load_pieces(struct vocab *v, const struct vocab_spec *s, struct err *
         int32_t type = s->types ? s->types[i] : TOKEN_NORMAL;
         if (type < TOKEN_NORMAL || type > TOKEN_BYTE) type = TOKEN_UNDEFINED;
         int byte = v->kind == VOCAB_BYTES ? -1 : byte_named(t);
-        if (byte >= 0 && (type == TOKEN_BYTE || !s->types || (v->kind == VOCAB_CHARS && type == TOKEN_NORMAL))) {
+        if (byte >= 0 &&
+            (type == TOKEN_BYTE || !s->types || (v->kind == VOCAB_CHARS && type == TOKEN_NORMAL))) {
             type = TOKEN_BYTE;
             text[at++] = (char)byte;
             v->byte_id[byte] = (int32_t)i;
         } else if (type == TOKEN_BYTE && v->kind != VOCAB_BYTES) {
-            return err(e, ERR_FORMAT, "tokenizer: token %zu is of type byte, but is written '%.*s', not <0x00> to <0xFF>",
-                       i, STR_ARG(t));
+            return err(e, ERR_FORMAT,
+                       "tokenizer: token %zu is of type byte, but is written '%.*s', not <0x00> to <0xFF>", i,
+                       STR_ARG(t));
         } else if (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN ||
                    (type == TOKEN_USER_DEFINED && v->kind == VOCAB_BYTES)) {
             if (t.n > 0) memcpy(text + at, t.p, t.n);
@@ -283,10 +300,28 @@ static int load_printed(struct vocab *v, struct err *e)
 
 /* Texts that end a turn, whatever the file says of them. */
 static const char *const end_names[] = {
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>",
-    "<turn|>", "<|tool_response>", "<end_of_utterance>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<EOT>",
-    "_<EOT>", "[EOT]", "[EOS]", "<eos>", "</s>", "[e~[",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", /* DeepSeek's full-width bars */
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|tool_response>",
+    "<end_of_utterance>",
+    "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<eos>",
+    "</s>",
+    "[e~[",
+    "<｜end▁of▁sentence｜>", /* DeepSeek; the bars are full-width */
 };
 
 static int32_t find_exact(const struct vocab *v, const struct vocab_spec *s, struct str name)
@@ -295,12 +330,14 @@ static int32_t find_exact(const struct vocab *v, const struct vocab_spec *s, str
     return id >= 0 && str_eq(s->tokens[id], name) ? id : -1;
 }
 
-/* Marks the tokens that end a generation, and hides them from plain text unless the file calls them normal. */
+/* Marks the tokens that end a generation, and hides them from plain text unless the file calls them normal.
+ */
 static void mark_ends(struct vocab *v, const struct vocab_spec *s)
 {
     for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
         int32_t id = find_exact(v, s, str_from(end_names[i]));
-        if (id < 0 || (s->types && v->type[id] != TOKEN_CONTROL && v->type[id] != TOKEN_USER_DEFINED)) continue;
+        if (id < 0 || (s->types && v->type[id] != TOKEN_CONTROL && v->type[id] != TOKEN_USER_DEFINED))
+            continue;
         v->type[id] = TOKEN_CONTROL;
         v->is_end[id] = 1;
         if (v->eot < 0 && i < 2) v->eot = id;
@@ -372,19 +409,25 @@ static int load_merges(struct vocab *v, const struct vocab_spec *s, struct err *
         char whole[2 * VOCAB_PIECE_BYTES_MAX], scratch[2 * VOCAB_PIECE_BYTES_MAX];
         const char *gap = m.n > 1 && m.n <= sizeof whole ? memchr(m.p + 1, ' ', m.n - 1) : NULL;
         if (!gap || gap == m.p + m.n - 1)
-            return err(e, ERR_FORMAT, "tokenizer: merge %zu is '%.*s', not two pieces with a space between", i, STR_ARG(m));
+            return err(e, ERR_FORMAT, "tokenizer: merge %zu is '%.*s', not two pieces with a space between",
+                       i, STR_ARG(m));
         struct str l = {m.p, (size_t)(gap - m.p)}, r = {gap + 1, m.n - l.n - 1};
         memcpy(whole, l.p, l.n);
         memcpy(whole + l.n, r.p, r.n);
         int32_t left = find_part(v, l, scratch), right = find_part(v, r, scratch);
         int32_t id = find_part(v, (struct str){whole, l.n + r.n}, scratch);
         if (left < 0 || right < 0 || id < 0)
-            return err(e, ERR_FORMAT, "tokenizer: merge %zu ('%.*s') needs a piece that the vocabulary lacks: %s", i,
-                       STR_ARG(m), left < 0 ? "the left one" : right < 0 ? "the right one" : "the merged one");
+            return err(e, ERR_FORMAT,
+                       "tokenizer: merge %zu ('%.*s') needs a piece that the vocabulary lacks: %s", i,
+                       STR_ARG(m),
+                       left < 0    ? "the left one"
+                       : right < 0 ? "the right one"
+                                   : "the merged one");
         if (is_hidden(v, left) || is_hidden(v, right) || is_hidden(v, id)) continue;
         struct vocab_pair *p = find_pair(v, (uint64_t)left << 32 | (uint32_t)right);
         if (p->key != VOCAB_NO_PAIR) continue; /* listed twice: the first counts */
-        *p = (struct vocab_pair){.key = (uint64_t)left << 32 | (uint32_t)right, .rank = (uint32_t)i, .id = id};
+        *p =
+            (struct vocab_pair){.key = (uint64_t)left << 32 | (uint32_t)right, .rank = (uint32_t)i, .id = id};
     }
     return 0;
 }
@@ -401,11 +444,14 @@ static uint32_t rank_of(float score)
 
 static int load_scores(struct vocab *v, const struct vocab_spec *s, struct err *e)
 {
-    if (!s->scores) return err(e, ERR_FORMAT, "tokenizer: a vocabulary of model 'llama' needs scores, and there are none");
+    if (!s->scores)
+        return err(e, ERR_FORMAT,
+                   "tokenizer: a vocabulary of model 'llama' needs scores, and there are none");
     v->rank = ARENA_NEW(&v->arena, uint32_t, v->n);
     if (!v->rank) return err(e, ERR_MEMORY, "tokenizer: out of memory");
     for (uint32_t i = 0; i < v->n; i++) {
-        if (isnan(s->scores[i])) return err(e, ERR_FORMAT, "tokenizer: the score of token %" PRIu32 " is not a number", i);
+        if (isnan(s->scores[i]))
+            return err(e, ERR_FORMAT, "tokenizer: the score of token %" PRIu32 " is not a number", i);
         v->rank[i] = rank_of(s->scores[i]);
     }
     return 0;
@@ -424,7 +470,8 @@ int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars,
     } else if (str_eq(spec->model, STR("llama"))) {
         v->kind = VOCAB_PIECES;
     } else {
-        return err(e, ERR_UNSUPPORTED, "tokenizer: model '%.*s' is not supported (known: gpt2, llama, gemma4)",
+        return err(e, ERR_UNSUPPORTED,
+                   "tokenizer: model '%.*s' is not supported (known: gpt2, llama, gemma4)",
                    STR_ARG(spec->model));
     }
     if (getrandom(&v->seed, sizeof v->seed, GRND_NONBLOCK) != (ssize_t)sizeof v->seed)
@@ -433,7 +480,8 @@ int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars,
     v->n = (uint32_t)spec->n_tokens;
     if ((rc = load_pieces(v, spec, e)) != 0) goto fail;
     if ((rc = build_slots(v, e)) != 0) goto fail;
-    if (v->kind == VOCAB_PIECES && spec->types && v->n > 2) { /* where SentencePiece puts them unless told otherwise */
+    if (v->kind == VOCAB_PIECES && spec->types &&
+        v->n > 2) { /* where SentencePiece puts them unless told otherwise */
         if (v->bos < 0 && v->type[1] == TOKEN_CONTROL) v->bos = 1;
         if (v->eos < 0 && v->type[2] == TOKEN_CONTROL) v->eos = 2;
     }

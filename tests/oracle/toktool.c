@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each (native order)
- * toktool VOCAB decode [special]  < ids > texts
- * toktool VOCAB bench FILE [repeats]                MB/s of encoding FILE, with the cache kept and with a new one
- * The side of Tutti in tests/oracle/tokenizer.py.
+ * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each
+ * (native order) toktool VOCAB decode [special]  < ids > texts toktool VOCAB bench FILE [repeats] MB/s of
+ * encoding FILE, with the cache kept and with a new one The side of Tutti in tests/oracle/tokenizer.py.
  */
 #include <time.h>
 #include "token/tokenizer.h"
@@ -100,8 +99,8 @@ static void bench(const struct tokenizer *t, const char *path, int n_repeat)
             if (s < best) best = s;
         }
         if (keep) tok_scratch_destroy(x);
-        printf("%s: %zu bytes, %zu ids, %.1f MB/s mean, %.1f best of %d\n", keep ? "cache kept" : "new cache", text.n,
-               ids.n, (double)text.n * n_repeat / sum / 1e6, (double)text.n / best / 1e6, n_repeat);
+        printf("%s: %zu bytes, %zu ids, %.1f MB/s mean, %.1f best of %d\n", keep ? "cache kept" : "new cache",
+               text.n, ids.n, (double)text.n * n_repeat / sum / 1e6, (double)text.n / best / 1e6, n_repeat);
     }
     ids_finish(&ids);
     buf_finish(&text);
