@@ -51,9 +51,7 @@ struct tok_scratch {
     size_t n_range, n_range_cap;
 };
 
-/* --- lifetime
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- lifetime ---------------------------------------------------------------------------------------- */
 
 int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, struct err *e)
 {
@@ -123,9 +121,7 @@ void tok_scratch_destroy(struct tok_scratch *x)
     free(x);
 }
 
-/* --- words
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- words ------------------------------------------------------------------------------------------- */
 
 struct encoding {
     const struct tokenizer *t;
@@ -223,9 +219,7 @@ static int encode_word(void *ctx, const char *p, size_t n)
     return 0;
 }
 
-/* --- text
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- text -------------------------------------------------------------------------------------------- */
 
 static const char space_sign[] = "\xE2\x96\x81"; /* U+2581 */
 
@@ -393,9 +387,7 @@ int tokenizer_encode(const struct tokenizer *t, struct tok_scratch *x, struct st
     return tokenizer_encode_segments(t, x, &seg, 1, flags, out, e);
 }
 
-/* --- facts
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- facts ------------------------------------------------------------------------------------------- */
 
 static bool is_token(const struct tokenizer *t, int32_t id)
 {
