@@ -12,9 +12,9 @@ static size_t sizes(struct act *a, enum act_tier tier, int k, int n_tok, size_t 
 {
     size_t toks = (size_t)(n_tok + ACT_TILE - 1) / ACT_TILE * ACT_TILE, total = 0;
     *a = (struct act){.tier = tier, .k = k};
-    a->k64 = tier == ACT_A16_256 ? (k + 31) / 32 : (k + 63) / 64;
+    a->k64 = tier == ACT_A16_256 || tier == ACT_A16_W8 ? (k + 31) / 32 : (k + 63) / 64;
     a->groups = tier == ACT_A8_32 ? (k + 31) / 32 : (k + 255) / 256;
-    a->sums = tier == ACT_A8_32 ? (k + 31) / 32 : tier == ACT_A8_256 ? (k + 15) / 16 : 0;
+    a->sums = tier == ACT_A8_32 || tier == ACT_A16_W8 ? (k + 31) / 32 : tier == ACT_A8_256 ? (k + 15) / 16 : 0;
     part[0] = pad64(toks * (size_t)a->k64 * 64);
     part[1] = tier == ACT_A16_256 ? part[0] : 0;
     part[2] = pad64(toks * (size_t)a->groups * 4);

@@ -81,7 +81,13 @@ static int quant_a8_256(struct act *a, int tok, const float *x)
     return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
 }
 
-static int quant_a16_256(struct act *a, int tok, const float *x)
+/* Words of each four in the order 0 2 1 3 (act.h). */
+static inline int word_at(int i)
+{
+    return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
+}
+
+static int quant_a16(struct act *a, int tok, const float *x)
 {
     uint32_t worst = 0;
     int32_t q[256];
@@ -93,9 +99,17 @@ static int quant_a16_256(struct act *a, int tok, const float *x)
             quant_codes(q, x + 256 * g, n, b < RANGE_LIMIT ? b : 0, 32767.0f, RQ16_BITS);
         for (int h = 0; h < n; h += 32) {
             int16_t lo[32], hi[32];
-            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + i] & 255), hi[i] = (int16_t)(q[h + i] >> 8);
-            memcpy(act_line(a, tok, 8 * g + h / 32), lo, 64);
-            memcpy(act_line(a, tok, 8 * g + h / 32) + (a->qh - a->q), hi, 64);
+            int line = 8 * g + h / 32;
+            if (a->tier == ACT_A16_W8) {
+                int32_t s = 0;
+                for (int i = 0; i < 32; i++) s += q[h + i], lo[i] = (int16_t)q[h + word_at(i)];
+                a->ns[act_at(a->sums, tok, line)] = -s;
+                memcpy(act_line(a, tok, line), lo, 64);
+                continue;
+            }
+            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + word_at(i)] & 255), hi[i] = (int16_t)(q[h + word_at(i)] >> 8);
+            memcpy(act_line(a, tok, line), lo, 64);
+            memcpy(act_line(a, tok, line) + (a->qh - a->q), hi, 64);
         }
     }
     return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
@@ -105,7 +119,7 @@ static int elem_quant(struct act *a, int tok, const float *x)
 {
     return a->tier == ACT_A8_32    ? quant_a8_32(a, tok, x)
            : a->tier == ACT_A8_256 ? quant_a8_256(a, tok, x)
-                                   : quant_a16_256(a, tok, x);
+                                   : quant_a16(a, tok, x);
 }
 
 static int elem_norm(float *y, const float *x, const float *g, int n, float eps)
@@ -153,5 +167,26 @@ static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot,
     }
 }
 
+/* rne(p * 2^40) of 0 <= p <= 1 by shifting the mantissa m of p = m * 2^s: to the left exactly, to the right with ties
+ * to even. */
+static inline uint64_t weight40(float p)
+{
+    uint32_t b = f32_bits(p), e = b >> 23;
+    uint64_t m = (b & 0x7fffffu) | 0x800000u;
+    uint64_t right = e < 110 ? 110 - e : 0, left = e < 110 ? 0 : (e - 110) & 31;
+    right = right > 40 ? 40 : right; /* shifts everything out */
+    uint64_t half = right ? (uint64_t)1 << (right - 1) : 0, odd = (m >> right) & 1;
+    uint64_t down = (m + (right ? half - 1 + odd : 0)) >> right;
+    return e == 0 ? 0 : e < 110 ? down : m << left;
+}
+
+static void elem_weights(uint64_t *w, const float *z, int n, float max, float temperature)
+{
+    for (int i = 0; i < n; i++) {
+        float x = (z[i] - max) / temperature;
+        w[i] = weight40(exp32(x > 0.0f ? 0.0f : x));
+    }
+}
+
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_rope};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_rope, elem_weights};

@@ -27,6 +27,8 @@ struct elem_kern {
     /* Rotates n_head heads of `dim` floats, the first 2*n_rot of each; cs[n_rot] cosines, then cs[n_rot] sines.
      * pairs: 0 = (2i, 2i+1), 1 = (i, i + n_rot). */
     void (*rope)(float *x, const float *cs, int n_head, int dim, int n_rot, int halves);
+    /* w[i] = rne(exp((z[i] - max) / temperature) * 2^40) for finite z[i]; 0 or so where z[i] > max. */
+    void (*weights)(uint64_t *w, const float *z, int n, float max, float temperature);
 };
 
 /*

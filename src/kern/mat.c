@@ -49,6 +49,11 @@ const struct mat_layout *mat_layout(enum dtype type)
     return layout_of(type);
 }
 
+enum act_tier mat_tier(enum dtype type, enum mat_role role)
+{
+    return role == MAT_HEAD && type == DTYPE_Q8_0 ? ACT_A16_W8 : (enum act_tier)layout_of(type)->tier;
+}
+
 static uint32_t pad64(uint64_t n)
 {
     return (uint32_t)((n + 63) & ~(uint64_t)63);
@@ -284,7 +289,7 @@ static int pack_w16(const struct place *o, const float *x, int n)
     memcpy(o->d + 4 * o->row, &d, 4);
     for (int i = 0; i < n; i++) {
         int16_t c = (int16_t)rne_small_i32(x[i] * id);
-        memcpy(o->lo + 1024 * (i / 32) + 64 * (i % 32 / 2) + 4 * o->row + 2 * (i & 1), &c, 2);
+        memcpy(o->lo + 1024 * (i / 32) + 64 * (i % 32 / 4 * 2 + (i & 1)) + 4 * o->row + (i & 2), &c, 2);
     }
     return 0;
 }
@@ -364,9 +369,9 @@ static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi,
     case DTYPE_MXFP4: return mat_mxfp4_book[NIB];
     case DTYPE_Q2_K: return LO2;
     case DTYPE_Q3_K: return (LO2 | HI1 << 2) - 4;
-    default: { /* W16: byte `at` of line j is k = 4j + at % 4 of row at / 4 */
+    default: { /* W16: at % 4 = k within the four of line j, at / 4 = row */
         int16_t v;
-        memcpy(&v, lo + 64 * (2 * j + (at & 3) / 2) + (at & ~3) + 2 * (at & 1), 2);
+        memcpy(&v, lo + 64 * (2 * j + (at & 1)) + (at & ~3) + (at & 2), 2);
         return v;
     }
     }

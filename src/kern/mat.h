@@ -11,7 +11,7 @@
  *   two bits   2 lines; bits 2i, 2i+1 of line t = line 4t+i                                     128 bytes
  *   one bit    1 line;  bit j = line j                                                           64 bytes
  *   bytes      8 lines                                                                          512 bytes
- *   words      16 lines of 16 rows x 2 consecutive k of int16 (W16)                            1024 bytes
+ *   words      16 lines of 16 rows x 2 k of int16 (W16), of each four k first 0 2, then 1 3    1024 bytes
  *
  * A panel holds, one after the other and each padded to 64 bytes: lo plane, hi plane (both per 32-block), integer
  * sub-scales and mins (per 256), scales d and offsets m (per span: 32, or 256 for K-quants and W16), each of these
@@ -30,13 +30,17 @@
 enum { PANEL = 16 };          /* rows of a panel */
 #define MAT_DIM_MAX (1 << 24) /* n and k */
 
-/* How a vector must be quantised for a matrix. The tier of each weight type is a constant of the contract. */
+/* How a vector must be quantised for a matrix. The tier of each weight type and role is a constant of the contract
+ * (arith.def; measured in doc/arithmetic.md). */
 enum act_tier {
     ACT_A8_32,   /* int8 codes, a scale per 32: 32-block weight types */
     ACT_A8_256,  /* int8 codes, a scale per 256: K-quants and IQ4_XS */
-    ACT_A16_256, /* int16 codes, a scale per 256: F32, F16, BF16 (as W16) */
+    ACT_A16_256, /* int16 codes, a scale per 256, as two planes: F32, F16, BF16 (as W16) */
+    ACT_A16_W8,  /* the same codes in one piece, for 8-bit weights: Q8_0 as output head */
     ACT_TIERS
 };
+enum mat_role { MAT_BODY, MAT_HEAD };
+enum act_tier mat_tier(enum dtype type, enum mat_role role); /* of a type that mat_layout knows */
 
 /* Bytes of each region of a panel; see the drawing above. */
 struct mat_layout {
@@ -44,7 +48,7 @@ struct mat_layout {
     uint16_t sub, min; /* per 256 */
     uint16_t d, m;     /* per span */
     uint16_t span;     /* codes that share one float scale: 32 or 256 */
-    uint8_t tier;      /* enum act_tier */
+    uint8_t tier;      /* enum act_tier in the body of a model */
 };
 
 struct mat {

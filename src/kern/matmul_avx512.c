@@ -196,6 +196,49 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
     }
 }
 
+/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd ---------- */
+
+INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
+    const __m512i mask = _mm512_set1_epi16(255);
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        __m512 acc[ACT_TILE];
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int g = g0; g < g1; g++) {
+            __m512 sum[ACT_TILE];
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++) sum[t] = _mm512_setzero_ps();
+            int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
+            for (int b = 8 * g; b < b1; b++, lo += 512, wd += 32) {
+                const int8_t *qb = act_line(x, t0, b);
+                __m512i s[ACT_TILE];
+#pragma GCC unroll 16
+                for (int t = 0; t < T; t++) s[t] = _mm512_slli_epi32(_mm512_set1_epi32(ns[b * ACT_TILE + t]), 7);
+                for (int j = 0; j < 8; j++) {
+                    __m512i c = _mm512_load_si512(lo + 64 * j), even = _mm512_and_si512(c, mask), odd = _mm512_srli_epi16(c, 8);
+#pragma GCC unroll 16
+                    for (int t = 0; t < T; t++) {
+                        s[t] = _mm512_dpwssd_epi32(s[t], even, bcast32(qb + 64 * t + 8 * j));
+                        s[t] = _mm512_dpwssd_epi32(s[t], odd, bcast32(qb + 64 * t + 8 * j + 4));
+                    }
+                }
+                __m512 d = scale16(DTYPE_Q8_0, wd);
+#pragma GCC unroll 16
+                for (int t = 0; t < T; t++) sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t]), d, sum[t]);
+            }
+#pragma GCC unroll 16
+            for (int t = 0; t < T; t++)
+                acc[t] = _mm512_fmadd_ps(sum[t], _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]), acc[t]);
+        }
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+    }
+}
+
 /* --- K-quants, A8/256 ----------------------------------------------------------------------------------- */
 
 INLINE __m512i sub16(enum dtype type, const uint8_t *s)
@@ -350,13 +393,15 @@ EACH_T8(K256, Q5_K)
 EACH_T8(K256, Q6_K)
 EACH_T8(K256, IQ4_XS)
 W16(1) W16(2) W16(4) W16(8)
+#define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
+Q8_A16(1) Q8_A16(2) Q8_A16(4) Q8_A16(8)
 
 struct instances {
     panel_fn *fn[5]; /* for 1, 2, 4, 8, 16 tokens */
     int max;         /* largest of them */
 };
 
-static const struct instances *instances(enum dtype type)
+static const struct instances *instances(enum dtype type, enum act_tier tier)
 {
 #define ROW32(type) [DTYPE_##type] = {{panel_##type##_1, panel_##type##_2, panel_##type##_4, panel_##type##_8, panel_##type##_16}, 16}
 #define ROW8(type, fn) [DTYPE_##type] = {{panel_##fn##_1, panel_##fn##_2, panel_##fn##_4, panel_##fn##_8}, 8}
@@ -365,13 +410,14 @@ static const struct instances *instances(enum dtype type)
         ROW32(MXFP4),     ROW8(Q2_K, Q2_K), ROW8(Q3_K, Q3_K), ROW8(Q4_K, Q4_K), ROW8(Q5_K, Q5_K), ROW8(Q6_K, Q6_K),
         ROW8(IQ4_XS, IQ4_XS), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
     };
-    return &table[type];
+    static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4, panel_Q8_A16_8}, 8};
+    return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
 }
 
 void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok);
 void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
-    const struct instances *in = instances(w->type);
+    const struct instances *in = instances(w->type, x->tier);
     for (int p = p0; p < p1; p++) {
         for (int t = 0; t < n_tok;) {
             int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : n <= 8 ? 3 : 4;

@@ -14,6 +14,8 @@
  *   y = tot
  *
  *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m, fl(float(S)*d), acc)
+ *   fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b of the group, from +0;
+ *                                    acc = fma(t, d, acc)
  *   fold, K-quants, A8/256           acc = fma(float(I), fl(w*d), acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc)
  *   fold, W16, A16/256               acc = fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
  *
@@ -50,6 +52,32 @@ static void step_block32(struct fold *f, const struct mat *w, int p, int b, cons
             f->acc[t][r] = w->lay->m ? fma32(m[r], sd, acc) : acc;
         }
     }
+}
+
+static int word_at(int i) /* of each four k: 0 2 1 3 (act.h) */
+{
+    return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
+}
+
+static void step_q8_a16(struct fold *f, const struct mat *w, int p, int g, const struct act *x, int t0, int n_tok)
+{
+    float sum[ACT_TILE][PANEL] = {{0}};
+    for (int b = 8 * g; b < 8 * g + 8 && b < w->k / 32; b++) {
+        int16_t code[32][PANEL], q[32];
+        float d[PANEL], m[PANEL];
+        mat_codes(w, p, b, code);
+        mat_scales(w, p, b, d, m);
+        for (int t = 0; t < n_tok; t++) {
+            memcpy(q, act_line(x, t0 + t, b), 64);
+            for (int r = 0; r < PANEL; r++) {
+                int32_t s = 0;
+                for (int i = 0; i < 32; i++) s += code[word_at(i)][r] * q[i];
+                sum[t][r] = fma32((float)s, d[r], sum[t][r]);
+            }
+        }
+    }
+    for (int t = 0; t < n_tok; t++)
+        for (int r = 0; r < PANEL; r++) f->acc[t][r] = fma32(sum[t][r], x->d[act_at(x->groups, t0 + t, g)], f->acc[t][r]);
 }
 
 static void step_k256(struct fold *f, const struct mat *w, int p, int g, const struct act *x, int t0, int n_tok)
@@ -96,7 +124,8 @@ static void step_w16(struct fold *f, const struct mat *w, int p, int g, const st
             memcpy(xl, act_line(x, t0 + t, b), 64);
             memcpy(xh, act_line(x, t0 + t, b) + (x->qh - x->q), 64);
             for (int i = 0; i < 32; i++)
-                for (int r = 0; r < PANEL; r++) hi[t][r] += code[i][r] * xh[i], lo[t][r] += code[i][r] * xl[i];
+                for (int r = 0; r < PANEL; r++)
+                    hi[t][r] += code[word_at(i)][r] * xh[i], lo[t][r] += code[word_at(i)][r] * xl[i];
         }
     }
     float d[PANEL], m[PANEL];
@@ -113,15 +142,15 @@ static void step_w16(struct fold *f, const struct mat *w, int p, int g, const st
 static void panel_tile(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n_tok)
 {
     struct fold f;
-    int span = w->lay->span, steps = (w->k + span - 1) / span;
+    int span = x->tier == ACT_A8_32 ? 32 : 256, steps = (w->k + span - 1) / span;
     memset(&f, 0, sizeof f);
     for (int s = 0; s < steps; s++) {
-        if (w->lay->tier == ACT_A8_32)
-            step_block32(&f, w, p, s, x, t0, n_tok);
-        else if (w->lay->tier == ACT_A8_256)
-            step_k256(&f, w, p, s, x, t0, n_tok);
-        else
-            step_w16(&f, w, p, s, x, t0, n_tok);
+        switch (x->tier) {
+        case ACT_A8_32: step_block32(&f, w, p, s, x, t0, n_tok); break;
+        case ACT_A8_256: step_k256(&f, w, p, s, x, t0, n_tok); break;
+        case ACT_A16_W8: step_q8_a16(&f, w, p, s, x, t0, n_tok); break;
+        default: step_w16(&f, w, p, s, x, t0, n_tok);
+        }
         if ((s + 1) * span % SEGMENT == 0 || s + 1 == steps) {
             for (int t = 0; t < n_tok; t++)
                 for (int r = 0; r < PANEL; r++) f.tot[t][r] = f.tot[t][r] + f.acc[t][r], f.acc[t][r] = 0;

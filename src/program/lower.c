@@ -66,11 +66,15 @@ static int value_buffer(struct lower *l, int value)
     return l->buffer_of[value];
 }
 
-static int add_weight(struct lower *l, const struct tensor *t)
+/* Tied embeddings are one matrix: a table first, and then the head. */
+static int add_weight(struct lower *l, const struct tensor *t, enum mat_role role)
 {
     struct program *p = l->p;
     for (int i = 0; i < p->n_weights; i++)
-        if (p->weights[i].t == t) return i; /* tied embeddings */
+        if (p->weights[i].t == t) {
+            if (role == MAT_HEAD) p->weights[i].role = role;
+            return i;
+        }
     struct mat m;
     if (!l->rc && (l->rc = mat_init(&m, t->type, (int64_t)t->ne[1], (int64_t)t->ne[0], l->e)))
         err_prefix(l->e, "tensor '%.*s'", STR_ARG(t->name));
@@ -78,7 +82,7 @@ static int add_weight(struct lower *l, const struct tensor *t)
     struct weight *w = grow(l, p->weights, p->n_weights, &p->cap_weights, sizeof *w);
     if (!w) return -1;
     p->weights = w;
-    w[p->n_weights] = (struct weight){.t = t, .n = (int)t->ne[1], .k = (int)t->ne[0]};
+    w[p->n_weights] = (struct weight){.t = t, .n = (int)t->ne[1], .k = (int)t->ne[0], .role = role};
     return p->n_weights++;
 }
 
@@ -101,6 +105,11 @@ static int add_vector(struct lower *l, const struct tensor *t)
     return p->n_vectors++;
 }
 
+static enum mat_role role_of(const struct lower *l, const struct node *n)
+{
+    return n->out == l->g->logits ? MAT_HEAD : MAT_BODY;
+}
+
 /* Quantises a value for every tier that later products of it need. */
 static void quantise(struct lower *l, int node)
 {
@@ -108,14 +117,14 @@ static void quantise(struct lower *l, int node)
     for (int i = node + 1; i < l->g->n_nodes && !l->rc; i++) {
         const struct node *n = &l->g->nodes[i];
         if (n->op != OP_MATMUL || n->in[0] != value) continue;
-        const struct mat_layout *lay = mat_layout(n->w->type);
-        if (!lay) {
+        if (!mat_layout(n->w->type)) {
             l->rc = err(l->e, ERR_UNSUPPORTED, "tensor '%.*s': weight type %s is not supported", STR_ARG(n->w->name), dtype_name(n->w->type));
             return;
         }
-        int *c = &l->codes_of[value][lay->tier];
+        enum act_tier tier = mat_tier(n->w->type, role_of(l, n));
+        int *c = &l->codes_of[value][tier];
         if (*c >= 0) continue;
-        *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, lay->tier, l->g->values[value].width);
+        *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, l->g->values[value].width);
         add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, *c, l->buffer_of[value], -1, -1, 0});
     }
 }
@@ -126,7 +135,7 @@ static void lower_node(struct lower *l, int i)
     struct step *s;
     switch (n->op) {
     case OP_EMBED:
-        add_row(l, n->layer, (struct row_op){ROW_EMBED, value_buffer(l, n->out), -1, -1, add_weight(l, n->w), 0});
+        add_row(l, n->layer, (struct row_op){ROW_EMBED, value_buffer(l, n->out), -1, -1, add_weight(l, n->w, MAT_BODY), 0});
         break;
     case OP_NORM:
         add_row(l, n->layer, (struct row_op){ROW_NORM, value_buffer(l, n->out), l->buffer_of[n->in[0]], -1, add_vector(l, n->w), 0});
@@ -149,10 +158,10 @@ static void lower_node(struct lower *l, int i)
         break;
     }
     case OP_MATMUL: {
-        int w = add_weight(l, n->w), bias = n->bias ? add_vector(l, n->bias) : -1, dst = value_buffer(l, n->out);
+        int w = add_weight(l, n->w, role_of(l, n)), bias = n->bias ? add_vector(l, n->bias) : -1, dst = value_buffer(l, n->out);
         if (l->rc || !(s = add_step(l, STEP_MATMUL, n->layer))) return;
         s->n = 1;
-        s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_layout(n->w->type)->tier], dst};
+        s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_tier(n->w->type, role_of(l, n))], dst};
         break;
     }
     case OP_ATTEND:

@@ -3,7 +3,7 @@
 #include "program/program.h"
 
 const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add"};
-static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256"};
+static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256", "A16/256"};
 
 static void print_buffer(const struct program *p, struct buf *out, int i)
 {

@@ -86,6 +86,7 @@ struct buffer {
 struct weight { /* a matrix that the chip packs at load */
     const struct tensor *t;
     int n, k;
+    enum mat_role role;
 };
 
 struct program {

@@ -65,7 +65,7 @@ static void check_step(struct check *c, const struct step *s)
             const struct step_mat *m = &s->mat[i];
             const struct weight *w = &p->weights[m->w];
             if (width(c, m->src) != w->k || width(c, m->dst) != w->n) fail(c, "width differs from the matrix", m->src);
-            if (p->buffers[m->src].kind != BUFFER_CODES || p->buffers[m->src].tier != (enum act_tier)mat_layout(w->t->type)->tier)
+            if (p->buffers[m->src].kind != BUFFER_CODES || p->buffers[m->src].tier != mat_tier(w->t->type, w->role))
                 fail(c, "not quantised for this weight type", m->src);
         }
     } else if (s->kind == STEP_STORE) {

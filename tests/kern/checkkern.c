@@ -146,18 +146,18 @@ static bool isa_selected(int i)
 }
 
 /* Quantiser of the type's tier, then the product, for one shape and fill. */
-static void check_product(enum dtype type, int n, int k, int n_tok, enum fill f, int extreme)
+static void check_product(enum dtype type, enum mat_role role, int n, int k, int n_tok, enum fill f, int extreme)
 {
     char what[96];
     const struct kern *ref = kern_at(0);
-    const struct mat_layout *lay = mat_layout(type);
+    enum act_tier tier = mat_tier(type, role);
     struct mat w;
     make_mat(&w, type, n, k, extreme);
-    size_t bytes = act_bytes(lay->tier, k, n_tok), stride = (size_t)w.n_panels * PANEL + 16;
+    size_t bytes = act_bytes(tier, k, n_tok), stride = (size_t)w.n_panels * PANEL + 16;
     void *mem = alloc64(bytes), *mem2 = alloc64(bytes);
     struct act a, a2;
-    act_init(&a, lay->tier, k, n_tok, mem);
-    act_init(&a2, lay->tier, k, n_tok, mem2);
+    act_init(&a, tier, k, n_tok, mem);
+    act_init(&a2, tier, k, n_tok, mem2);
     float *x = floats(k + 1);
     int *rc = alloc64((size_t)n_tok * sizeof *rc);
     uint64_t at = rng_state;
@@ -204,10 +204,12 @@ static void check_products(void)
             for (int t = 0; t < (int)(sizeof toks / sizeof *toks); t++) {
                 uint64_t r = rnd();
                 if (!all && (t + j) % 4) continue;
-                check_product(types[i], 1 + (int)(r % 40), ks[j], toks[t], (enum fill)(r / 64 % N_FILL), r >> 40 & 1);
+                check_product(types[i], MAT_BODY, 1 + (int)(r % 40), ks[j], toks[t], (enum fill)(r / 64 % N_FILL), r >> 40 & 1);
+                if (mat_tier(types[i], MAT_HEAD) != mat_tier(types[i], MAT_BODY))
+                    check_product(types[i], MAT_HEAD, 1 + (int)(r % 40), ks[j], toks[t], (enum fill)(r / 64 % N_FILL), r >> 41 & 1);
             }
         }
-        for (int f = 0; f < N_FILL; f++) check_product(types[i], 16, 2 * step, 3, (enum fill)f, 1);
+        for (int f = 0; f < N_FILL; f++) check_product(types[i], MAT_BODY, 16, 2 * step, 3, (enum fill)f, 1);
     }
 }
 
@@ -216,13 +218,14 @@ static void check_elem(void)
     const struct elem_kern *ref = kern_at(0)->elem;
     for (int n = 4; n < 700; n += all ? 4 : 44) {
         for (int f = 0; f < N_FILL; f++) {
-            float *x = floats(n + 1), *g = floats(n), *want = floats(4 * n), *got = floats(4 * n);
+            float *x = floats(n + 1), *g = floats(n), *want = floats(6 * n), *got = floats(6 * n);
             fill_row(x + 1, n, (enum fill)f);
             fill_row(g, n, FILL_NORMAL);
             for (int i = 0; i < kern_count(); i++) {
                 if (i && !isa_selected(i)) continue;
                 const struct elem_kern *v = kern_at(i)->elem;
                 float *y = i ? got : want, *silu = y + n, *rope = y + 2 * n, *sum = y + 3 * n;
+                uint64_t *w = (uint64_t *)(void *)(y + 4 * n);
                 int rc = v->norm(y, x + 1, g, n, 1e-5f);
                 if (rc != ref->norm(got, x + 1, g, n, 1e-5f)) printf("DIFFERENT norm: return\n"), n_bad++;
                 v->norm(y, x + 1, g, n, 1e-5f);
@@ -231,11 +234,12 @@ static void check_elem(void)
                 v->rope(rope, g, 2, n / 2, n / 4, n & 4);
                 memcpy(sum, x + 1, (size_t)n * 4);
                 v->add(sum, g, n);
-                if (f == FILL_BAD) memset(silu, 0, (size_t)n * 12); /* NaN bits differ between machines: only norm's error counts */
+                v->weights(w, x + 1, n, x[1], 0.7f);
+                if (f == FILL_BAD) memset(silu, 0, (size_t)n * 20); /* NaN bits differ between machines: only norm's error counts */
                 if (i == 0)
-                    add_hash(want, (size_t)n * 16);
+                    add_hash(want, (size_t)n * 24);
                 else
-                    compare("elem", kern_at(i)->name, fill_name[f], want, got, (size_t)n * 16);
+                    compare("elem", kern_at(i)->name, fill_name[f], want, got, (size_t)n * 24);
             }
             free(x), free(g), free(want), free(got);
         }
@@ -249,14 +253,14 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void bench_one(enum dtype type, int v, int n_tok)
+static void bench_one(enum dtype type, enum mat_role role, int v, int n_tok)
 {
     struct mat w;
     struct act a;
     int k = 1536, n = 4096;
     make_mat(&w, type, n, k, 0);
-    void *mem = alloc64(act_bytes(w.lay->tier, k, n_tok));
-    act_init(&a, w.lay->tier, k, n_tok, mem);
+    void *mem = alloc64(act_bytes(mat_tier(type, role), k, n_tok));
+    act_init(&a, mat_tier(type, role), k, n_tok, mem);
     float *x = floats(k), *y = floats(n_tok * n);
     for (int t = 0; t < n_tok; t++) fill_row(x, k, FILL_NORMAL), kern_at(v)->elem->quant(&a, t, x);
     double best = 1e9;
@@ -266,8 +270,9 @@ static void bench_one(enum dtype type, int v, int n_tok)
         double dt = now() - t0;
         best = dt < best ? dt : best;
     }
-    printf("%-8s %-8s %6d %5dx%-6d %10.2f %10.3f\n", dtype_name(type), kern_at(v)->name, n_tok, n, k,
-           (double)mat_bytes(&w) / best * 1e-9, 2.0 * n * k * n_tok / best * 1e-12);
+    printf("%-8s %-8s %6d %5dx%-6d %10.2f %10.3f%s\n", dtype_name(type), kern_at(v)->name, n_tok, n, k,
+           (double)mat_bytes(&w) / best * 1e-9, 2.0 * n * k * n_tok / best * 1e-12,
+           role == MAT_HEAD ? "  (head)" : "");
     free(w.data), free(mem), free(x), free(y);
 }
 
@@ -277,7 +282,10 @@ static void bench(void)
     printf("%-8s %-8s %6s %12s %10s %10s\n", "type", "isa", "tokens", "n x k", "GB/s", "TOPS");
     for (int i = 0; i < N_TYPES; i++)
         for (int v = 0; v < kern_count(); v++)
-            for (int t = 0; selected(dtype_name(types[i])) && isa_selected(v) && t < 5; t++) bench_one(types[i], v, toks[t]);
+            for (int t = 0; selected(dtype_name(types[i])) && isa_selected(v) && t < 5; t++) {
+                bench_one(types[i], MAT_BODY, v, toks[t]);
+                if (mat_tier(types[i], MAT_HEAD) != mat_tier(types[i], MAT_BODY)) bench_one(types[i], MAT_HEAD, v, toks[t]);
+            }
 }
 
 int main(int argc, char **argv)
