@@ -354,6 +354,49 @@ INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const
     }
 }
 
+/* --- Q8_0, A16/256 ---------------------------------------------------------------------------------------- */
+
+INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        float32x4_t acc[QUADS][ACT_TILE];
+        clear(acc, n);
+        for (int g = g0; g < g1; g++) {
+            float32x4_t sum[QUADS][ACT_TILE];
+            clear(sum, n);
+            for (int b = 8 * g; b < 8 * g + 8 && b < blocks; b++, lo += 512, wd += 32) {
+                for (int h = 0; h < 2; h++) { /* 8 rows */
+                    int32x4_t s[ACT_TILE][2];
+                    for (int t = 0; t < n; t++) s[t][0] = s[t][1] = vdupq_n_s32(0);
+                    for (int j = 0; j < 4; j++) { /* 8 codes = 2 lines; codes of four in the order of the activations: 0 2 1 3 */
+                        const int8_t *q = act_line(x, t0, b) + 16 * j;
+                        int16x8_t v[8];
+#pragma GCC unroll 2
+                        for (int i = 0; i < 2; i++) {
+                            uint8x8x4_t u = vld4_u8(lo + 128 * j + 64 * i + 32 * h);
+                            const uint8x8_t k[4] = {u.val[0], u.val[2], u.val[1], u.val[3]};
+#pragma GCC unroll 4
+                            for (int m = 0; m < 4; m++)
+                                v[4 * i + m] = vsubq_s16(vreinterpretq_s16_u16(vmovl_u8(k[m])), vdupq_n_s16(128));
+                        }
+                        for (int t = 0; t < n; t++) dot_words(s[t], v, q + 64 * t);
+                    }
+                    for (int t = 0; t < n; t++)
+                        for (int i = 0; i < 2; i++)
+                            sum[2 * h + i][t] = vfmaq_f32(sum[2 * h + i][t], vcvtq_f32_s32(s[t][i]), scale4(DTYPE_Q8_0, wd, 2 * h + i));
+                }
+            }
+            for (int t = 0; t < n; t++)
+                for (int i = 0; i < QUADS; i++)
+                    acc[i][t] = vfmaq_f32(acc[i][t], sum[i][t], vld1q_dup_f32(x->d + act_at(x->groups, t0, g) + (size_t)t));
+        }
+        close_segment(y, stride, acc, n, g0 == 0);
+    }
+}
+
 /* --- instances: type x (one token, a tile) ------------------------------------------------------------------ */
 
 typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n);
@@ -385,8 +428,9 @@ K256(Q5_K)
 K256(Q6_K)
 K256(IQ4_XS)
 INSTANCE(W16, panel_w16(y, stride, w, p, x, t0, n))
+INSTANCE(Q8_A16, panel_q8_a16(y, stride, w, p, x, t0, n))
 
-static panel_fn *instance(enum dtype type, int n)
+static panel_fn *instance(enum dtype type, enum act_tier tier, int n)
 {
 #define ROW(type) [DTYPE_##type] = {panel_##type##_1, panel_##type##_16}
     static panel_fn *const table[][2] = {
@@ -394,7 +438,7 @@ static panel_fn *instance(enum dtype type, int n)
         ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_XS),
         [DTYPE_F32] = {panel_W16, panel_W16}, [DTYPE_F16] = {panel_W16, panel_W16}, [DTYPE_BF16] = {panel_W16, panel_W16},
     };
-    return table[type][n > 1];
+    return tier == ACT_A16_W8 ? panel_Q8_A16 : table[type][n > 1];
 }
 
 matmul_fn MATMUL_NAME;
@@ -403,7 +447,7 @@ void MATMUL_NAME(float *y, size_t stride, const struct mat *w, int p0, int p1, c
     for (int p = p0; p < p1; p++) {
         for (int t = 0; t < n_tok; t += ACT_TILE) {
             int n = n_tok - t < ACT_TILE ? n_tok - t : ACT_TILE;
-            instance(w->type, n)(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
+            instance(w->type, x->tier, n)(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
         }
     }
 }

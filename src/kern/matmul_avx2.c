@@ -358,6 +358,53 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
     }
 }
 
+/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpmaddwd -------- */
+
+INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const __m256i mask = _mm256_set1_epi16(255);
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        __m256 acc[2][T_MAX];
+        for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
+        for (int g = g0; g < g1; g++) {
+            int nb = blocks - 8 * g < 8 ? blocks - 8 * g : 8;
+            const float *xd = x->d + act_at(x->groups, t0, g);
+            for (int h = 0; h < 2; h++) {
+                __m256 sum[T_MAX];
+#pragma GCC unroll 8
+                for (int t = 0; t < T; t++) sum[t] = _mm256_setzero_ps();
+                for (int b = 0; b < nb; b++) {
+                    const int8_t *qb = opaque(act_line(x, t0, 8 * g + b));
+                    const int32_t *ns = x->ns + act_at(x->sums, t0, 8 * g + b);
+                    __m256i s[T_MAX];
+#pragma GCC unroll 8
+                    for (int t = 0; t < T; t++) s[t] = _mm256_slli_epi32(bcast32(ns + t), 7);
+                    for (int j = 0; j < 8; j++) {
+                        __m256i c = load256(lo + 512 * b + 64 * j + 32 * h);
+                        __m256i even = _mm256_and_si256(c, mask), odd = _mm256_srli_epi16(c, 8);
+#pragma GCC unroll 8
+                        for (int t = 0; t < T; t++) {
+                            const int8_t *v = qb + 64 * t + 8 * j;
+                            s[t] = fixed(_mm256_add_epi32(s[t], _mm256_madd_epi16(even, bcast32(v))));
+                            s[t] = fixed(_mm256_add_epi32(s[t], _mm256_madd_epi16(odd, bcast32(v + 4))));
+                        }
+                    }
+                    __m256 d = scale8(DTYPE_Q8_0, wd + 32 * b, h);
+#pragma GCC unroll 8
+                    for (int t = 0; t < T; t++) sum[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), d, sum[t]);
+                }
+#pragma GCC unroll 8
+                for (int t = 0; t < T; t++) acc[h][t] = _mm256_fmadd_ps(sum[t], _mm256_broadcast_ss(xd + t), acc[h][t]);
+            }
+            lo += (size_t)nb * 512, wd += (size_t)nb * 32;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+    }
+}
+
 /* --- instances: type x tokens ----------------------------------------------------------------------------- */
 
 typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n);
@@ -391,13 +438,15 @@ EACH_T(K256, Q5_K)
 EACH_T(K256, Q6_K)
 EACH_T(K256, IQ4_XS)
 W16(1) W16(2) W16(4)
+#define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
+Q8_A16(1) Q8_A16(2) Q8_A16(4)
 
 struct instances {
     panel_fn *fn[4]; /* for 1, 2, 4, 8 tokens */
     int max;         /* largest of them */
 };
 
-static const struct instances *instances(enum dtype type)
+static const struct instances *instances(enum dtype type, enum act_tier tier)
 {
 #define ROW8(type) [DTYPE_##type] = {{panel_##type##_1, panel_##type##_2, panel_##type##_4, panel_##type##_8}, 8}
 #define ROW4(type) [DTYPE_##type] = {{panel_W16_1, panel_W16_2, panel_W16_4}, 4}
@@ -405,13 +454,14 @@ static const struct instances *instances(enum dtype type)
         ROW8(Q4_0), ROW8(Q4_1), ROW8(Q5_0), ROW8(Q5_1), ROW8(Q8_0), ROW8(IQ4_NL), ROW8(MXFP4), ROW8(Q2_K),
         ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW4(F32), ROW4(F16), ROW4(BF16),
     };
-    return &table[type];
+    static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4}, 4};
+    return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
 }
 
 void matmul_avx2(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok);
 void matmul_avx2(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
-    const struct instances *in = instances(w->type);
+    const struct instances *in = instances(w->type, x->tier);
     for (int p = p0; p < p1; p++) {
         for (int t = 0; t < n_tok;) {
             int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : 3;
