@@ -112,39 +112,26 @@ static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t 
                      const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)
 {
     (void)ahead;
-    int r = 0;
-    for (; r + 4 <= n; r += 4, a += 4 * row, out += 4 * stride) {
+    for (int nr; n > 0; n -= nr, a += (size_t)nr * row, out += (size_t)nr * stride) {
+        nr = n < 4 ? n : 4;
         for (int g = 0; g < n_groups; g++) {
-            block8(4, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);
+            const int8_t *at = x + (size_t)g * group;
+            switch (nr) {
+            case 1:
+                block8(1, 2, at, group, line, steps, a, row, out + g * 16, stride);
+                break;
+            case 2:
+                block8(2, 2, at, group, line, steps, a, row, out + g * 16, stride);
+                break;
+            case 3:
+                block8(3, 2, at, group, line, steps, a, row, out + g * 16, stride);
+                break;
+            default:
+                block8(4, 2, at, group, line, steps, a, row, out + g * 16, stride);
+                break;
+            }
         }
     }
-    for (; r < n; r++, a += row, out += stride) {
-        for (int g = 0; g < n_groups; g++) {
-            block8(1, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride);
-        }
-    }
-}
-
-/* exp32 of mathf.h in 8 lanes. */
-INLINE __m256 exp8(__m256 x)
-{
-    const __m256 lo = _mm256_set1_ps(ARITH_F32(EXP_MIN)), magic = _mm256_set1_ps(12582912.0f);
-    __m256 c = _mm256_min_ps(_mm256_max_ps(x, lo), _mm256_set1_ps(ARITH_F32(EXP_MAX)));
-    __m256 s = _mm256_mul_ps(c, _mm256_set1_ps(ARITH_F32(LOG2E)));
-    __m256 t = _mm256_add_ps(s, magic), n = _mm256_sub_ps(t, magic);
-    __m256 a = _mm256_fnmadd_ps(n, _mm256_set1_ps(ARITH_F32(LN2_HI)), c);
-    __m256 b = _mm256_mul_ps(n, _mm256_set1_ps(-ARITH_F32(LN2_LO))), r = _mm256_add_ps(a, b);
-    __m256 h = _mm256_fmadd_ps(_mm256_set1_ps(ARITH_F32(EXP_C4)), r, _mm256_set1_ps(ARITH_F32(EXP_C3)));
-    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C2)));
-    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C1)));
-    h = _mm256_fmadd_ps(h, r, _mm256_set1_ps(ARITH_F32(EXP_C0)));
-    h = _mm256_fmadd_ps(_mm256_mul_ps(r, r), h, b);
-    h = _mm256_add_ps(_mm256_set1_ps(1.0f), _mm256_add_ps(a, h));
-    /* t = 1.5 * 2^23 + n, whose low nine bits are n; 0x3f800000 is 1.0 */
-    __m256i p =
-        _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), _mm256_set1_epi32(0x3f800000));
-    h = _mm256_mul_ps(h, _mm256_castsi256_ps(p)); /* exact: the result is normal */
-    return _mm256_and_ps(_mm256_cmp_ps(x, lo, _CMP_GT_OQ), h);
 }
 
 INLINE float max8(__m256 x)
@@ -161,68 +148,111 @@ INLINE int32_t add8(__m256i x)
     return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/* attn_softmax of attn_body.h in 8 lanes; s holds the sums Q*K and is overwritten by scores. P goes to a, b
- * as the products want it: two planes, or of each four the order 0 2 1 3. */
-INLINE int softmax8(int planes, float *s, float dqs, const struct kv_view *view, int lo, int hi, int16_t *a,
-                    int16_t *b, struct attn_part *part)
+/* attn_softmax of attn_body.h, W vectors in step so that the chain of exp does not wait for itself. */
+#define W 2
+#define EACH for (int i = 0; i < W; i++)
+
+/* One vector of scores; masked ones become -inf. */
+INLINE __m256 scores8(float *s, const float *dk, __m256 scale, __m256i at, int lo, int hi)
 {
-    const __m256 scale = _mm256_set1_ps(dqs), magic = _mm256_set1_ps(8388608.0f);
     const __m256 none = _mm256_set1_ps(f32_from_bits(ATTN_NEG_INF));
-    const __m256i unmagic = _mm256_set1_epi32(0x4b000000), lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    int j0 = lo / 16 * 16, j1 = (hi / 16 + 1) * 16;
-    __m256 top = none;
-    for (int j = j0; j < j1; j += 8) {
-        __m256i at = _mm256_add_epi32(lane, _mm256_set1_epi32(j));
-        __m256i masked = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), at),
-                                         _mm256_cmpgt_epi32(at, _mm256_set1_epi32(hi)));
-        __m256 x = _mm256_mul_ps(_mm256_loadu_ps(s + j), _mm256_mul_ps(scale, _mm256_loadu_ps(view->dk + j)));
-        x = _mm256_blendv_ps(x, none, _mm256_castsi256_ps(masked));
-        _mm256_storeu_ps(s + j, x);
-        top = _mm256_max_ps(top, x);
-    }
-    float m = max8(top) + 0.0f;
+    __m256i masked = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), at),
+                                     _mm256_cmpgt_epi32(at, _mm256_set1_epi32(hi)));
+    __m256 x = _mm256_mul_ps(_mm256_loadu_ps(s), _mm256_mul_ps(scale, _mm256_loadu_ps(dk)));
+    x = _mm256_blendv_ps(x, none, _mm256_castsi256_ps(masked));
+    _mm256_storeu_ps(s, x);
+    return x;
+}
 
-    memset(a, 0, ATTN_CHUNK * sizeof *a);
-    if (planes) memset(b, 0, ATTN_CHUNK * sizeof *b);
-    if (!attn_header(part, m)) return 0;
-
+/* Returns the sum of rne(p * 2^23) of W * 8 keys; P goes to a, b as the products want it: two planes, or of
+ * each four the order 0 2 1 3. */
+INLINE __m256i weights_step(int planes, const float *s, const float *dv, float m, float t, int16_t *a,
+                            int16_t *b)
+{
+    const __m256 vm = _mm256_set1_ps(m), vt = _mm256_set1_ps(t), lo = _mm256_set1_ps(ARITH_F32(EXP_MIN));
+    const __m256 big = _mm256_set1_ps(8388608.0f), magic = _mm256_set1_ps(12582912.0f);
+    const __m256i unbig = _mm256_set1_epi32(0x4b000000);
     /* of each lane's four dwords: the high bytes as words, then the low bytes; or the words 0 2 1 3 */
     const __m256i pick = _mm256_broadcastsi128_si256(
         planes ? _mm_setr_epi8(1, -1, 5, -1, 9, -1, 13, -1, 0, -1, 4, -1, 8, -1, 12, -1)
                : _mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1));
-    float v = view->pm[hi];
-    const __m256 vm = _mm256_set1_ps(m), vt = _mm256_set1_ps(attn_p_scale(v));
-    __m256i sum = _mm256_setzero_si256();
-    for (int j = j0; j < j1; j += 8) {
-        __m256 p = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + j), vm));
-        __m256i l =
-            _mm256_castps_si256(_mm256_fmadd_ps(p, magic, magic)); /* 2^23 p is exact, so one rounding */
-        sum = _mm256_add_epi32(sum, _mm256_sub_epi32(l, unmagic));
-        __m256 w = _mm256_mul_ps(_mm256_mul_ps(p, _mm256_loadu_ps(view->dv + j)), vt);
+    __m256 x[W], c[W], n[W], k[W], u[W], r[W], h[W], w[W];
+    __m256i l[W], p[W], sum = _mm256_setzero_si256();
 
-        __m256i P = _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(w, magic)), unmagic);
-        P = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(P, pick), 0xd8); /* quadwords 0 2 1 3 */
-        _mm_storeu_si128((__m128i *)(void *)(a + j), _mm256_castsi256_si128(P));
-        if (planes) _mm_storeu_si128((__m128i *)(void *)(b + j), _mm256_extracti128_si256(P, 1));
+    /* exp32 of mathf.h; x <= 0, so that its upper clamp is not needed */
+    EACH x[i] = _mm256_sub_ps(_mm256_loadu_ps(s + i * 8), vm);
+    EACH c[i] = _mm256_max_ps(x[i], lo);
+    EACH n[i] = _mm256_mul_ps(c[i], _mm256_set1_ps(ARITH_F32(LOG2E)));
+    EACH k[i] = _mm256_add_ps(n[i], magic);
+    EACH n[i] = _mm256_sub_ps(k[i], magic);
+    EACH c[i] = _mm256_fnmadd_ps(n[i], _mm256_set1_ps(ARITH_F32(LN2_HI)), c[i]);
+    EACH u[i] = _mm256_mul_ps(n[i], _mm256_set1_ps(-ARITH_F32(LN2_LO)));
+    EACH r[i] = _mm256_add_ps(c[i], u[i]);
+    EACH h[i] = _mm256_fmadd_ps(_mm256_set1_ps(ARITH_F32(EXP_C4)), r[i], _mm256_set1_ps(ARITH_F32(EXP_C3)));
+    EACH h[i] = _mm256_fmadd_ps(h[i], r[i], _mm256_set1_ps(ARITH_F32(EXP_C2)));
+    EACH h[i] = _mm256_fmadd_ps(h[i], r[i], _mm256_set1_ps(ARITH_F32(EXP_C1)));
+    EACH h[i] = _mm256_fmadd_ps(h[i], r[i], _mm256_set1_ps(ARITH_F32(EXP_C0)));
+    EACH h[i] = _mm256_fmadd_ps(_mm256_mul_ps(r[i], r[i]), h[i], u[i]);
+    EACH h[i] = _mm256_add_ps(_mm256_set1_ps(1.0f), _mm256_add_ps(c[i], h[i]));
+    /* k = 1.5 * 2^23 + n, whose low nine bits are n; 0x3f800000 is 1.0; the product is exact, a normal number
+     */
+    EACH p[i] = _mm256_slli_epi32(_mm256_castps_si256(k[i]), 23);
+    EACH p[i] = _mm256_add_epi32(p[i], _mm256_set1_epi32(0x3f800000));
+    EACH h[i] = _mm256_mul_ps(h[i], _mm256_castsi256_ps(p[i]));
+    EACH h[i] = _mm256_and_ps(_mm256_cmp_ps(x[i], lo, _CMP_GT_OQ), h[i]);
+
+    EACH l[i] = _mm256_castps_si256(_mm256_fmadd_ps(h[i], big, big)); /* 2^23 h is exact, so one rounding */
+    EACH sum = _mm256_add_epi32(sum, _mm256_sub_epi32(l[i], unbig));
+    EACH w[i] = _mm256_mul_ps(_mm256_mul_ps(h[i], _mm256_loadu_ps(dv + i * 8)), vt);
+    EACH p[i] = _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(w[i], big)), unbig);
+    EACH p[i] = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(p[i], pick), 0xd8); /* quadwords 0 2 1 3 */
+    EACH _mm_storeu_si128((__m128i *)(void *)(a + i * 8), _mm256_castsi256_si128(p[i]));
+    if (planes) {
+        EACH _mm_storeu_si128((__m128i *)(void *)(b + i * 8), _mm256_extracti128_si256(p[i], 1));
     }
-    part->l = (float)add8(sum);
-    part->sv = v / 32767.0f;
-    return 1;
+    return sum;
 }
+
+/* All maxima first: the way from a row's scores to its maximum is long and would be waited for. */
+INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *view, unsigned live,
+                      const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+{
+    float m[ATTN_ROWS];
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        __m256 scale = _mm256_set1_ps(q->dqs[r]), top = _mm256_set1_ps(f32_from_bits(ATTN_NEG_INF));
+        __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        for (int j = 0; j < ATTN_CHUNK; j += 8) {
+            top = _mm256_max_ps(top, scores8(I + r * ATTN_CHUNK + j, view->dk + j, scale, at, lo[r], hi[r]));
+            at = _mm256_add_epi32(at, _mm256_set1_epi32(8));
+        }
+        m[r] = max8(top) + 0.0f;
+        if (!attn_header(attn_part_at(parts, q->D, r), m[r])) live &= ~(1u << r);
+    }
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        struct attn_part *part = attn_part_at(parts, q->D, r);
+        const float *s = I + r * ATTN_CHUNK;
+        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
+        float v = view->pm[hi[r]], t = attn_p_scale(v);
+        __m256i l = _mm256_setzero_si256();
+        for (int j = 0; j < ATTN_CHUNK; j += W * 8) {
+            l = _mm256_add_epi32(l, weights_step(planes, s + j, view->dv + j, m[r], t, a + j, b + j));
+        }
+        part->l = (float)add8(l);
+        part->sv = v / 32767.0f;
+    }
+    return live;
+}
+
+#undef EACH
+#undef W
 
 static unsigned weights8(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
                          const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
-    for (int r = 0; r < q->n; r++) {
-        if (!(live >> r & 1)) continue;
-        float *s = I + r * ATTN_CHUNK;
-        int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
-        struct attn_part *part = attn_part_at(parts, q->D, r);
-        int fine = q->type == KV16 ? softmax8(1, s, q->dqs[r], view, lo[r], hi[r], a, b, part)
-                                   : softmax8(0, s, q->dqs[r], view, lo[r], hi[r], a, b, part);
-        if (!fine) live &= ~(1u << r);
-    }
-    return live;
+    return q->type == KV16 ? weigh(1, q, view, live, lo, hi, I, A, B, parts)
+                           : weigh(0, q, view, live, lo, hi, I, A, B, parts);
 }
 
 static void chunk_avx2(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,

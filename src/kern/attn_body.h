@@ -119,6 +119,7 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     if (to < 0) return;
 
     int g0 = from / 16, n_groups = to / 16 + 1 - g0;
+    if (n_groups < ATTN_CHUNK / 16) memset(I, 0, (size_t)n * ATTN_CHUNK * sizeof *I); /* weights read all */
     const char *ahead = (const char *)view->v + (size_t)g0 * 16 * d * (q->type == KV16 ? 2 : 1);
     if (q->type == KV16) {
         product16(n, n_groups, (const int16_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 32, D / 2, q->a, q->b,
