@@ -58,7 +58,7 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DTUTTI_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=c11 $(OPT) $(WARN) $(ARITH) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS)
-LDLIBS := $(PKG_LIBS) -lpthread
+LDLIBS := $(PKG_LIBS) -lpthread -lm
 
 # Instruction-set flags by file suffix. Kernel files see no other headers than kern's and intrinsics.
 ISA_avx2    := -mavx2 -mfma -mf16c
