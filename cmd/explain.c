@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tutti explain: the compiled program of a model: steps, buffers, kernels in use. */
+#include <stdio.h>
+#include "cmd.h"
+#include "common.h"
+
+int cmd_explain(int argc, char **argv)
+{
+    static const struct args_doc doc = {"explain", "MODEL", "show the program of a model: steps, buffers, kernels in use", NULL};
+    struct common c = {0};
+    int status;
+    const struct arg table[] = {COMMON_ARGS(c), {0}};
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (argc - at != 1) return args_fault(&doc, "takes one MODEL; see tutti explain --help");
+    struct opened o;
+    if ((status = common_open(&doc, &o, argv[at], &c, 1, 1))) return status;
+    struct buf b;
+    buf_init(&b, 256 << 20);
+    program_print(o.engine->program, &b);
+    buf_append_char(&b, '\n');
+    chip_explain(o.engine->chip, &b);
+    const struct kv_pool *kv = o.engine->kv;
+    buf_printf(&b, "kv:      %d bits, pages of %d tokens, %.1f KiB each, context %d tokens = %.1f MiB when full\n", kv->shape.type == KV8 ? 8 : 16,
+               ATTN_CHUNK, (double)kv->page_bytes / 1024, o.engine->n_ctx,
+               (double)kv->page_bytes * ((o.engine->n_ctx + ATTN_CHUNK - 1) / ATTN_CHUNK) / 1048576);
+    if (b.failed)
+        status = args_fault(&doc, "the listing is too long");
+    else
+        fwrite(b.p, 1, b.n, stdout);
+    buf_finish(&b);
+    common_close(&o);
+    return status;
+}
