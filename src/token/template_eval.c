@@ -30,15 +30,17 @@ static int param_index(const char *params, struct str name, unsigned *n)
 
 static int bind_params(struct tmpl_run *c, const struct tmpl_native *f, struct tmpl_call *k)
 {
+    bool no_names = f->params[0] == '/';
+    const char *params = f->params + no_names;
     unsigned n;
-    param_index(f->params, STR(""), &n);
+    param_index(params, STR(""), &n);
     must(n <= TMPL_PARAMS_MAX);
     memset(k->arg, 0, sizeof k->arg); /* TV_MISSING */
     if (k->n_pos > n)
         return tmpl_err(c, ERR_FORMAT, "%s takes at most %u arguments, %zu are given", f->name, n, k->n_pos);
     for (size_t i = 0; i < k->n_pos; i++) k->arg[i] = k->pos[i];
     for (size_t i = 0; i < k->n_kw; i++) {
-        int at = param_index(f->params, k->kw_name[i], &n);
+        int at = no_names ? -1 : param_index(params, k->kw_name[i], &n);
         if (at < 0) return tmpl_err(c, ERR_FORMAT, "%s has no argument '%.*s'", f->name, STR_ARG(k->kw_name[i]));
         if (k->arg[at].type != TV_MISSING)
             return tmpl_err(c, ERR_FORMAT, "%s gets its argument '%.*s' twice", f->name, STR_ARG(k->kw_name[i]));

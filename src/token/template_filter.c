@@ -35,12 +35,12 @@ static int bool_arg(struct tmpl_run *c, struct tval v, bool *out)
     return v.type == TV_MISSING ? 0 : tmpl_truth(c, v, out);
 }
 
-/* A method of str on str(self), called with the filter's own arguments. */
+/* A method of str on str(self); the filter's parameters are bound and are those of the method. */
 static int as_method(struct tmpl_run *c, struct tmpl_call *k, const char *method, struct tval *out)
 {
     bool unsafe;
     int code = tmpl_to_str(c, k->self, &k->self);
-    return code < 0 ? code : tmpl_native_call(c, tmpl_method_find(k->self, str_from(method), &unsafe), k, out);
+    return code < 0 ? code : tmpl_method_find(k->self, str_from(method), &unsafe)->fn(c, k, out);
 }
 
 /* --- text --------------------------------------------------------------------------------------------------- */
@@ -73,10 +73,7 @@ FILTER(f_title)
 
 FILTER(f_center)
 {
-    struct tval width = k->arg[0].type == TV_MISSING ? tmpl_int(80, true) : k->arg[0];
-    k->pos = &width;
-    k->n_pos = 1;
-    k->n_kw = 0;
+    if (k->arg[0].type == TV_MISSING) k->arg[0] = tmpl_int(80, true);
     return as_method(c, k, "center", out);
 }
 

@@ -293,7 +293,7 @@ enum { TMPL_PARAMS_MAX = 8 };
 
 struct tmpl_native {
     const char *name;
-    const char *params; /* "width,first,blank"; "*" takes anything */
+    const char *params; /* "width,first,blank"; "/a,b" not by name; "*" takes anything */
     unsigned n_min;     /* parameters that must be given */
     int (*fn)(struct tmpl_run *c, struct tmpl_call *k, struct tval *out);
 };

@@ -331,11 +331,7 @@ static int split_space(struct tmpl_run *c, const struct tmpl_call *k, int64_t li
         while (at < t->n && space_at(t, at, &len)) at += len;
         if (at == t->n) return tmpl_step(c, t->n / 16);
         from = at;
-        if (limit == 0) { /* the rest, without the whitespace at its end */
-            size_t to = t->n;
-            while (to > from && space_at(t, before(t, to), &len)) to = before(t, to);
-            return add_part(c, k, from, to, l);
-        }
+        if (limit == 0) return add_part(c, k, from, t->n, l);
         while (at < t->n && !space_at(t, at, &len)) at += len;
         if ((code = add_part(c, k, from, at, l)) < 0) return code;
     }
@@ -350,11 +346,7 @@ static int rsplit_space(struct tmpl_run *c, const struct tmpl_call *k, int64_t l
         while (at > 0 && space_at(t, before(t, at), &len)) at = before(t, at);
         if (at == 0) return tmpl_step(c, t->n / 16);
         to = at;
-        if (limit == 0) {
-            size_t from = 0;
-            while (from < to && space_at(t, from, &len)) from += len;
-            return add_part(c, k, from, to, l);
-        }
+        if (limit == 0) return add_part(c, k, 0, to, l);
         while (at > 0 && !space_at(t, before(t, at), &len)) at = before(t, at);
         if ((code = add_part(c, k, at, to, l)) < 0) return code;
     }
@@ -671,27 +663,27 @@ METHOD(cycler_reset)
 
 static const struct tmpl_native STR_METHODS[] = {
     {"upper", "", 0, str_upper}, {"lower", "", 0, str_lower}, {"title", "", 0, str_title}, {"casefold", "", 0, str_lower},
-    {"capitalize", "", 0, str_capitalize}, {"swapcase", "", 0, str_swapcase}, {"strip", "chars", 0, str_strip},
-    {"lstrip", "chars", 0, str_lstrip}, {"rstrip", "chars", 0, str_rstrip}, {"removeprefix", "prefix", 1, str_removeprefix},
-    {"removesuffix", "suffix", 1, str_removesuffix}, {"ljust", "width,fill", 1, str_ljust},
-    {"rjust", "width,fill", 1, str_rjust}, {"center", "width,fill", 1, str_center}, {"zfill", "width", 1, str_zfill},
-    {"startswith", "prefix,start,end", 1, str_startswith}, {"endswith", "suffix,start,end", 1, str_endswith},
-    {"find", "sub,start,end", 1, str_find}, {"rfind", "sub,start,end", 1, str_rfind},
-    {"index", "sub,start,end", 1, str_index}, {"rindex", "sub,start,end", 1, str_rindex},
-    {"count", "sub,start,end", 1, str_count}, {"replace", "old,new,count", 2, str_replace},
+    {"capitalize", "", 0, str_capitalize}, {"swapcase", "", 0, str_swapcase}, {"strip", "/chars", 0, str_strip},
+    {"lstrip", "/chars", 0, str_lstrip}, {"rstrip", "/chars", 0, str_rstrip}, {"removeprefix", "/prefix", 1, str_removeprefix},
+    {"removesuffix", "/suffix", 1, str_removesuffix}, {"ljust", "/width,fill", 1, str_ljust},
+    {"rjust", "/width,fill", 1, str_rjust}, {"center", "/width,fill", 1, str_center}, {"zfill", "/width", 1, str_zfill},
+    {"startswith", "/prefix,start,end", 1, str_startswith}, {"endswith", "/suffix,start,end", 1, str_endswith},
+    {"find", "/sub,start,end", 1, str_find}, {"rfind", "/sub,start,end", 1, str_rfind},
+    {"index", "/sub,start,end", 1, str_index}, {"rindex", "/sub,start,end", 1, str_rindex},
+    {"count", "/sub,start,end", 1, str_count}, {"replace", "/old,new,count", 2, str_replace},
     {"split", "sep,maxsplit", 0, str_split}, {"rsplit", "sep,maxsplit", 0, str_rsplit},
-    {"splitlines", "keepends", 0, str_splitlines}, {"partition", "sep", 1, str_partition},
-    {"rpartition", "sep", 1, str_rpartition}, {"join", "iterable", 1, str_join}, {"format", "*", 0, str_format},
+    {"splitlines", "keepends", 0, str_splitlines}, {"partition", "/sep", 1, str_partition},
+    {"rpartition", "/sep", 1, str_rpartition}, {"join", "/iterable", 1, str_join}, {"format", "*", 0, str_format},
     {"isalpha", "", 0, str_isalpha}, {"isdigit", "", 0, str_isdigit}, {"isdecimal", "", 0, str_isdecimal},
     {"isnumeric", "", 0, str_isnumeric}, {"isalnum", "", 0, str_isalnum}, {"isspace", "", 0, str_isspace},
     {"isascii", "", 0, str_isascii}, {"isprintable", "", 0, str_isprintable}, {"isupper", "", 0, str_isupper},
     {"islower", "", 0, str_islower},
 };
 static const struct tmpl_native LIST_METHODS[] = {
-    {"index", "value,start,stop", 1, list_index}, {"count", "value", 1, list_count}, {"copy", "", 0, get_copy},
+    {"index", "/value,start,stop", 1, list_index}, {"count", "/value", 1, list_count}, {"copy", "", 0, get_copy},
 };
 static const struct tmpl_native DICT_METHODS[] = {
-    {"get", "key,default", 1, dict_get}, {"keys", "", 0, dict_keys}, {"values", "", 0, dict_values},
+    {"get", "/key,default", 1, dict_get}, {"keys", "", 0, dict_keys}, {"values", "", 0, dict_values},
     {"items", "", 0, dict_items}, {"copy", "", 0, get_copy},
 };
 static const struct tmpl_native FLOAT_METHODS[] = {{"is_integer", "", 0, float_is_integer}};

@@ -100,8 +100,8 @@ int tmpl_equal(struct tmpl_run *c, struct tval a, struct tval b, bool *out)
         *out = compare_numbers(a, b) == 0;
         return 0;
     }
-    *out = false;
-    if (a.type != b.type) return 0;
+    *out = a.type == b.type && a.type > TV_STR && a.u.list == b.u.list && a.kind == b.kind; /* one object */
+    if (*out || a.type != b.type) return 0;
     switch (a.type) {
     case TV_UNDEF:
     case TV_NONE: *out = true; return 0;
@@ -128,7 +128,7 @@ int tmpl_equal(struct tmpl_run *c, struct tval a, struct tval b, bool *out)
         code = equal_dicts(c, a.u.dict, b.u.dict, out);
         tmpl_leave(c);
         return code;
-    default: *out = a.u.list == b.u.list && a.kind == b.kind; return 0;
+    default: return 0;
     }
 }
 

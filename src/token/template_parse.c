@@ -222,8 +222,8 @@ enum tuple_mode {
 
 static int parse_primary(struct parse *p, bool with_ns, struct tnode **out);
 
-/* One expression, or a tuple if there is a comma. `end` (may be NULL) is a name that ends it. */
-static int parse_tuple(struct parse *p, int mode, const char *end, struct tnode **out)
+/* One expression, or a tuple if there is a comma. */
+static int parse_tuple(struct parse *p, int mode, struct tnode **out)
 {
     struct kids l = {0};
     const struct tmpl_token *at = p->k;
@@ -232,7 +232,7 @@ static int parse_tuple(struct parse *p, int mode, const char *end, struct tnode 
     for (;;) {
         int code = l.n ? expect_op(p, OP_COMMA, "','") : 0;
         if (code < 0) return code;
-        if (p->k->type == TT_VAR_END || p->k->type == TT_BLOCK_END || is_op(p, OP_RPAREN) || (end && is_name(p, end))) break;
+        if (p->k->type == TT_VAR_END || p->k->type == TT_BLOCK_END || is_op(p, OP_RPAREN)) break;
         if (mode & TUPLE_TARGET) code = parse_primary(p, mode & TUPLE_NS, &item);
         else code = mode & TUPLE_NO_COND ? parse_or(p, &item) : parse_expr(p, &item);
         if (code < 0 || (code = kids_add(p, &l, item)) < 0) return code;
@@ -302,7 +302,7 @@ static int parse_primary(struct parse *p, bool with_ns, struct tnode **out)
     if (is_op(p, OP_LBRACKET)) return parse_list(p, out);
     if (is_op(p, OP_LBRACE)) return parse_dict(p, out);
     if (!skip_op(p, OP_LPAREN)) return fail(p, "an expression");
-    code = parse_tuple(p, TUPLE_PARENS, NULL, out);
+    code = parse_tuple(p, TUPLE_PARENS, out);
     return code < 0 ? code : expect_op(p, OP_RPAREN, "')'");
 }
 
@@ -768,10 +768,10 @@ static bool assignable(const struct tnode *n)
     return true;
 }
 
-static int parse_target(struct parse *p, bool with_ns, const char *end, struct tnode **out)
+static int parse_target(struct parse *p, bool with_ns, struct tnode **out)
 {
     const struct tmpl_token *at = p->k;
-    int code = parse_tuple(p, TUPLE_TARGET | (with_ns ? TUPLE_NS : 0), end, out);
+    int code = parse_tuple(p, TUPLE_TARGET | (with_ns ? TUPLE_NS : 0), out);
     if (code == 0 && !assignable(*out)) return fail_at(p, at, ERR_FORMAT, "this cannot be assigned to");
     return code;
 }
@@ -801,10 +801,10 @@ static int parse_closed(struct parse *p, const char *end, bool own_loops, struct
 
 static int parse_set(struct parse *p, struct tnode *n)
 {
-    int code = parse_target(p, true, NULL, &n->a);
+    int code = parse_target(p, true, &n->a);
     if (code < 0) return code;
     n->kind = NK_SET;
-    if (skip_op(p, OP_ASSIGN)) return parse_tuple(p, TUPLE_PLAIN, NULL, &n->b);
+    if (skip_op(p, OP_ASSIGN)) return parse_tuple(p, TUPLE_PLAIN, &n->b);
     n->kind = NK_SETBLOCK;
     while (code == 0 && skip_op(p, OP_PIPE)) code = parse_filter(p, &n->b);
     return code < 0 ? code : parse_closed(p, "endset", false, &n->c);
@@ -815,11 +815,11 @@ static int parse_for(struct parse *p, struct tnode *n)
     static const char *const ENDS[] = {"endfor", "else", NULL}, *const END_ELSE[] = {"endfor", NULL};
     const struct tmpl_token *at = p->k;
     unsigned soft = p->soft;
-    int code = parse_target(p, false, "in", &n->a);
+    int code = parse_target(p, false, &n->a);
     if (code == 0 && n->a->kind == NK_NAME && n->a->id == p->t->id_loop)
         return fail_at(p, at, ERR_FORMAT, "the target of a for cannot be named loop");
     if (code == 0 && !skip_name(p, "in")) return fail(p, "'in'");
-    if (code == 0) code = parse_tuple(p, TUPLE_NO_COND, "recursive", &n->b);
+    if (code == 0) code = parse_tuple(p, TUPLE_NO_COND, &n->b);
     if (code == 0 && skip_name(p, "if")) code = parse_expr(p, &n->c);
     if (code < 0) return code;
     n->flag = skip_name(p, "recursive");
@@ -846,7 +846,7 @@ static int parse_if(struct parse *p, struct tnode *n)
     int code;
     p->soft++;
     do {
-        if ((code = parse_tuple(p, TUPLE_NO_COND, NULL, &test)) < 0 || (code = parse_block(p, ENDS, &body)) < 0 ||
+        if ((code = parse_tuple(p, TUPLE_NO_COND, &test)) < 0 || (code = parse_block(p, ENDS, &body)) < 0 ||
             (code = kids_add(p, &l, test)) < 0 || (code = kids_add(p, &l, body)) < 0)
             return code;
     } while (skip_name(p, "elif"));
@@ -913,7 +913,7 @@ static int parse_with(struct parse *p, struct tnode *n)
     int code = 0;
     while (code == 0 && p->k->type != TT_BLOCK_END) {
         if (l.n && (code = expect_op(p, OP_COMMA, "','")) < 0) return code;
-        if ((code = parse_target(p, false, NULL, &target)) < 0 || (code = expect_op(p, OP_ASSIGN, "'='")) < 0 ||
+        if ((code = parse_target(p, false, &target)) < 0 || (code = expect_op(p, OP_ASSIGN, "'='")) < 0 ||
             (code = parse_expr(p, &value)) < 0 || (code = kids_add(p, &l, target)) < 0)
             return code;
         code = kids_add(p, &l, value);
@@ -995,7 +995,7 @@ static int parse_body(struct parse *p, const char *const *end, struct tnode **ou
         } else if (p->k->type == TT_VAR_BEGIN) {
             if (!(n = node(p, NK_OUTPUT, p->k))) return p->c->code;
             advance(p);
-            code = parse_tuple(p, TUPLE_PLAIN, NULL, &n->a);
+            code = parse_tuple(p, TUPLE_PLAIN, &n->a);
             if (code == 0) code = expect_type(p, TT_VAR_END, "'}}'");
         } else if (p->k->type == TT_BLOCK_BEGIN) {
             bool done = false;

@@ -235,7 +235,57 @@ def first_diff(a, b):
     return "differs at %d: %r / %r" % (i, a[max(0, i - 30):i + 40], b[max(0, i - 30):i + 40])
 
 
+CONTEXT = {
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " Hi <|x|> "},
+                 {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Bye"}],
+    "bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": True, "now": NOW,
+    "kwargs": {
+        "d": {"a": 1, "b": "two", "c": [3]}, "e": {"items": 5, "keys": "k"}, "l": [10, 20, 30, 40, 50], "n": 42, "f": 2.5,
+        "s": "Hello World", "uni": "né€😀x", "nothing": None, "yes": True,
+        "users": [{"name": "Bob", "age": 30, "admin": False, "tags": ["x", "y"]},
+                  {"name": "alice", "age": 25, "admin": True, "tags": []},
+                  {"name": "Carl", "age": 41, "admin": False, "tags": ["z"]}]},
+}
+
+
+def case_list():
+    for line in open(os.path.join(CASES, "cases.in"), encoding="utf-8"):
+        line = line.rstrip("\n")
+        if line.startswith("! "):
+            yield line[2:].replace("⏎", "\n"), True
+        elif line and not line.startswith("# "):
+            yield ("{{ %s }}" % line[2:] if line.startswith("= ") else line).replace("⏎", "\n"), False
+
+
+def cases():
+    tutti, n, bad = Tutti(), 0, 0
+    for source, refused in case_list():
+        want, why = python_render(source, CONTEXT) if not refused else (None, "left out")
+        got = tutti.render(source, CONTEXT)
+        n += 1
+        if got.get("text") != want or (why and why.startswith("told: ") and got["message"] != why[6:]):
+            bad += 1
+            print("%s\n    python: %r\n    tutti:  %r" % (source, want if want is not None else why,
+                                                        got.get("text", got.get("message"))))
+    print("%d cases, %d differ" % (n, bad))
+    return 1 if bad else 0
+
+
+def write():
+    with open(os.path.join(CASES, "cases.txt"), "w", encoding="utf-8") as out:
+        out.write(json.dumps({"input": CONTEXT}, ensure_ascii=False) + "\n")
+        for source, refused in case_list():
+            want, why = python_render(source, CONTEXT) if not refused else (None, "left out")
+            row = {"template": source, "text": want} if want is not None else {"template": source, "refused": why if why.startswith("told: ") else why.split(":")[0]}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["cases"]:
+        sys.exit(cases())
+    if sys.argv[1:] == ["write"]:
+        sys.exit(write())
     if len(sys.argv) > 2 and sys.argv[1] == "check":
         sys.exit(check(sys.argv[2:]))
     sys.exit(__doc__)
