@@ -147,7 +147,7 @@ static void marks(void **state)
         {"{{ {'user': '<|user|>', 'x': 1}[messages[0].role] }}", "<|user|>"},
         {"{{ messages[0].content|default('x')|string|trim|title }}", "{A<|e|>b}"},
         {"{{ messages[0].content is string }}{{ messages[0].content == 'a' }}", "TrueFalse"},
-        {"{{ messages[0].content.center(10, '_') }}", "_{a<|e|>B}_"},
+        {"{{ messages[0].content.center(10, '_') }}", "_{a<|e|>B}__"},
         {"{{ messages[0].content|truncate(4, true, '..', 0) }}", "{a<}.."},
         {"{{ messages }}", "{[{'role': }'user'{, 'content': 'a<|e|>B'}]}"},
     };
