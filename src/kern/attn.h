@@ -52,15 +52,6 @@ int kv_supports(enum kv_type type, int D);
 size_t kv_view_bytes(enum kv_type type, int D);
 void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D);
 
-/* Quantises k[D] (after RoPE) and v[D] into slot = position % 128, in ascending order of positions from the
- * page's first one. 0, or ERR_RANGE (a magnitude of 2^60 or more, infinity, NaN) with nothing written. */
-int attn_store(const struct kv_view *view, enum kv_type type, int D, int slot, const float *k,
-               const float *v);
-
-/* Walsh-Hadamard transform in place, unnormalised (x twice over is D*x); D a power of two. To rotate a cache,
- * apply it to q and k after RoPE and put 1/D into the score scale. */
-void hadamard_f32(float *x, int D);
-
 /* A tile of query rows of one kv head: any mix of its query heads and of tokens of one session.
  * KV16: a = hi plane, b = lo plane, row r at r*D. KV8: a = codes, of each four the order 0 2 1 3. */
 struct attn_q {
@@ -71,9 +62,6 @@ struct attn_q {
     _Alignas(64) int16_t a[ATTN_ROWS * KV8_D_MAX];
     _Alignas(64) int16_t b[ATTN_ROWS * KV16_D_MAX];
 };
-
-/* rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's. */
-void attn_quant_q(struct attn_q *q, enum kv_type type, int D, int n, const float *const *rows, float scale);
 
 enum { ATTN_EMPTY = 1 }; /* status of a part or state without a visible key */
 
@@ -113,6 +101,16 @@ static inline struct attn_state *attn_state_at(void *states, int D, int r)
 /* The operations, one table per instruction set. All give the same bits. */
 struct attn_kern {
     const char *name;
+    /* Quantises k[D] (after RoPE) and v[D] into slot = position % 128, in ascending order of positions from
+     * the page's first one. 0, or ERR_RANGE (a magnitude of 2^60 or more, infinity, NaN) with nothing
+     * written. */
+    int (*store)(const struct kv_view *view, enum kv_type type, int D, int slot, const float *k,
+                 const float *v);
+    /* Fills a tile: rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's. */
+    void (*quant_q)(struct attn_q *q, enum kv_type type, int D, int n, const float *const *rows, float scale);
+    /* Walsh-Hadamard transform in place, unnormalised (x twice over is D*x); D a power of two, at least 16.
+     * To rotate a cache, apply it to q and k after RoPE and put 1/D into the score scale. */
+    void (*hadamard)(float *x, int D);
     /* One chunk for all rows of q: row r sees the keys lo[r]..hi[r] of the page (none if hi < lo). Page
      * memory of other keys may hold any codes. parts: q->n parts, aligned to 64. */
     void (*chunk)(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,

@@ -255,6 +255,29 @@ static unsigned weights8(const struct attn_q *q, const struct kv_view *view, uns
                            : weigh(0, q, view, live, lo, hi, I, A, B, parts);
 }
 
+/* Strides below 8 inside a vector: the upper one of a pair gets lower - upper. */
+static void hadamard8(float *x, int D)
+{
+    for (int i = 0; i < D; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i), y = _mm256_permute_ps(v, 0xb1);
+        v = _mm256_blend_ps(_mm256_add_ps(v, y), _mm256_sub_ps(y, v), 0xaa);
+        y = _mm256_permute_ps(v, 0x4e);
+        v = _mm256_blend_ps(_mm256_add_ps(v, y), _mm256_sub_ps(y, v), 0xcc);
+        y = _mm256_permute2f128_ps(v, v, 0x01);
+        v = _mm256_blend_ps(_mm256_add_ps(v, y), _mm256_sub_ps(y, v), 0xf0);
+        _mm256_storeu_ps(x + i, v);
+    }
+    for (int h = 8; h < D; h *= 2) {
+        for (int i = 0; i < D; i += 2 * h) {
+            for (int j = i; j < i + h; j += 8) {
+                __m256 a = _mm256_loadu_ps(x + j), b = _mm256_loadu_ps(x + j + h);
+                _mm256_storeu_ps(x + j, _mm256_add_ps(a, b));
+                _mm256_storeu_ps(x + j + h, _mm256_sub_ps(a, b));
+            }
+        }
+    }
+}
+
 static void chunk_avx2(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
                        void *parts)
 {
@@ -263,6 +286,9 @@ static void chunk_avx2(const struct kv_view *view, const struct attn_q *q, const
 
 const struct attn_kern attn_kern_avx2 = {
     .name = "avx2",
+    .store = attn_store_body,
+    .quant_q = attn_quant_q_body,
+    .hadamard = hadamard8,
     .chunk = chunk_avx2,
     .merge_chunk = attn_merge_chunk_body,
     .merge_super = attn_merge_super_body,

@@ -312,6 +312,31 @@ static unsigned weights16(const struct attn_q *q, const struct kv_view *view, un
                            : weigh(0, q, view, live, lo, hi, I, A, B, parts);
 }
 
+/* Strides below 16 inside a vector: the upper one of a pair gets lower - upper. */
+static void hadamard16(float *x, int D)
+{
+    for (int i = 0; i < D; i += 16) {
+        __m512 v = _mm512_loadu_ps(x + i), y = _mm512_permute_ps(v, 0xb1);
+        v = _mm512_mask_sub_ps(_mm512_add_ps(v, y), 0xaaaa, y, v);
+        y = _mm512_permute_ps(v, 0x4e);
+        v = _mm512_mask_sub_ps(_mm512_add_ps(v, y), 0xcccc, y, v);
+        y = _mm512_shuffle_f32x4(v, v, 0xb1);
+        v = _mm512_mask_sub_ps(_mm512_add_ps(v, y), 0xf0f0, y, v);
+        y = _mm512_shuffle_f32x4(v, v, 0x4e);
+        v = _mm512_mask_sub_ps(_mm512_add_ps(v, y), 0xff00, y, v);
+        _mm512_storeu_ps(x + i, v);
+    }
+    for (int h = 16; h < D; h *= 2) {
+        for (int i = 0; i < D; i += 2 * h) {
+            for (int j = i; j < i + h; j += 16) {
+                __m512 a = _mm512_loadu_ps(x + j), b = _mm512_loadu_ps(x + j + h);
+                _mm512_storeu_ps(x + j, _mm512_add_ps(a, b));
+                _mm512_storeu_ps(x + j + h, _mm512_sub_ps(a, b));
+            }
+        }
+    }
+}
+
 static void chunk_avx512(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
                          void *parts)
 {
@@ -320,6 +345,9 @@ static void chunk_avx512(const struct kv_view *view, const struct attn_q *q, con
 
 const struct attn_kern attn_kern_avx512 = {
     .name = "avx512",
+    .store = attn_store_body,
+    .quant_q = attn_quant_q_body,
+    .hadamard = hadamard16,
     .chunk = chunk_avx512,
     .merge_chunk = attn_merge_chunk_body,
     .merge_super = attn_merge_super_body,

@@ -14,6 +14,9 @@
 #include "kern/num.h"
 
 #define ATTN_RANGE_BITS 0x5d800000u /* 2^60 */
+#define ATTN_ZERO_BITS 0x21800000u  /* 2^-60 */
+#define ATTN_RQ8 0x3c010204u        /* fl(1/127) */
+#define ATTN_RQ16 0x38000100u       /* fl(1/32767) */
 #define ATTN_NEG_INF 0xff800000u
 #define ATTN_BLOCK 16 /* keys of a group; the loops run over whole groups */
 
@@ -22,6 +25,116 @@ static inline int32_t attn_order(int32_t u)
 {
     return u ^ (int32_t)((uint32_t)(u >> 31) >> 1);
 }
+
+/* --- quantisers ------------------------------------------------------------------------------------------
+ */
+
+/* Numerics 3.2 over one vector. False if it is out of range. */
+static inline int attn_quantise(const float *x, int n, float qmax, uint32_t rq, int32_t *code, float *d)
+{
+    uint32_t b = 0;
+    for (int i = 0; i < n; i++) {
+        uint32_t u = abs_bits(x[i]);
+        b = b > u ? b : u;
+    }
+    if (b >= ATTN_RANGE_BITS) return 0;
+    if (b < ATTN_ZERO_BITS) {
+        memset(code, 0, (size_t)n * sizeof *code);
+        *d = 0.0f;
+        return 1;
+    }
+    float a = f32_from_bits(b);
+    float id = qmax / a;
+    for (int i = 0; i < n; i++) code[i] = rne_small_i32(x[i] * id);
+    *d = a * f32_from_bits(rq);
+    return 1;
+}
+
+static inline void attn_put16(const struct kv_view *view, int D, size_t slot, const int32_t *ck,
+                              const int32_t *cv)
+{
+    char *k = (char *)view->k + slot / 16 * 32 * (size_t)D + slot % 16 * 4;
+    int16_t *v = (int16_t *)view->v + slot / 2 * 2 * (size_t)D + slot % 2;
+    for (int d = 0; d < D; d += 2, k += 64) {
+        const int16_t two[2] = {(int16_t)ck[d], (int16_t)ck[d + 1]};
+        memcpy(k, two, sizeof two);
+    }
+    for (int d = 0; d < D; d++) v[d * 2] = (int16_t)cv[d];
+}
+
+static inline void attn_put8(const struct kv_view *view, int D, size_t slot, const int32_t *ck,
+                             const int32_t *cv)
+{
+    char *k = (char *)view->k + slot / 16 * 16 * (size_t)D + slot % 16 * 4;
+    int8_t *v = (int8_t *)view->v + slot / 4 * 4 * (size_t)D + slot % 4;
+    for (int d = 0; d < D; d += 4, k += 64) {
+        const int8_t four[4] = {(int8_t)ck[d], (int8_t)ck[d + 1], (int8_t)ck[d + 2], (int8_t)ck[d + 3]};
+        memcpy(k, four, sizeof four);
+    }
+    for (int d = 0; d < D; d++) v[d * 4] = (int8_t)cv[d];
+}
+
+static inline int attn_store_body(const struct kv_view *view, enum kv_type type, int D, int slot,
+                                  const float *k, const float *v)
+{
+    int32_t ck[KV8_D_MAX], cv[KV8_D_MAX];
+    float qmax = type == KV16 ? 32767.0f : 127.0f, dk, dv;
+    uint32_t rq = type == KV16 ? ATTN_RQ16 : ATTN_RQ8;
+    if (!attn_quantise(k, D, qmax, rq, ck, &dk) || !attn_quantise(v, D, qmax, rq, cv, &dv)) return ERR_RANGE;
+    if (type == KV16) {
+        attn_put16(view, D, (size_t)slot, ck, cv);
+    } else {
+        attn_put8(view, D, (size_t)slot, ck, cv);
+    }
+    view->dk[slot] = dk;
+    view->dv[slot] = dv;
+    view->pm[slot] = slot == 0 || dv > view->pm[slot - 1] ? dv : view->pm[slot - 1];
+    return 0;
+}
+
+static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D, int n,
+                                     const float *const *rows, float scale)
+{
+    int32_t code[KV8_D_MAX];
+    q->n = n;
+    q->D = D;
+    q->type = type;
+    for (int r = 0; r < n; r++) {
+        float dq = 0.0f;
+        int fine = attn_quantise(rows[r], D, 32767.0f, ATTN_RQ16, code, &dq);
+        q->dqs[r] = dq * scale;
+        q->err[r] = fine && abs_bits(q->dqs[r]) < ATTN_RANGE_BITS ? 0 : ERR_RANGE;
+        if (!fine) memset(code, 0, (size_t)D * sizeof *code);
+        int16_t *restrict a = q->a + r * D, *restrict b = q->b + r * D;
+        if (type == KV16) {
+            for (int d = 0; d < D; d++) a[d] = (int16_t)(code[d] >> 8);
+            for (int d = 0; d < D; d++) b[d] = (int16_t)(code[d] & 255);
+        } else {
+            for (int d = 0; d < D; d += 4) {
+                a[d] = (int16_t)code[d];
+                a[d + 1] = (int16_t)code[d + 2];
+                a[d + 2] = (int16_t)code[d + 1];
+                a[d + 3] = (int16_t)code[d + 3];
+            }
+        }
+    }
+}
+
+static inline void attn_hadamard_body(float *x, int D)
+{
+    for (int h = 1; h < D; h *= 2) {
+        for (int i = 0; i < D; i += 2 * h) {
+            for (int j = i; j < i + h; j++) {
+                float a = x[j], b = x[j + h];
+                x[j] = a + b;
+                x[j + h] = a - b;
+            }
+        }
+    }
+}
+
+/* --- one chunk --------------------------------------------------------------------------------------------
+ */
 
 /* The header of a part: false and ERR_RANGE if the largest score left the range. */
 static inline int attn_header(struct attn_part *part, float m)

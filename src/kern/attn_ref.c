@@ -71,6 +71,9 @@ static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const 
 
 const struct attn_kern attn_kern_ref = {
     .name = "ref",
+    .store = attn_store_body,
+    .quant_q = attn_quant_q_body,
+    .hadamard = attn_hadamard_body,
     .chunk = chunk_ref,
     .merge_chunk = attn_merge_chunk_body,
     .merge_super = attn_merge_super_body,

@@ -117,7 +117,7 @@ static int cache_append(struct cache *c, const float *k, const float *v)
     kv_view_init(&view, c->pages[c->n / ATTN_CHUNK], c->type, c->D);
     memcpy(c->k + (size_t)c->n * (size_t)c->D, k, (size_t)c->D * sizeof(float));
     memcpy(c->v + (size_t)c->n * (size_t)c->D, v, (size_t)c->D * sizeof(float));
-    return attn_store(&view, c->type, c->D, c->n++ % ATTN_CHUNK, k, v);
+    return attn_kern_ref.store(&view, c->type, c->D, c->n++ % ATTN_CHUNK, k, v);
 }
 
 static void cache_fill(struct cache *c, int n)
@@ -139,7 +139,7 @@ static void attend(const struct attn_kern *kern, const struct cache *c, int n, c
 {
     struct attn_q *q = alloc64(sizeof *q);
     void *scratch = alloc64(attn_rows_scratch(c->D));
-    attn_quant_q(q, c->type, c->D, n, rows, scale);
+    kern->quant_q(q, c->type, c->D, n, rows, scale);
     attn_rows(kern, q, c->pages, 0, 0, first, last, out, status, scratch);
     free(scratch);
     free(q);
@@ -255,8 +255,8 @@ static void store_refuses_what_is_out_of_range(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         float x[32] = {0}, y[32] = {0};
         x[17] = bad[i];
-        assert_int_equal(attn_store(&view, KV16, 32, 9, x, y), ERR_RANGE);
-        assert_int_equal(attn_store(&view, KV16, 32, 9, y, x), ERR_RANGE);
+        assert_int_equal(attn_kern_ref.store(&view, KV16, 32, 9, x, y), ERR_RANGE);
+        assert_int_equal(attn_kern_ref.store(&view, KV16, 32, 9, y, x), ERR_RANGE);
     }
     assert_memory_equal(before, c.pages[0], n);
     free(before);
@@ -272,8 +272,8 @@ static void hadamard_is_its_own_inverse_times_D(void **state)
     (void)state;
     float x[64], y[64];
     for (int i = 0; i < 64; i++) y[i] = x[i] = (float)(random_to(2001) - 1000);
-    hadamard_f32(y, 64);
-    hadamard_f32(y, 64);
+    attn_kern_ref.hadamard(y, 64);
+    attn_kern_ref.hadamard(y, 64);
     for (int i = 0; i < 64; i++) assert_true(y[i] == 64 * x[i]); /* small integers: exact */
 }
 
@@ -394,7 +394,7 @@ static void compare(enum kv_type type, int D, int n, int fill, const struct attn
         if (kind >= 5) hi[r] = filled - 1;
     }
     if (fill == 3 && n > 2) x[2][0] = INFINITY;
-    attn_quant_q(q, type, D, n, rows, 0.125f);
+    attn_kern_ref.quant_q(q, type, D, n, rows, 0.125f);
 
     struct kv_view view;
     kv_view_init(&view, c.pages[0], type, D);
@@ -469,6 +469,59 @@ static void variants_give_the_bits_of_the_reference(void **state)
     assert_int_equal(hash, GOLDEN); /* the same on every machine; a change is a change of the contract */
 }
 
+/* Pages, tiles and rotated vectors, whole. */
+static void variants_quantise_alike(void **state)
+{
+    (void)state;
+    static const int sizes[] = {16, 32, 48, 64, 80, 128, 256, 512};
+    static float x[ATTN_ROWS][D_MAX], y[2][D_MAX];
+    const struct attn_kern *list[N_VARIANTS];
+    const float *rows[ATTN_ROWS];
+    int n_list = variants(list);
+    struct attn_q *q[2] = {alloc64(sizeof **q), alloc64(sizeof **q)};
+    for (int r = 0; r < ATTN_ROWS; r++) rows[r] = x[r];
+    for (int type = KV16; type <= KV8; type++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            int D = sizes[i];
+            if (!kv_supports((enum kv_type)type, D)) continue;
+            for (int fill = 0; fill < 5; fill++) {
+                size_t bytes = kv_view_bytes((enum kv_type)type, D);
+                void *page[2] = {alloc64(bytes), alloc64(bytes)};
+                for (int r = 0; r < ATTN_ROWS; r++) {
+                    for (int d = 0; d < D; d++) x[r][d] = sample(fill) * (fill == 4 ? 0x1p-59f : 1.0f);
+                }
+                if (fill == 3) x[5][D - 1] = NAN;
+                if (fill == 3) x[7][0] = -0x1p60f;
+                for (int v = 0; v < n_list; v++) {
+                    struct kv_view view;
+                    kv_view_init(&view, page[v > 0], (enum kv_type)type, D);
+                    memset(page[v > 0], 0x5a, bytes);
+                    for (int slot = 0; slot < 40; slot++) {
+                        int rc = list[v]->store(&view, (enum kv_type)type, D, slot, rows[slot % 16],
+                                                rows[slot % 13]);
+                        int bad = fill == 3 &&
+                                  (slot % 16 == 5 || slot % 16 == 7 || slot % 13 == 5 || slot % 13 == 7);
+                        assert_int_equal(rc, bad ? ERR_RANGE : 0);
+                        if (bad) view.pm[slot] = 0.0f;
+                    }
+                    assert_true(v == 0 || memcmp(page[0], page[1], bytes) == 0);
+                    memset(q[v > 0], 0x5a, sizeof **q);
+                    list[v]->quant_q(q[v > 0], (enum kv_type)type, D, 1 + fill * 3, rows, 0.125f);
+                    assert_true(v == 0 || memcmp(q[0], q[1], sizeof **q) == 0);
+                    if ((D & (D - 1)) != 0 || fill == 3) continue;
+                    memcpy(y[v > 0], x[fill], sizeof *y);
+                    list[v]->hadamard(y[v > 0], D);
+                    assert_true(v == 0 || memcmp(y[0], y[1], sizeof *y) == 0);
+                }
+                free(page[0]);
+                free(page[1]);
+            }
+        }
+    }
+    free(q[0]);
+    free(q[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +532,7 @@ int main(void)
         cmocka_unit_test(hadamard_is_its_own_inverse_times_D),
         cmocka_unit_test(decode_equals_prefill),
         cmocka_unit_test(bad_row_leaves_the_others_alone),
+        cmocka_unit_test(variants_quantise_alike),
         cmocka_unit_test(variants_give_the_bits_of_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

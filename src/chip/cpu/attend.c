@@ -101,11 +101,11 @@ static int load_queries(struct cpu *c, const struct step *s, const struct attend
     if (rotated(type, D)) {
         for (int r = 0; r < n; r++) {
             rows[r] = memcpy(w->rot + r * D, rows[r], (size_t)D * sizeof(float));
-            hadamard_f32(w->rot + r * D, D);
+            c->kern->attn->hadamard(w->rot + r * D, D);
         }
         scale = scale * (1.0f / (float)D); /* exact: D is a power of two */
     }
-    attn_quant_q(w->q, type, D, n, rows, scale);
+    c->kern->attn->quant_q(w->q, type, D, n, rows, scale);
     return n;
 }
 
@@ -192,7 +192,7 @@ void cpu_attend(struct cpu *c, const struct step *s, int worker)
             if (k++ % workers == worker) merge_row(c, s, i, r, w);
 }
 
-/* Keys and values of all rows into the cache: by (part, kv head), positions ascending (prefix maxima, attn_store). */
+/* Keys and values of all rows into the cache: by (part, kv head), positions ascending (prefix maxima, attn.h). */
 void cpu_store(struct cpu *c, const struct step *s, int worker)
 {
     const struct batch *b = c->batch;
@@ -211,9 +211,9 @@ void cpu_store(struct cpu *c, const struct step *s, int worker)
             const float *k = cpu_row(c, 0, s->attn.k, row + t) + head * D, *v = cpu_row(c, 0, s->attn.v, row + t) + head * D;
             if (rotated(pool->shape.type, D)) {
                 k = memcpy(c->workers[worker].rot, k, (size_t)D * sizeof *k);
-                hadamard_f32(c->workers[worker].rot, D);
+                c->kern->attn->hadamard(c->workers[worker].rot, D);
             }
-            if (attn_store(&view, pool->shape.type, D, pos % ATTN_CHUNK, k, v)) cpu_fault(c, row + t);
+            if (c->kern->attn->store(&view, pool->shape.type, D, pos % ATTN_CHUNK, k, v)) cpu_fault(c, row + t);
         }
     }
 }
