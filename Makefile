@@ -104,7 +104,7 @@ $(B)/libtutti.a: $(LIB_OBJ)
 
 $(B)/tutti: $(CMD_OBJ) $(B)/libtutti.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(CMD_OBJ) $(B)/libtutti.a $(LDLIBS)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(CMD_OBJ) $(B)/libtutti.a $(LDLIBS) -lm
 
 # kern is compiled at -O3 so that element-wise references vectorise; the bits do not depend on it.
 $(B)/src/kern/%.o: src/kern/%.c Makefile

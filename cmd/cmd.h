@@ -13,7 +13,9 @@
     X(list, "list the models that were fetched")                                                             \
     X(rm, "remove a fetched model")                                                                          \
     X(digest, "print one hash over the bits of all logits of a text")                                        \
-    X(explain, "show the program of a model: steps, buffers, kernels in use")
+    X(explain, "show the program of a model: steps, buffers, kernels in use")                                \
+    X(ppl, "perplexity over a text, and distance from a reference distribution")                             \
+    X(bench, "measure prompt and generation speed")
 
 #define X(name, summary) int cmd_##name(int argc, char **argv);
 CMD_LIST(X)
