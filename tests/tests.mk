@@ -31,5 +31,18 @@ CHECKS := $(UNIT_RUN) $(REPLAY_RUN)
 # Other parts add to CHECKS in a file of their own.
 include $(filter-out tests/tests.mk,$(wildcard tests/*.mk))
 
-check: all $(CHECKS) ## builds and runs every test
-	@echo "check: all passed"
+# Each target of CHECKS prints "== name" first; tests/summary counts what passed in the output.
+.PHONY: run-lint
+run-lint:
+	@echo "== lint"
+	@tools/check-layers
+	@tools/check-source
+	@tools/check-headers $(CC) $(CPPFLAGS) $(filter-out -g% -O% -D_FORTIFY%,$(CFLAGS_ALL))
+CHECKS += run-lint
+
+check: ## builds and runs every test
+	@tools/deps --install --tests
+	@$(MAKE) --no-print-directory all
+	@mkdir -p $(B)
+	@$(MAKE) --no-print-directory -k --output-sync=target $(CHECKS) 2>&1 | tee $(B)/check.log; \
+	    tests/summary $(B)/check.log $${PIPESTATUS[0]}
