@@ -56,6 +56,12 @@ static int put_text(struct tmpl_build *b, const struct spec *s, const struct tex
 }
 
 /* Puts the separator between groups of three of the digits before the point. */
+static void append(char *z, size_t cap, const char *tail)
+{
+    size_t n = strlen(z);
+    snprintf(z + n, cap - n, "%s", tail);
+}
+
 static void group_digits(char *z, size_t cap, char sep)
 {
     size_t digits = strspn(z, "0123456789"), commas = digits ? (digits - 1) / 3 : 0, n = strlen(z);
@@ -112,14 +118,14 @@ static int put_float(struct tmpl_build *b, const struct spec *s, double f, bool 
     } else if (type == 0 || type == 'g' || type == 'G') {
         if (prec == 0) prec = 1;
         snprintf(z, sizeof z, s->alt ? "%#.*g" : type == 'G' ? "%.*G" : "%.*g", prec, a);
-        if (type == 0 && !strpbrk(z, ".enia")) strcat(z, ".0");
+        if (type == 0 && !strpbrk(z, ".enia")) append(z, sizeof z, ".0");
     } else if (type == 'f') {
         snprintf(z, sizeof z, "%.*f", prec, a);
     } else {
         snprintf(z, sizeof z, type == 'E' ? "%.*E" : "%.*e", prec, a);
     }
     if (s->group) group_digits(z, sizeof z, s->group);
-    if (s->type == '%') strcat(z, "%");
+    if (s->type == '%') append(z, sizeof z, "%");
     sign_prefix(prefix, signbit(f) && !isnan(f), s->sign);
     return put_body(b, s, prefix, z, trusted);
 }

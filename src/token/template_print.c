@@ -14,23 +14,25 @@
 
 /* --- numbers ------------------------------------------------------------------------------------------------ */
 
+enum { FLOAT_REPR_MAX = 32 }; /* as template_int.h promises */
+
 size_t tmpl_float_repr(double f, char *p)
 {
     char digits[40];
-    if (isnan(f)) return (size_t)sprintf(p, "nan");
-    if (isinf(f)) return (size_t)sprintf(p, f < 0 ? "-inf" : "inf");
+    if (isnan(f)) return (size_t)snprintf(p, FLOAT_REPR_MAX, "nan");
+    if (isinf(f)) return (size_t)snprintf(p, FLOAT_REPR_MAX, f < 0 ? "-inf" : "inf");
     int prec = 1;
     do { /* the fewest digits that read back as the same double */
         snprintf(digits, sizeof digits, "%.*e", prec - 1, f);
     } while (strtod(digits, NULL) != f && ++prec <= 17);
     char *e = strchr(digits, 'e');
-    int exp = atoi(e + 1);
+    int exp = (int)strtol(e + 1, NULL, 10);
     if (exp >= -4 && exp < 16) {
         int after = prec - 1 - exp; /* digits after the point */
-        return (size_t)sprintf(p, "%.*f", after > 0 ? after : 1, f);
+        return (size_t)snprintf(p, FLOAT_REPR_MAX, "%.*f", after > 0 ? after : 1, f);
     }
     *e = 0;
-    return (size_t)sprintf(p, "%se%c%02d", digits, exp < 0 ? '-' : '+', abs(exp));
+    return (size_t)snprintf(p, FLOAT_REPR_MAX, "%se%c%02d", digits, exp < 0 ? '-' : '+', abs(exp));
 }
 
 static bool space_at(struct str s, size_t at, size_t *len)
@@ -146,9 +148,9 @@ static int repr_char(struct tmpl_build *b, const struct text *t, size_t at, size
     char z[16];
     bool trusted = tmpl_text_trusted(t, at);
     if (cp == (uint32_t)quote || cp == '\\') snprintf(z, sizeof z, "\\%c", (char)cp);
-    else if (cp == '\n') strcpy(z, "\\n");
-    else if (cp == '\r') strcpy(z, "\\r");
-    else if (cp == '\t') strcpy(z, "\\t");
+    else if (cp == '\n') snprintf(z, sizeof z, "%s", "\\n");
+    else if (cp == '\r') snprintf(z, sizeof z, "%s", "\\r");
+    else if (cp == '\t') snprintf(z, sizeof z, "%s", "\\t");
     else if (tmpl_cp_printable(cp)) return tmpl_build_part(b, t, at, n);
     else snprintf(z, sizeof z, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
     return tmpl_build_z(b, z, trusted);
@@ -282,11 +284,11 @@ static int json_text(struct tmpl_build *b, const struct text *t, bool ascii)
         uint32_t cp;
         size_t n = tmpl_utf8_next(t->p + at, t->n - at, &cp);
         if (cp == '"' || cp == '\\') snprintf(z, sizeof z, "\\%c", (char)cp);
-        else if (cp == '\n') strcpy(z, "\\n");
-        else if (cp == '\r') strcpy(z, "\\r");
-        else if (cp == '\t') strcpy(z, "\\t");
-        else if (cp == '\b') strcpy(z, "\\b");
-        else if (cp == '\f') strcpy(z, "\\f");
+        else if (cp == '\n') snprintf(z, sizeof z, "%s", "\\n");
+        else if (cp == '\r') snprintf(z, sizeof z, "%s", "\\r");
+        else if (cp == '\t') snprintf(z, sizeof z, "%s", "\\t");
+        else if (cp == '\b') snprintf(z, sizeof z, "%s", "\\b");
+        else if (cp == '\f') snprintf(z, sizeof z, "%s", "\\f");
         else if (cp < 0x20 || (ascii && cp >= 0x7F && cp < 0x10000)) snprintf(z, sizeof z, "\\u%04x", cp);
         else if (ascii && cp >= 0x10000)
             snprintf(z, sizeof z, "\\u%04x\\u%04x", 0xD7C0 + (cp >> 10), 0xDC00 + (cp & 0x3FF));
