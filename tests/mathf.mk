@@ -15,3 +15,4 @@ mathf-all: $(B)/mathf_all ## every fp32 input of every elementary function (minu
 mathf-isa: ## one hash from every compiler, level and instruction set at hand
 	tools/mathf_isa.sh
 CHECKS += run-mathf
+CHECKS_ALL += mathf-isa mathf-all

@@ -34,6 +34,10 @@ if [ "$native" = x86_64 ] && command -v qemu-aarch64 >/dev/null; then
     for o in -O0 -O3; do
         try "qemu-aarch64 -L /usr/aarch64-linux-gnu" aarch64-linux-gnu-gcc $o
     done
-    try "qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu max" aarch64-linux-gnu-gcc -O3 -march=armv8.2-a+sve
+    for bytes in 16 32 64; do
+        echo "SVE, vectors of $bytes bytes:"
+        try "qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu max,pauth-impdef=on,sve-default-vector-length=$bytes" \
+            aarch64-linux-gnu-gcc -O3 -march=armv8.2-a+sve
+    done
 fi
 exit $bad
