@@ -91,7 +91,7 @@ static int64_t make_symbols(const struct vocab *v, struct merge_scratch *m, cons
                 k++;
             }
         } else {
-            int32_t id = vocab_find(v, (struct str){p + at, len});
+            int32_t id = len == 1 ? v->ascii_id[(uint8_t)p[at]] : vocab_find(v, (struct str){p + at, len});
             s[k] = (struct merge_symbol){
                 .at = (uint32_t)at, .n = (uint32_t)len, .id = id, .prev = k - 1, .next = k + 1};
             k++;

@@ -3,14 +3,17 @@
 #include "token/special.h"
 
 #include <inttypes.h>
+#include "base/utf8.h"
 
 static const char space_sign[] = "\xE2\x96\x81"; /* U+2581 */
 
+/* A token that is not whole UTF-8 takes no part: it could only be found inside a character of a text. */
 static bool takes_part(const struct vocab *v, uint32_t i)
 {
     uint8_t t = v->type[i];
-    return (t == TOKEN_CONTROL || t == TOKEN_UNKNOWN || t == TOKEN_USER_DEFINED) &&
-           vocab_piece(v, (int32_t)i).n > 0;
+    struct str s = vocab_piece(v, (int32_t)i);
+    bool special = t == TOKEN_CONTROL || t == TOKEN_UNKNOWN || t == TOKEN_USER_DEFINED;
+    return special && s.n > 0 && utf8_valid(s) == s.n;
 }
 
 /* The child of node at by byte b; made when absent. */

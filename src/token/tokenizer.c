@@ -236,7 +236,7 @@ static int encode_chars(struct encoding *c, struct str s)
     size_t from = 0;
     for (size_t i = 1; i <= s.n; i++) {
         bool cut = i == s.n;
-        if (!cut && v->splits_at_space && s.p[i] == space_sign[0])
+        if (!cut && s.p[i] == space_sign[0] && !v->glue[(uint8_t)s.p[i - 1]])
             cut = is_sign(s, i) && !(i - from >= 3 && is_sign(s, i - 3));
         if (!cut && v->kind == VOCAB_CHARS) cut = (s.p[i] == '\n') != (s.p[i - 1] == '\n');
         if (!cut) continue;

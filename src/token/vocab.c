@@ -11,6 +11,8 @@
 #include <sys/random.h>
 #include "base/utf8.h"
 
+enum { MERGE_BYTES_MAX = 2 * VOCAB_PIECE_BYTES_MAX };
+
 #define SPACE_SIGN STR("\xE2\x96\x81") /* U+2581, a space inside SentencePiece pieces */
 
 void vocab_spec_init(struct vocab_spec *spec)
@@ -79,7 +81,10 @@ static void insert_piece(struct vocab *v, int32_t id)
 {
     struct str s = vocab_piece(v, id);
     struct vocab_slot *t = find_slot(v, s);
-    if (t->id >= 0) return; /* the same text twice: the lower id has it */
+    if (t->id >= 0) {
+        v->has_twins = true; /* the same text twice: the lower id has it */
+        return;
+    }
     *t = (struct vocab_slot){.tag = (uint32_t)(hash_str(v, s) >> 32), .id = id};
 }
 
@@ -170,19 +175,17 @@ static size_t copy_escaped(char *out, struct str s)
     return n;
 }
 
-static bool space_after_other(struct str s) /* U+2581 after another character */
+static bool ends_in_space(struct str s)
 {
-    bool other = false;
-    for (size_t i = 0; i < s.n;) {
-        if (str_starts((struct str){s.p + i, s.n - i}, SPACE_SIGN)) {
-            if (other) return true;
-            i += SPACE_SIGN.n;
-        } else {
-            other = true;
-            i++;
-        }
+    return s.n >= SPACE_SIGN.n && memcmp(s.p + s.n - SPACE_SIGN.n, SPACE_SIGN.p, SPACE_SIGN.n) == 0;
+}
+
+/* Notes after which bytes U+2581 stands in s, other than its own. */
+static void note_glue(struct vocab *v, struct str s)
+{
+    for (size_t i = 1; i + SPACE_SIGN.n <= s.n; i++) {
+        if (!ends_in_space((struct str){s.p, i}) && memcmp(s.p + i, SPACE_SIGN.p, SPACE_SIGN.n) == 0) v->glue[(uint8_t)s.p[i - 1]] = true;
     }
-    return false;
 }
 
 /* --- loading ----------------------------------------------------------------------------------------- */
@@ -364,7 +367,6 @@ static int build_slots(struct vocab *v, struct err *e)
     v->slot_mask = size - 1;
     for (uint32_t i = 0; i < size; i++) v->slot[i].id = -1;
     bool bytes = v->kind == VOCAB_BYTES;
-    v->splits_at_space = !bytes;
     for (int hidden = 0; hidden < 2; hidden++) { /* what text can become goes first and so wins */
         for (uint32_t i = 0; i < v->n; i++) {
             struct str s = vocab_piece(v, (int32_t)i);
@@ -372,8 +374,7 @@ static int build_slots(struct vocab *v, struct err *e)
             if (bytes && v->type[i] == TOKEN_UNUSED) continue;
             insert_piece(v, (int32_t)i);
             if (s.n > v->piece_max) v->piece_max = (uint32_t)s.n;
-            if (!hidden && v->splits_at_space && v->type[i] != TOKEN_USER_DEFINED && space_after_other(s))
-                v->splits_at_space = false;
+            if (!hidden && v->kind == VOCAB_PIECES) note_glue(v, s);
             if (!hidden && v->type[i] == TOKEN_UNUSED) v->has_unused = true;
         }
     }
@@ -382,52 +383,68 @@ static int build_slots(struct vocab *v, struct err *e)
         char c = (char)b;
         if (bytes) v->byte_id[b] = vocab_find(v, (struct str){&c, 1});
         if (v->byte_id[b] < 0) v->has_all_bytes = false;
+        if (b < 128) v->ascii_id[b] = vocab_find(v, (struct str){&c, 1});
     }
     return 0;
 }
 
-/* One half or the whole of a merge: its id, -1 when the vocabulary lacks it. */
-static int32_t find_part(const struct vocab *v, struct str s, char *scratch)
+/* Copies a half of a merge to out as the tables have it; returns its bytes, 0 when it cannot be a piece. */
+static size_t copy_half(const struct vocab *v, struct str s, char *out)
 {
     if (v->kind == VOCAB_BYTES) {
-        int64_t n = undo_stand_ins(s, scratch);
-        if (n < 0) return -1;
-        s = (struct str){scratch, (size_t)n};
+        int64_t n = undo_stand_ins(s, out);
+        return n < 0 ? 0 : (size_t)n;
     }
-    return s.n > 0 ? find_slot(v, s)->id : -1;
+    memcpy(out, s.p, s.n);
+    return s.n;
+}
+
+/* The id of the piece s. Files list merges in the order of what they make, so the ids near the last one come
+ * first. */
+static int32_t find_merged(const struct vocab *v, struct str s, int32_t last)
+{
+    for (int32_t id = last; !v->has_twins && id >= 0 && id <= last + 1 && (uint32_t)id < v->n; id++) {
+        bool in_table = v->kind != VOCAB_BYTES || v->type[id] != TOKEN_UNUSED;
+        if (in_table && !is_hidden(v, id) && str_eq(vocab_piece(v, id), s)) return id;
+    }
+    return find_slot(v, s)->id;
 }
 
 static int load_merges(struct vocab *v, const struct vocab_spec *s, struct err *e)
 {
     uint32_t size = table_size(s->n_merges);
+    char *whole = ARENA_NEW(&v->arena, char, MERGE_BYTES_MAX);
     v->pair = ARENA_NEW(&v->arena, struct vocab_pair, size);
-    if (!v->pair) return err(e, ERR_MEMORY, "tokenizer: out of memory");
+    if (!v->pair || !whole) return err(e, ERR_MEMORY, "tokenizer: out of memory");
     v->pair_mask = size - 1;
     for (uint32_t i = 0; i < size; i++) v->pair[i].key = VOCAB_NO_PAIR;
+    int32_t id = -1;
     for (size_t i = 0; i < s->n_merges; i++) {
         struct str m = s->merges[i];
-        char whole[2 * VOCAB_PIECE_BYTES_MAX], scratch[2 * VOCAB_PIECE_BYTES_MAX];
-        const char *gap = m.n > 1 && m.n <= sizeof whole ? memchr(m.p + 1, ' ', m.n - 1) : NULL;
+        const char *gap = m.n > 1 && m.n <= MERGE_BYTES_MAX ? memchr(m.p + 1, ' ', m.n - 1) : NULL;
         if (!gap || gap == m.p + m.n - 1)
             return err(e, ERR_FORMAT, "tokenizer: merge %zu is '%.*s', not two pieces with a space between",
                        i, STR_ARG(m));
-        struct str l = {m.p, (size_t)(gap - m.p)}, r = {gap + 1, m.n - l.n - 1};
-        memcpy(whole, l.p, l.n);
-        memcpy(whole + l.n, r.p, r.n);
-        int32_t left = find_part(v, l, scratch), right = find_part(v, r, scratch);
-        int32_t id = find_part(v, (struct str){whole, l.n + r.n}, scratch);
-        if (left < 0 || right < 0 || id < 0)
+        size_t n_gap = (size_t)(gap - m.p);
+        size_t n_left = copy_half(v, (struct str){m.p, n_gap}, whole);
+        size_t n_right = copy_half(v, (struct str){gap + 1, m.n - n_gap - 1}, whole + n_left);
+        int32_t left = n_left ? find_slot(v, (struct str){whole, n_left})->id : -1;
+        int32_t right = n_right ? find_slot(v, (struct str){whole + n_left, n_right})->id : -1;
+        const char *lacks = left < 0 ? "the left one" : right < 0 ? "the right one" : NULL;
+        if (!lacks && (id = find_merged(v, (struct str){whole, n_left + n_right}, id)) < 0)
+            lacks = "the merged one";
+        if (lacks)
             return err(e, ERR_FORMAT,
                        "tokenizer: merge %zu ('%.*s') needs a piece that the vocabulary lacks: %s", i,
-                       STR_ARG(m),
-                       left < 0    ? "the left one"
-                       : right < 0 ? "the right one"
-                                   : "the merged one");
+                       STR_ARG(m), lacks);
         if (is_hidden(v, left) || is_hidden(v, right) || is_hidden(v, id)) continue;
         struct vocab_pair *p = find_pair(v, (uint64_t)left << 32 | (uint32_t)right);
         if (p->key != VOCAB_NO_PAIR) continue; /* listed twice: the first counts */
         *p =
             (struct vocab_pair){.key = (uint64_t)left << 32 | (uint32_t)right, .rank = (uint32_t)i, .id = id};
+        if (v->kind == VOCAB_CHARS && str_starts((struct str){whole + n_left, n_right}, SPACE_SIGN) &&
+            !ends_in_space((struct str){whole, n_left}))
+            v->glue[(uint8_t)whole[n_left - 1]] = true;
     }
     return 0;
 }

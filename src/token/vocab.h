@@ -86,7 +86,9 @@ struct vocab {
     uint32_t *rank;          /* [n] of VOCAB_PIECES: order by score, lower merges first */
     int32_t byte_id[256];    /* piece of one byte (VOCAB_BYTES) or byte piece; -1: none */
     bool has_all_bytes;      /* no byte_id is -1 */
-    bool splits_at_space;    /* no piece holds U+2581 after another character: words can be merged apart */
+    int32_t ascii_id[128];   /* piece of one ASCII character; -1: none */
+    bool glue[256];          /* this byte may merge with a U+2581 behind it; elsewhere words merge apart */
+    bool has_twins;          /* two pieces have the same text */
     bool has_unused;         /* a piece of TOKEN_UNUSED exists */
     uint32_t piece_max;      /* bytes of the longest piece in the table */
     struct vocab_slot *slot; /* piece -> id, of those that text can become */

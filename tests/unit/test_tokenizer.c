@@ -186,6 +186,7 @@ static void test_special(void **state)
     int32_t end = add_token(&y, STR("<|im_end|>"), TOKEN_CONTROL);
     int32_t user = add_token(&y, STR("<t>"), TOKEN_USER_DEFINED);
     int32_t longer = add_token(&y, STR("<t><s>"), TOKEN_CONTROL);
+    add_token(&y, STR("\xA9"), TOKEN_USER_DEFINED); /* half a character is never found in one */
     y.spec.bos = bos;
     y.spec.add_bos = 1;
     struct tokenizer *t = must_create(&y.spec);
@@ -193,6 +194,7 @@ static void test_special(void **state)
     CHECK_ENCODE(t, "a<s>", TOK_PARSE_SPECIAL, 'a', bos);
     CHECK_ENCODE(t, "a<t><s>", 0, 'a', user, '<', 's', '>');
     CHECK_ENCODE(t, "a<t><s>", TOK_PARSE_SPECIAL, 'a', longer);
+    CHECK_ENCODE(t, "\xC3\xA9", 0, 0xC3, 0xA9);
     CHECK_ENCODE(t, "a", TOK_ADD_SPECIAL, bos, 'a');
     CHECK_ENCODE(t, "<s>a", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, bos, 'a');
     CHECK_ENCODE(t, "<s><s>a", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, bos, bos, 'a');
