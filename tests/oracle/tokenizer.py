@@ -171,9 +171,9 @@ class Tool:
     def __init__(self, tool, vocab):
         self.tool, self.vocab = tool, vocab
 
-    def run(self, mode, items):
+    def run(self, mode, items, *options):
         inp = b"".join(struct.pack("=I", len(i) // (4 if mode == "decode" else 1)) + i for i in items)
-        r = subprocess.run([self.tool, self.vocab, mode], input=inp, capture_output=True)
+        r = subprocess.run([self.tool, self.vocab, mode, *options], input=inp, capture_output=True)
         if r.returncode != 0:
             sys.exit("toktool: " + r.stderr.decode())
         out, at = [], 0
@@ -184,8 +184,8 @@ class Tool:
             at += 4 + size
         return out
 
-    def encode(self, items):
-        return [list(struct.unpack("=%di" % (len(b) // 4), b)) for b in self.run("encode", items)]
+    def encode(self, items, *options):
+        return [list(struct.unpack("=%di" % (len(b) // 4), b)) for b in self.run("encode", items, *options)]
 
     def decode(self, ids):
         return self.run("decode", [struct.pack("=%di" % len(i), *i) for i in ids])
@@ -209,11 +209,11 @@ def write_vocab(path, model, tokens, types, scores, merges, **keys):
 bad_total = 0
 
 
-def compare(name, tool, data, reference, decode_bytes=None):
+def compare(name, tool, data, reference, decode_bytes=None, options=()):
     global bad_total
     n_text = n_bytes = n_ids = n_bad = 0
     for kind, items in data.items():
-        got = tool.encode(items)
+        got = tool.encode(items, *options)
         back = tool.decode(got)
         for raw, ids, text in zip(items, got, back):
             clean = raw.decode("utf-8", errors="replace")
@@ -287,17 +287,37 @@ def from_gguf(path, tmp, tool, data):
     merges = [tuple(m.split(" ")) for m in get("merges") or []]
     name = "%s (%s)" % (os.path.basename(path)[:40], pre)
     family = FAMILIES.get(ALIAS.get(pre, pre))
-    if model != "gpt2" or family is None:
+    if model == "gemma4":
+        family = (pre_tokenizers.Split(" ", "merged_with_previous"), False, normalizers.Replace(" ", "▁"))
+    elif model != "gpt2" or family is None:
         print("%-28s skipped: no reference for model %s, pre-tokenizer %s" % (name, model, pre))
         return
     vpath = os.path.join(tmp, "gguf.vocab")
-    write_vocab(vpath, model, tokens, types, scores, merges, pre=pre, bos=get("bos_token_id"), eos=get("eos_token_id"))
+    write_vocab(vpath, model, tokens, types, scores, merges, pre=pre, bos=get("bos_token_id"), eos=get("eos_token_id"),
+                add_bos=0, add_eos=0)
     vocab = {t.decode(): i for i, t in enumerate(tokens) if types[i] not in (3, 4)}
     vocab.update({t.decode(): i for i, t in enumerate(tokens) if types[i] in (3, 4) and t.decode() not in vocab})
-    hf = hf_bpe(vocab, merges, *family)
-    user = [tokenizers.AddedToken(t.decode(), special=False, normalized=False) for t, ty in zip(tokens, types) if ty == 4]
-    hf.add_tokens(user)
-    compare(name, Tool(tool, vpath), data, lambda s: hf.encode(s, add_special_tokens=False).ids, joiner(tokens, types, False))
+    if model == "gemma4":  # user-defined pieces are written with spaces in the file
+        vocab.update({t.decode().replace(" ", "▁"): i for i, t in enumerate(tokens) if types[i] == 4})
+
+    def reference(added):
+        if model == "gemma4":
+            hf = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+            hf.pre_tokenizer, _, hf.normalizer = family
+        else:
+            hf = hf_bpe(vocab, merges, *family)
+        hf.add_tokens([tokenizers.AddedToken(t.decode(), special=ty == 3, normalized=False)
+                       for t, ty in zip(tokens, types) if ty in added])
+        return lambda s: hf.encode(s, add_special_tokens=False).ids
+
+    join = joiner(tokens, types, model == "gemma4")
+    compare(name, Tool(tool, vpath), data, reference((4,)), join)
+    # The same with special tokens in trusted text.
+    rng = random.Random(7)
+    special = [t for t, ty in zip(tokens, types) if ty in (3, 4) and b"unused" not in t][:200]
+    mixed = [b"".join(x for w in re.split(b"( )", rng.choice(data[k])[:300]) for x in (w, rng.choice(special) if rng.random() < 0.2 else b""))
+             for k in (*SCRIPTS, "code", "edges", "emoji", "broken") for _ in range(150)]
+    compare("  with special tokens", Tool(tool, vpath), {"special": mixed}, reference((2, 3, 4)), None, ["special"])
 
 
 def sample(data, rng, n_bytes):
