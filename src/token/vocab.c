@@ -184,7 +184,8 @@ static bool ends_in_space(struct str s)
 static void note_glue(struct vocab *v, struct str s)
 {
     for (size_t i = 1; i + SPACE_SIGN.n <= s.n; i++) {
-        if (!ends_in_space((struct str){s.p, i}) && memcmp(s.p + i, SPACE_SIGN.p, SPACE_SIGN.n) == 0) v->glue[(uint8_t)s.p[i - 1]] = true;
+        if (!ends_in_space((struct str){s.p, i}) && memcmp(s.p + i, SPACE_SIGN.p, SPACE_SIGN.n) == 0)
+            v->glue[(uint8_t)s.p[i - 1]] = true;
     }
 }
 
@@ -355,7 +356,8 @@ static void mark_ends(struct vocab *v, const struct vocab_spec *s)
         int32_t id = declared[i];
         if (id < 0) continue;
         if (i < 3) v->is_end[id] = 1;
-        if (!s->types || v->type[id] == TOKEN_USER_DEFINED) v->type[id] = TOKEN_CONTROL;
+        bool said = s->types && v->type[id] != TOKEN_USER_DEFINED; /* the file calls it something else */
+        if (!said && v->type[id] != TOKEN_BYTE) v->type[id] = TOKEN_CONTROL;
     }
 }
 
@@ -378,14 +380,18 @@ static int build_slots(struct vocab *v, struct err *e)
             if (!hidden && v->type[i] == TOKEN_UNUSED) v->has_unused = true;
         }
     }
-    v->has_all_bytes = true;
+    return 0;
+}
+
+/* Bytes and ASCII characters, looked up once. After mark_ends, which may hide some. */
+static void find_single(struct vocab *v)
+{
     for (int b = 0; b < 256; b++) {
         char c = (char)b;
-        if (bytes) v->byte_id[b] = vocab_find(v, (struct str){&c, 1});
-        if (v->byte_id[b] < 0) v->has_all_bytes = false;
-        if (b < 128) v->ascii_id[b] = vocab_find(v, (struct str){&c, 1});
+        int32_t id = vocab_find(v, (struct str){&c, 1});
+        if (v->kind == VOCAB_BYTES) v->byte_id[b] = id;
+        if (b < 128) v->ascii_id[b] = id;
     }
-    return 0;
 }
 
 /* Copies a half of a merge to out as the tables have it; returns its bytes, 0 when it cannot be a piece. */
@@ -503,6 +509,7 @@ int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars,
         if (v->eos < 0 && v->type[2] == TOKEN_CONTROL) v->eos = 2;
     }
     mark_ends(v, spec);
+    find_single(v);
     if ((rc = load_printed(v, e)) != 0) goto fail;
     if (v->unk < 0) {
         for (uint32_t i = 0; i < v->n && v->unk < 0; i++) {

@@ -85,7 +85,6 @@ struct vocab {
     uint8_t *is_end;         /* [n] 1: generation ends here */
     uint32_t *rank;          /* [n] of VOCAB_PIECES: order by score, lower merges first */
     int32_t byte_id[256];    /* piece of one byte (VOCAB_BYTES) or byte piece; -1: none */
-    bool has_all_bytes;      /* no byte_id is -1 */
     int32_t ascii_id[128];   /* piece of one ASCII character; -1: none */
     bool glue[256];          /* this byte may merge with a U+2581 behind it; elsewhere words merge apart */
     bool has_twins;          /* two pieces have the same text */

@@ -277,6 +277,12 @@ static void test_no_way_to_control(void **state)
     CHECK_ENCODE(t, "abc", 0, ab, 'c');
     CHECK_ENCODE(t, "abc", TOK_PARSE_SPECIAL, control);
     tokenizer_destroy(t);
+    y.spec.types = NULL; /* nothing said: what is declared as bos is control, be it one letter */
+    y.spec.bos = 'x';
+    y.spec.n_merges = 0;
+    t = must_create(&y.spec);
+    CHECK_ENCODE(t, "xy", 0, 'y');
+    tokenizer_destroy(t);
     arena_finish(&y.a);
 }
 
