@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "cmd.h"
+#include "kern/kern.h"
+#include "serve/engine.h"
 
 struct command {
     const char *name, *summary;
@@ -33,6 +35,17 @@ static int run_command(const char *name, int argc, char **argv)
     return EXIT_USAGE;
 }
 
+/* The contract's id says which bits this build computes; the sets are those that this machine can run. */
+static void print_version(void)
+{
+    char id[65];
+    engine_contract_id(id);
+    printf("tutti " TUTTI_VERSION "\ncontract NC1 %s\nkernels ", id);
+    for (int i = 0; i < kern_count(); i++)
+        if (kern_usable(i)) printf(" %s", kern_at(i)->name);
+    putchar('\n');
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -41,7 +54,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
-        puts("tutti " TUTTI_VERSION);
+        print_version();
         return 0;
     }
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {

@@ -27,9 +27,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "kern/arith.h"
 
-#define ATTN_CHUNK 128  /* positions of a chunk and of a page */
-#define ATTN_SUPER 2048 /* positions of a super-chunk */
+#define ATTN_CHUNK ARITH_ATTN_CHUNK  /* positions of a chunk and of a page */
+#define ATTN_SUPER ARITH_ATTN_SUPER /* positions of a super-chunk */
 #define ATTN_ROWS 16    /* query rows of a tile, at most */
 #define ATTN_D_STEP 16  /* head sizes are multiples of this */
 #define KV16_D_MAX 256  /* 32767 * 255 * 256 < 2^31 */

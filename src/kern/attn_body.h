@@ -13,10 +13,6 @@
 #include "kern/mathf.h"
 #include "kern/num.h"
 
-#define ATTN_RANGE_BITS 0x5d800000u /* 2^60 */
-#define ATTN_ZERO_BITS 0x21800000u  /* 2^-60 */
-#define ATTN_RQ8 0x3c010204u        /* fl(1/127) */
-#define ATTN_RQ16 0x38000100u       /* fl(1/32767) */
 #define ATTN_NEG_INF 0xff800000u
 #define ATTN_BLOCK 16 /* keys of a group; the loops run over whole groups */
 
@@ -37,8 +33,8 @@ static inline int attn_quantise(const float *x, int n, float qmax, uint32_t rq, 
         uint32_t u = abs_bits(x[i]);
         b = b > u ? b : u;
     }
-    if (b >= ATTN_RANGE_BITS) return 0;
-    if (b < ATTN_ZERO_BITS) {
+    if (b >= ARITH_RANGE) return 0;
+    if (b < ARITH_ZERO) {
         memset(code, 0, (size_t)n * sizeof *code);
         *d = 0.0f;
         return 1;
@@ -79,7 +75,7 @@ static inline int attn_store_body(const struct kv_view *view, enum kv_type type,
 {
     int32_t ck[KV8_D_MAX], cv[KV8_D_MAX];
     float qmax = type == KV16 ? 32767.0f : 127.0f, dk, dv;
-    uint32_t rq = type == KV16 ? ATTN_RQ16 : ATTN_RQ8;
+    uint32_t rq = type == KV16 ? ARITH_RQ16 : ARITH_RQ8;
     if (!attn_quantise(k, D, qmax, rq, ck, &dk) || !attn_quantise(v, D, qmax, rq, cv, &dv)) return ERR_RANGE;
     if (type == KV16) {
         attn_put16(view, D, (size_t)slot, ck, cv);
@@ -101,9 +97,9 @@ static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D,
     q->type = type;
     for (int r = 0; r < n; r++) {
         float dq = 0.0f;
-        int fine = attn_quantise(rows[r], D, 32767.0f, ATTN_RQ16, code, &dq);
+        int fine = attn_quantise(rows[r], D, 32767.0f, ARITH_RQ16, code, &dq);
         q->dqs[r] = dq * scale;
-        q->err[r] = fine && abs_bits(q->dqs[r]) < ATTN_RANGE_BITS ? 0 : ERR_RANGE;
+        q->err[r] = fine && abs_bits(q->dqs[r]) < ARITH_RANGE ? 0 : ERR_RANGE;
         if (!fine) memset(code, 0, (size_t)D * sizeof *code);
         int16_t *restrict a = q->a + r * D, *restrict b = q->b + r * D;
         if (type == KV16) {
@@ -141,7 +137,7 @@ static inline int attn_header(struct attn_part *part, float m)
 {
     memset(part, 0, sizeof *part);
     part->m = m;
-    if (abs_bits(m) < ATTN_RANGE_BITS) return 1;
+    if (abs_bits(m) < ARITH_RANGE) return 1;
     part->m = 0.0f;
     part->status = ERR_RANGE;
     return 0;

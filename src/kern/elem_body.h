@@ -13,11 +13,6 @@
 #include "kern/mathf.h"
 #include "kern/num.h"
 
-#define RANGE_LIMIT 0x5d800000u /* 2^60: this and above is an error of the request */
-#define ZERO_LIMIT 0x21800000u  /* below 2^-60 a group counts as zero */
-#define RQ8_BITS 0x3c010204u    /* fl(1/127) */
-#define RQ16_BITS 0x38000100u   /* fl(1/32767) */
-
 static inline uint32_t max_bits(const float *x, int n)
 {
     int32_t b = 0; /* magnitudes without their sign bit are ordered as signed integers, too */
@@ -31,7 +26,7 @@ static inline uint32_t max_bits(const float *x, int n)
 /* 3.2 for one group; returns the scale d. n <= 256; codes fit the tier. */
 static inline float quant_codes(int32_t *q, const float *x, int n, uint32_t b, float qmax, uint32_t rq)
 {
-    if (b < ZERO_LIMIT) {
+    if (b < ARITH_ZERO) {
         for (int i = 0; i < n; i++) q[i] = 0;
         return 0.0f;
     }
@@ -47,7 +42,7 @@ static int quant_a8_32(struct act *a, int tok, const float *x)
     for (int g = 0; g < a->groups; g++) {
         uint32_t b = max_bits(x + 32 * g, 32);
         worst = b > worst ? b : worst;
-        float d = quant_codes(q, x + 32 * g, 32, b < RANGE_LIMIT ? b : 0, 127.0f, RQ8_BITS);
+        float d = quant_codes(q, x + 32 * g, 32, b < ARITH_RANGE ? b : 0, (float)ARITH_QMAX8, ARITH_RQ8);
         int8_t *out = act_line(a, tok, g / 2) + 32 * (g & 1);
         int32_t s = 0;
         for (int i = 0; i < 32; i++) s += q[i];
@@ -56,7 +51,7 @@ static int quant_a8_32(struct act *a, int tok, const float *x)
         a->ns[act_at(a->sums, tok, g)] = -s;
         a->sd[act_at(a->groups, tok, g)] = (float)s * d;
     }
-    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+    return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
 
 static int quant_a8_256(struct act *a, int tok, const float *x)
@@ -67,7 +62,7 @@ static int quant_a8_256(struct act *a, int tok, const float *x)
         int n = a->k - 256 * g < 256 ? a->k - 256 * g : 256; /* a multiple of 32 */
         uint32_t b = max_bits(x + 256 * g, n);
         worst = b > worst ? b : worst;
-        float d = quant_codes(q, x + 256 * g, n, b < RANGE_LIMIT ? b : 0, 127.0f, RQ8_BITS);
+        float d = quant_codes(q, x + 256 * g, n, b < ARITH_RANGE ? b : 0, (float)ARITH_QMAX8, ARITH_RQ8);
         for (int h = 0; h < n; h += 32) {
             int8_t *out = act_line(a, tok, 4 * g + h / 64) + h % 64;
             int32_t s0 = 0, s1 = 0;
@@ -78,7 +73,7 @@ static int quant_a8_256(struct act *a, int tok, const float *x)
         }
         a->d[act_at(a->groups, tok, g)] = d;
     }
-    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+    return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
 
 /* Words of each four in the order 0 2 1 3 (act.h). */
@@ -96,7 +91,7 @@ static int quant_a16(struct act *a, int tok, const float *x)
         uint32_t b = max_bits(x + 256 * g, n);
         worst = b > worst ? b : worst;
         a->d[act_at(a->groups, tok, g)] =
-            quant_codes(q, x + 256 * g, n, b < RANGE_LIMIT ? b : 0, 32767.0f, RQ16_BITS);
+            quant_codes(q, x + 256 * g, n, b < ARITH_RANGE ? b : 0, (float)ARITH_QMAX16, ARITH_RQ16);
         for (int h = 0; h < n; h += 32) {
             int16_t lo[32], hi[32];
             int line = 8 * g + h / 32;
@@ -112,7 +107,7 @@ static int quant_a16(struct act *a, int tok, const float *x)
             memcpy(act_line(a, tok, line) + (a->qh - a->q), hi, 64);
         }
     }
-    return worst >= RANGE_LIMIT ? ERR_RANGE : 0;
+    return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
 
 static int elem_quant(struct act *a, int tok, const float *x)
@@ -125,13 +120,13 @@ static int elem_quant(struct act *a, int tok, const float *x)
 static int elem_norm(float *y, const float *x, const float *g, int n, float eps)
 {
     uint32_t b = max_bits(x, n);
-    if (b >= RANGE_LIMIT) {
+    if (b >= ARITH_RANGE) {
         memset(y, 0, (size_t)n * sizeof *y);
         return ERR_RANGE;
     }
     int e = (int)(b >> 23) - 127;
-    if (e < -100) e = -100;
-    float up = pow2f(20 - e), down = pow2f(e - 20);
+    if (e < ARITH_NORM_E_MIN) e = ARITH_NORM_E_MIN;
+    float up = pow2f(ARITH_NORM_BITS - e), down = pow2f(e - ARITH_NORM_BITS);
     int64_t sum = 0; /* exact: |k| <= 2^21, n <= 2^20 */
     for (int i = 0; i < n; i++) {
         int64_t k = rne_small_i32(x[i] * up);

@@ -4,44 +4,43 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include "kern/num.h"
+#include "kern/arith.h"
 
 const int8_t mat_iq4_book[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t mat_mxfp4_book[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/* Scales outside these magnitudes (other than zero) are refused or, if tiny, become zero: contract section 3.1. */
-#define SCALE_MIN 0x1p-36f
-#define SCALE_MAX 0x1p40f
-#define W16_FLOOR 0x1p-13f          /* smallest group maximum of W16 */
-#define RQ16_BITS 0x38000100u       /* fl(1/32767) */
-
 static const struct mat_layout *layout_of(enum dtype type)
 {
-#define L(t, lo_, hi_, sub_, min_, d_, m_, span_, tier_)                                                     \
+#define L(t, lo_, hi_, sub_, min_, d_, m_, span_)                                                            \
     case DTYPE_##t: {                                                                                        \
-        static const struct mat_layout l = {lo_, hi_, sub_, min_, d_, m_, span_, tier_};                     \
+        static const struct mat_layout l = {lo_, hi_, sub_, min_, d_, m_, span_};                     \
         return &l;                                                                                           \
     }
     switch (type) {
-        L(Q4_0, 256, 0, 0, 0, 32, 0, 32, ACT_A8_32)
-        L(Q4_1, 256, 0, 0, 0, 32, 32, 32, ACT_A8_32)
-        L(Q5_0, 256, 64, 0, 0, 32, 0, 32, ACT_A8_32)
-        L(Q5_1, 256, 64, 0, 0, 32, 32, 32, ACT_A8_32)
-        L(Q8_0, 512, 0, 0, 0, 32, 0, 32, ACT_A8_32)
-        L(IQ4_NL, 256, 0, 0, 0, 32, 0, 32, ACT_A8_32)
-        L(MXFP4, 256, 0, 0, 0, 16, 0, 32, ACT_A8_32)
-        L(Q2_K, 128, 0, 256, 0, 32, 32, 256, ACT_A8_256) /* sub: scale | min << 4 */
-        L(Q3_K, 128, 64, 256, 0, 32, 0, 256, ACT_A8_256)
-        L(Q4_K, 256, 0, 128, 128, 32, 32, 256, ACT_A8_256)
-        L(Q5_K, 256, 64, 128, 128, 32, 32, 256, ACT_A8_256)
-        L(Q6_K, 256, 128, 256, 0, 32, 0, 256, ACT_A8_256)
-        L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256, ACT_A8_256)
-        L(F32, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
-        L(F16, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
-        L(BF16, 1024, 0, 0, 0, 64, 0, 256, ACT_A16_256)
+        L(Q4_0, 256, 0, 0, 0, 32, 0, 32)
+        L(Q4_1, 256, 0, 0, 0, 32, 32, 32)
+        L(Q5_0, 256, 64, 0, 0, 32, 0, 32)
+        L(Q5_1, 256, 64, 0, 0, 32, 32, 32)
+        L(Q8_0, 512, 0, 0, 0, 32, 0, 32)
+        L(IQ4_NL, 256, 0, 0, 0, 32, 0, 32)
+        L(MXFP4, 256, 0, 0, 0, 16, 0, 32)
+        L(Q2_K, 128, 0, 256, 0, 32, 32, 256) /* sub: scale | min << 4 */
+        L(Q3_K, 128, 64, 256, 0, 32, 0, 256)
+        L(Q4_K, 256, 0, 128, 128, 32, 32, 256)
+        L(Q5_K, 256, 64, 128, 128, 32, 32, 256)
+        L(Q6_K, 256, 128, 256, 0, 32, 0, 256)
+        L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256)
+        L(F32, 1024, 0, 0, 0, 64, 0, 256)
+        L(F16, 1024, 0, 0, 0, 64, 0, 256)
+        L(BF16, 1024, 0, 0, 0, 64, 0, 256)
     default: return NULL;
     }
 #undef L
+}
+
+static bool is_w16(enum dtype type)
+{
+    return type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16;
 }
 
 const struct mat_layout *mat_layout(enum dtype type)
@@ -51,7 +50,11 @@ const struct mat_layout *mat_layout(enum dtype type)
 
 enum act_tier mat_tier(enum dtype type, enum mat_role role)
 {
-    return role == MAT_HEAD && type == DTYPE_Q8_0 ? ACT_A16_W8 : (enum act_tier)layout_of(type)->tier;
+#define ARITH_TIER(t, r, a)                                                                                  \
+    if (type == DTYPE_##t && role == MAT_##r) return ACT_##a;
+#include "kern/arith.def"
+    must(role == MAT_HEAD);
+    return mat_tier(type, MAT_BODY);
 }
 
 static uint32_t pad64(uint64_t n)
@@ -162,7 +165,7 @@ static int pack_block32(enum dtype type, const struct place *o, const uint8_t *b
     if (type == DTYPE_MXFP4) {
         if (b[0] == 255 || (int)b[0] - 128 > 40)
             return err(o->e, ERR_FORMAT, "row %d, block %d: MXFP4 scale %d is outside the supported range", row, o->span, b[0]);
-        if ((int)b[0] - 128 < -36) { /* too small for the contract: a zero block */
+        if ((int)b[0] - 128 < ARITH_MXFP4_MIN) { /* too small for the contract: a zero block */
             static const uint8_t zero[16];
             o->d[row] = 128;
             put_nibbles(o->lo, row, zero);
@@ -283,9 +286,9 @@ static int pack_w16(const struct place *o, const float *x, int n)
     for (int i = 0; i < n; i++) b = abs_bits(x[i]) > b ? abs_bits(x[i]) : b;
     if (b >= 0x7f800000) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is NaN or infinite", o->row, o->span);
     float a = f32_from_bits(b);
-    if (a > SCALE_MAX) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is larger than 2^40", o->row, o->span);
-    if (a < W16_FLOOR) a = W16_FLOOR;
-    float id = 32767.0f / a, d = a * f32_from_bits(RQ16_BITS);
+    if (a > ARITH_F32(SCALE_MAX)) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is larger than 2^40", o->row, o->span);
+    if (a < ARITH_F32(W16_FLOOR)) a = ARITH_F32(W16_FLOOR);
+    float id = (float)ARITH_QMAX16 / a, d = a * ARITH_F32(RQ16);
     memcpy(o->d + 4 * o->row, &d, 4);
     for (int i = 0; i < n; i++) {
         int16_t c = (int16_t)rne_small_i32(x[i] * id);
@@ -330,7 +333,7 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
             o.min = base + m->at_min + (size_t)s * l->min;
             o.d = base + m->at_d + (size_t)s * l->d;
             o.m = l->m ? base + m->at_m + (size_t)s * l->m : NULL;
-            if (l->tier == ACT_A16_256) {
+            if (is_w16(m->type)) {
                 float x[256];
                 int n = m->k - 256 * s < 256 ? m->k - 256 * s : 256;
                 load_f32(m->type, src + (size_t)s * 256 * info->bytes, x, n);
@@ -396,7 +399,7 @@ void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PAN
     const uint8_t *pd = base + m->at_d + (size_t)s * m->lay->d, *pm = base + m->at_m + (size_t)s * m->lay->m;
     for (int r = 0; r < PANEL; r++) {
         min[r] = m->lay->m ? f32_from_f16(get16(pm + 2 * r)) : 0;
-        if (m->lay->tier == ACT_A16_256)
+        if (is_w16(m->type))
             memcpy(&d[r], pd + 4 * r, 4);
         else
             d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r]) : f32_from_f16(get16(pd + 2 * r));

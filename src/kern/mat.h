@@ -48,7 +48,6 @@ struct mat_layout {
     uint16_t sub, min; /* per 256 */
     uint16_t d, m;     /* per span */
     uint16_t span;     /* codes that share one float scale: 32 or 256 */
-    uint8_t tier;      /* enum act_tier in the body of a model */
 };
 
 struct mat {

@@ -13,13 +13,7 @@
 #ifndef TUTTI_KERN_MATHF_H
 #define TUTTI_KERN_MATHF_H
 
-#include "kern/num.h"
-
-#define ARITH_CONST(name, bits, what) static const uint32_t ARITH_##name = bits;
-#include "kern/arith.def"
-
-/* The fp32 constant NAME of arith.def. */
-#define ARITH_F32(name) f32_from_bits(ARITH_##name)
+#include "kern/arith.h"
 
 /* x > 88 counts as 88, x <= -87 gives +0; exp(+-0) = 1; non-decreasing. */
 static inline float exp32(float x)

@@ -21,10 +21,11 @@
  */
 #include <arm_neon.h>
 #include <string.h>
+#include "kern/arith.h"
 #include "kern/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
-enum { SEGMENT = 1024, QUADS = PANEL / 4 };
+enum { SEGMENT = ARITH_SEGMENT, QUADS = PANEL / 4 };
 
 /* --- weights: a quarter of a 32-block, 4 rows, as 8 vectors of signed codes -------------------------------- */
 

@@ -23,10 +23,11 @@
  * Limits, per 32-block of 16 rows and token: 38 vector operations with nibbles, 70 with signed bytes (AVX-512: 11).
  */
 #include <immintrin.h>
+#include "kern/arith.h"
 #include "kern/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
-enum { SEGMENT = 1024, HALF = PANEL / 2, T_MAX = 8 };
+enum { SEGMENT = ARITH_SEGMENT, HALF = PANEL / 2, T_MAX = 8 };
 
 INLINE __m256i load256(const void *p)
 {

@@ -15,10 +15,11 @@
  * operations for 1024 integer operations. At one token the stream of packed bytes is the limit.
  */
 #include <immintrin.h>
+#include "kern/arith.h"
 #include "kern/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
-enum { SEGMENT = 1024 };
+enum { SEGMENT = ARITH_SEGMENT };
 
 /* --- weights of one 32-block as 8 lines of unsigned codes ------------------------------------------------ */
 

@@ -23,10 +23,10 @@
  * LO = sum of code*(q & 255). All are exact int32.
  */
 #include <string.h>
+#include "kern/arith.h"
 #include "kern/kern.h"
-#include "kern/num.h"
 
-enum { SEGMENT = 1024 };
+enum { SEGMENT = ARITH_SEGMENT };
 
 struct fold {
     float tot[ACT_TILE][PANEL], acc[ACT_TILE][PANEL];

@@ -2,7 +2,10 @@
 /* See engine.h. */
 #include "serve/engine.h"
 
+#include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
+#include "kern/contract.h"
 
 static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)
 {
@@ -75,4 +78,11 @@ int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, in
         rc = chip_step(en->chip, &b, forward, &f, e);
     }
     return rc;
+}
+
+void engine_contract_id(char out[65])
+{
+    unsigned char h[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256(h, (const unsigned char *)contract_text, strlen(contract_text));
+    sodium_bin2hex(out, 65, h, sizeof h);
 }

@@ -45,4 +45,7 @@ void engine_close(struct engine *en); /* accepts NULL */
 int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
                 logits_fn *sink, void *ud, struct err *e);
 
+/* SHA-256 of the contract's text (kern/contract.h) in hexadecimal: builds with the same id give the same bits. */
+void engine_contract_id(char out[65]);
+
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "chip/cpu/cpu.h"
+#include "kern/contract.h"
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
@@ -175,7 +176,7 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
     arena_init(&c->arena);
     int rc = ERR_USAGE;
     c->kern = kern_select(opt->isa, e);
-    if (!c->kern || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
+    if (!c->kern || (rc = contract_check(c->kern, e)) || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
         (rc = cpu_load_weights(c, opt, e))) {
         unload(&c->chip);
         return rc;

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See contract.h. */
+#include "kern/contract.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include "kern/attn.h"
+#include "kern/rope.h"
+
+const char contract_text[] = "NC1\n"
+#define ARITH_CONST(name, bits, what) "CONST " #name " " #bits "\n"
+#define ARITH_INT(name, value, what) "INT " #name " " #value "\n"
+#define ARITH_TIER(type, role, tier) "TIER " #type " " #role " " #tier "\n"
+#define ARITH_RULE(name, version, what) "RULE " #name " " #version "\n"
+#include "kern/arith.def"
+    ;
+
+/* contract_selftest of the reference. A contract with other bits has another value: take it from the test's message. */
+#define GOLDEN UINT64_C(0xbffe384797b50441)
+
+enum { K = 512, N = 32, TOKENS = 3, D = 32, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 64 * 1024, PAGE_BYTES = 32 * 1024 };
+
+struct state {
+    uint64_t rng, hash;
+    _Alignas(64) uint8_t rows[PANEL][K * 4];
+    _Alignas(64) uint8_t mat[MAT_BYTES];
+    _Alignas(64) uint8_t act[ACT_BYTES];
+    _Alignas(64) char page[PAGE_BYTES];
+    _Alignas(64) char parts[3 * ATTN_ROWS * (sizeof(struct attn_part) + D * sizeof(float))];
+    struct attn_q q;
+    float x[K], y[TOKENS][N];
+    uint64_t w[K];
+};
+
+static uint32_t draw(struct state *s)
+{
+    s->rng = s->rng * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(s->rng >> 32);
+}
+
+static void fill(struct state *s, float *x, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = (float)(int32_t)draw(s) * pow2f((int)(draw(s) % 6) - 31);
+}
+
+static void add(struct state *s, const void *p, size_t n)
+{
+    const uint8_t *b = p;
+    for (size_t i = 0; i < n; i++) s->hash = (s->hash ^ b[i]) * 0x100000001b3u;
+}
+
+static void test_matmul(struct state *s, const struct kern *k, enum dtype type, enum mat_role role)
+{
+    const struct dtype_info *info = dtype_info(type);
+    struct mat m;
+    struct act a;
+    must(mat_init(&m, type, N, K, NULL) == 0 && mat_bytes(&m) <= sizeof s->mat);
+    must(act_bytes(mat_tier(type, role), K, TOKENS) <= sizeof s->act);
+    m.data = s->mat;
+    for (int p = 0; p < m.n_panels; p++) {
+        for (int r = 0; r < PANEL; r++) {
+            if (info->block == 1) { /* floats of modest size in every format: the exponent's top bits fixed */
+                for (int i = 0; i < K; i++) {
+                    float v = (float)(int32_t)draw(s) * 0x1p-33f;
+                    uint16_t h = type == DTYPE_F16 ? f16_from_f32(v) : (uint16_t)(f32_bits(v) >> 16);
+                    memcpy(s->rows[r] + (type == DTYPE_F32 ? 4 : 2) * i, type == DTYPE_F32 ? (void *)&v : (void *)&h, type == DTYPE_F32 ? 4 : 2);
+                }
+                continue;
+            }
+            for (uint32_t b = 0; b < K / info->block; b++) {
+                uint8_t *o = s->rows[r] + b * info->bytes;
+                for (uint32_t i = 0; i < info->bytes; i++) o[i] = (uint8_t)draw(s);
+                size_t at = type == DTYPE_Q6_K ? 208 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q2_K ? 80 : 0;
+                if (type == DTYPE_MXFP4) {
+                    o[0] = (uint8_t)(120 + o[0] % 8);
+                    continue;
+                }
+                o[at + 1] = (uint8_t)(0x20 | (o[at + 1] & 0x83)); /* fp16 scale of about 2^-7 */
+                if (info->bytes % 4 == 0 && at + 3 < info->bytes && type != DTYPE_IQ4_XS) o[at + 3] = (uint8_t)(0x20 | (o[at + 3] & 0x83));
+            }
+        }
+        must(mat_pack(&m, p, s->rows[0], sizeof s->rows[0], NULL) == 0);
+    }
+    act_init(&a, mat_tier(type, role), K, TOKENS, s->act);
+    for (int t = 0; t < TOKENS; t++) {
+        fill(s, s->x, K);
+        must(k->elem->quant(&a, t, s->x) == 0);
+    }
+    k->matmul(&s->y[0][0], N, &m, 0, m.n_panels, &a, 0, TOKENS);
+    add(s, s->y, sizeof s->y);
+}
+
+static void test_elem(struct state *s, const struct kern *k)
+{
+    float g[K], cs[K];
+    fill(s, s->x, K), fill(s, g, K), fill(s, cs, K);
+    float z[K];
+    k->elem->weights(s->w, s->x, K, s->x[0], 0.7f), add(s, s->w, sizeof s->w);
+    k->elem->silu_mul(z, s->x, g, K), add(s, z, sizeof z);
+    k->elem->add(z, g, K), add(s, z, sizeof z);
+    k->elem->norm(z, s->x, g, K, 1e-5f), add(s, z, sizeof z);
+    k->elem->rope(z, cs, 8, K / 8, K / 16, 0), add(s, z, sizeof z);
+    k->elem->rope(z, cs, 8, K / 8, K / 16, 1), add(s, z, sizeof z);
+    uint64_t step[D / 2];
+    struct rope r;
+    struct rope_config cfg = rope_config_default(D, 10000.0f);
+    must(rope_init(&r, &cfg, step, NULL) == 0);
+    rope_angles(&r, 123456, z, z + D / 2), add(s, z, D * sizeof *z);
+}
+
+static void test_attn(struct state *s, const struct attn_kern *k, enum kv_type type)
+{
+    struct kv_view view;
+    const float *rows[TOKENS];
+    float *out[TOKENS], store[TOKENS][D];
+    int64_t first[TOKENS] = {0}, last[TOKENS];
+    int32_t status[TOKENS];
+    void *pages[1] = {s->page};
+    must(kv_view_bytes(type, D) <= sizeof s->page && attn_rows_scratch(D) <= sizeof s->parts);
+    kv_view_init(&view, s->page, type, D);
+    for (int i = 0; i < KEYS; i++) {
+        fill(s, s->x, 2 * D);
+        k->hadamard(s->x, D);
+        must(k->store(&view, type, D, i, s->x, s->x + D) == 0);
+    }
+    fill(s, s->x, TOKENS * D);
+    for (int t = 0; t < TOKENS; t++) rows[t] = s->x + t * D, out[t] = store[t], last[t] = KEYS - 1 - 9 * t;
+    k->quant_q(&s->q, type, D, TOKENS, rows, 0.01f);
+    attn_rows(k, &s->q, pages, 0, 0, first, last, out, status, s->parts);
+    add(s, store, sizeof store), add(s, status, sizeof status);
+}
+
+uint64_t contract_selftest(const struct kern *k)
+{
+    static const enum dtype types[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_MXFP4, DTYPE_Q2_K,
+                                       DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    struct state *s = &(struct state){.rng = 1, .hash = 0xcbf29ce484222325u};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) test_matmul(s, k, types[i], MAT_BODY);
+    test_matmul(s, k, DTYPE_Q8_0, MAT_HEAD);
+    test_elem(s, k);
+    test_attn(s, k->attn, KV16);
+    test_attn(s, k->attn, KV8);
+    return s->hash;
+}
+
+int contract_check(const struct kern *k, struct err *e)
+{
+    uint64_t h = contract_selftest(k);
+    if (h == GOLDEN) return 0;
+    return err(e, ERR_MISMATCH, "self-test: kernels '%s' give %016" PRIx64 ", the contract is %016" PRIx64 "; use another set (--isa) and report this", k->name, h, GOLDEN);
+}

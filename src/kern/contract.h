@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The numerics contract as text, and the self-test that a set of kernels computes it. */
+#ifndef TUTTI_KERN_CONTRACT_H
+#define TUTTI_KERN_CONTRACT_H
+
+#include "kern/kern.h"
+
+/* All rows of arith.def, one line each ("CONST NAME bits\n"): what the contract's id is a hash of. */
+extern const char contract_text[];
+
+/* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about a millisecond). */
+uint64_t contract_selftest(const struct kern *k);
+
+/* 0 if the table gives the contract's bits, else ERR_MISMATCH: this CPU or this build computes something else. */
+int contract_check(const struct kern *k, struct err *e);
+
+#endif
