@@ -27,6 +27,20 @@ static void print_usage(FILE *f)
     fprintf(f, "\n'tutti COMMAND --help' says what a command takes.\n");
 }
 
+/* Source of the manual page tutti(1) for scdoc; the commands have theirs (args.c). */
+static void print_man(void)
+{
+    printf("tutti(1)\n\n# NAME\n\ntutti - run language models on any chip, with the same bits on all of them\n\n"
+           "# SYNOPSIS\n\n*tutti* _COMMAND_ ...\n\n# COMMANDS\n\n");
+    for (int i = 0; i < N_COMMANDS; i++) printf("*%s*\n\t%s; see *tutti-%s*(1)\n\n", commands[i].name, commands[i].summary, commands[i].name);
+    printf("*version*\n\tprint the version\n\n*help* [_COMMAND_]\n\tprint the list of commands, or what one takes\n\n"
+           "# EXIT STATUS\n\n0 on success, 2 for a wrong command line, another value for other faults; the fault is one line on standard "
+           "error.\n\n# ENVIRONMENT\n\n"
+           "*TUTTI_ISA*\n\tinstruction set to use instead of the best one\n\n"
+           "*TUTTI_CACHE*\n\tfolder of pulled models\n\n"
+           "*TUTTI_HUB*\n\tbase address that *tutti pull* _org/repo_ asks\n");
+}
+
 static int run_command(const char *name, int argc, char **argv)
 {
     for (int i = 0; i < N_COMMANDS; i++)
@@ -60,6 +74,10 @@ int main(int argc, char **argv)
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         if (argc < 3) {
             print_usage(stdout);
+            return 0;
+        }
+        if (strcmp(argv[2], "--man") == 0) {
+            print_man();
             return 0;
         }
         char help[] = "--help";
