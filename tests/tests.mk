@@ -40,6 +40,10 @@ run-lint:
 	@tools/check-headers $(CC) $(CPPFLAGS) $(filter-out -g% -O% -D_FORTIFY%,$(CFLAGS_ALL))
 CHECKS += run-lint
 
+# `make all check`: one after the other, since check builds by a make of its own.
+ifneq ($(filter all,$(MAKECMDGOALS)),)
+check: all
+endif
 check: ## builds and runs every test
 	@tools/deps --install --tests
 	@$(MAKE) --no-print-directory all
