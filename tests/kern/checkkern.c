@@ -1,318 +1,307 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * checkkern: compares every kernel of every instruction set that this machine can run with the scalar reference, by
- * memcmp, over sizes, tails, alignments and extreme values, and prints one hash over the reference's outputs. Every
- * machine must print the same hash.
+ * memcmp, over sizes, tails, alignments and extreme values, in memory between guard pages, and prints a hash over the
+ * reference's outputs for each part. Every machine, compiler, optimisation level and instruction set must print the
+ * hashes of tests/kern/golden.txt. (Attention has its own test of this kind, tests/unit/test_attn.c.)
  *
- *   checkkern [--isa NAME] [--seed N] [--kern SUBSTRING] [--bench] [--all]
+ *   checkkern [--isa NAME] [--kern SUBSTRING] [--seed N] [--all] [--ftz] [--golden FILE] [--bench]
+ *
+ *   --ftz      flush-to-zero and denormals-are-zero on: no hash may change. The hash of element-wise operations counts
+ *              results below 2^-90 as zero: the gate of a large negative number times a small one, and products in
+ *              the rotation of numbers near 2^-100, may be subnormal; the next quantisation makes them zero.
+ *   --golden   fails if a hash is not the one in FILE
+ *   --bench    times the matrix product instead (checkkern_bench.c)
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include "kern/kern.h"
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+#include "checkkern.h"
 #include "kern/num.h"
 
-static uint64_t rng_state;
 static long n_case, n_bad;
-static uint64_t hash = 0xcbf29ce484222325u;
 static const char *only_kern = "", *only_isa;
 static int all;
 
-static uint64_t rnd(void) /* splitmix64 */
-{
-    uint64_t z = (rng_state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+/* --- what is checked, and its hash ------------------------------------------------------------------------ */
 
-static float uniform(void)
-{
-    return (float)(int32_t)(rnd() >> 32) * 0x1p-31f;
-}
+enum part { QUANT, MATMUL, ELEM, N_PARTS };
+static struct {
+    const char *name;
+    uint64_t hash;
+} parts[N_PARTS] = {{"quant", 0}, {"matmul", 0}, {"elem", 0}};
 
-static void add_hash(const void *p, size_t n) /* FNV-1a over 8-byte words and the tail */
+static void add_hash(enum part part, const void *p, size_t n) /* in the manner of FNV-1a, over words and the tail */
 {
     const uint8_t *b = p;
+    uint64_t h = parts[part].hash;
     for (size_t i = 0; i < n; i += 8) {
         uint64_t v = 0;
         memcpy(&v, b + i, n - i < 8 ? n - i : 8);
-        hash = (hash ^ v) * 0x100000001b3u;
-        hash ^= hash >> 29;
+        h = (h ^ v) * 0x100000001b3u;
+        h ^= h >> 29;
     }
+    parts[part].hash = h;
 }
 
-static void *alloc64(size_t n)
+static void bad(const char *kern, const char *isa, const char *what, const char *how)
 {
-    n = (n + 127) & ~(size_t)63;
-    void *p = aligned_alloc(64, n);
-    if (!p) abort();
-    return memset(p, 0, n);
-}
-
-static float *floats(int n)
-{
-    return alloc64((size_t)n * sizeof(float));
+    if (n_bad++ < 20) printf("DIFFERENT %s %s %s: %s\n", kern, isa, what, how);
 }
 
 static void compare(const char *kern, const char *isa, const char *what, const void *want, const void *got, size_t n)
 {
+    char how[64];
+    size_t i = 0;
     n_case++;
     if (memcmp(want, got, n) == 0) return;
-    size_t i = 0;
     while (((const uint8_t *)want)[i] == ((const uint8_t *)got)[i]) i++;
-    if (n_bad++ < 20) printf("DIFFERENT %s %s %s: first at byte %zu of %zu\n", kern, isa, what, i, n);
+    snprintf(how, sizeof how, "first at byte %zu of %zu", i, n);
+    bad(kern, isa, what, how);
 }
 
-enum fill { FILL_NORMAL, FILL_OUTLIER, FILL_EXTREME, FILL_TINY, FILL_ZERO, FILL_MIXED, FILL_BAD, N_FILL };
-static const char *fill_name[] = {"normal", "outlier", "extreme", "tiny", "zero", "mixed", "bad"};
-
-static void fill_row(float *x, int n, enum fill f)
-{
-    static const uint32_t bad[] = {0x7f800000, 0xff800000, 0x7fc00000, 0xffc00001, 0x5d800000, 0x7f7fffff};
-    for (int i = 0; i < n; i++) {
-        float u = uniform();
-        switch (f) {
-        case FILL_NORMAL: x[i] = u + uniform() + uniform(); break;
-        case FILL_OUTLIER: x[i] = rnd() % 97 ? u : 300 * u; break;
-        case FILL_EXTREME: x[i] = rnd() & 1 ? 0x1.8p59f : -0x1.8p59f; break;
-        case FILL_TINY: x[i] = u * 0x1p-58f; break;
-        case FILL_ZERO: x[i] = rnd() & 1 ? 0.0f : -0.0f; break;
-        case FILL_BAD: x[i] = rnd() % 41 ? u : f32_from_bits(bad[rnd() % 6]); break;
-        default: x[i] = u * pow2f((int)(rnd() % 100) - 50);
-        }
-    }
-}
-
-/* A row of blocks in the file's format: random codes, scales of every sensible size; extreme: bytes 00, ff and 80. */
-static void fill_weights(uint8_t *p, enum dtype type, int64_t k, int extreme)
-{
-    const struct dtype_info *info = dtype_info(type);
-    if (type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16) {
-        for (int64_t i = 0; i < k; i++) {
-            float x = extreme ? (rnd() & 1 ? 1.0f : -1.0f) : uniform() * (rnd() % 61 ? 0.1f : 3.0f);
-            uint16_t h = type == DTYPE_F16 ? f16_from_f32(x) : bf16_from_f32(x);
-            if (type == DTYPE_F32)
-                memcpy(p + 4 * i, &x, 4);
-            else
-                memcpy(p + 2 * i, &h, 2);
-        }
-        return;
-    }
-    for (int64_t b = 0; b < k / info->block; b++, p += info->bytes) {
-        uint8_t byte = rnd() & 1 ? 0x00 : rnd() & 1 ? 0xff : 0x80;
-        for (uint32_t i = 0; i < info->bytes; i++) p[i] = extreme ? byte : (uint8_t)rnd();
-        uint16_t d = f16_from_f32(uniform() * (rnd() % 13 ? 0.02f : 2.0f)), m = f16_from_f32(uniform() * 0.1f);
-        size_t at = type == DTYPE_Q6_K ? 208 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q2_K ? 80 : 0;
-        if (type == DTYPE_MXFP4) {
-            p[0] = (uint8_t)(95 + rnd() % 60);
-            continue;
-        }
-        memcpy(p + at, &d, 2);
-        if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K || type == DTYPE_Q5_K) memcpy(p + 2, &m, 2);
-        if (type == DTYPE_Q2_K) memcpy(p + 82, &m, 2);
-    }
-}
-
-static void make_mat(struct mat *m, enum dtype type, int n, int k, int extreme)
-{
-    struct err e;
-    if (mat_init(m, type, n, k, &e)) printf("%s\n", e.msg), exit(1);
-    size_t row = dtype_row_bytes(type, (uint64_t)k);
-    uint8_t *rows = alloc64(row * PANEL);
-    m->data = alloc64(mat_bytes(m));
-    for (int p = 0; p < m->n_panels; p++) {
-        for (int r = 0; r < PANEL; r++) fill_weights(rows + row * (size_t)r, type, k, extreme);
-        if (mat_pack(m, p, rows, row, &e)) printf("%s\n", e.msg), exit(1);
-    }
-    free(rows);
-}
-
-static const enum dtype types[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL,
-                                   DTYPE_MXFP4, DTYPE_Q2_K, DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
-                                   DTYPE_IQ4_XS, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
-enum { N_TYPES = sizeof types / sizeof *types };
-
-static bool selected(const char *kern)
+bool selected(const char *kern)
 {
     return strstr(kern, only_kern) != NULL;
 }
 
-static bool isa_selected(int i)
+bool isa_selected(int i)
 {
     return i > 0 && kern_usable(i) && (!only_isa || strcmp(only_isa, kern_at(i)->name) == 0);
 }
 
-/* Quantiser of the type's tier, then the product, for one shape and fill. */
-static void check_product(enum dtype type, enum mat_role role, int n, int k, int n_tok, enum fill f, int extreme)
+/* --- quantiser and matrix product ------------------------------------------------------------------------- */
+
+struct shape {
+    enum dtype type;
+    enum mat_role role;
+    int n, k, n_tok, extreme;
+    enum fill fill;
+};
+
+static void check_product(const struct shape *s)
 {
     char what[96];
     const struct kern *ref = kern_at(0);
-    enum act_tier tier = mat_tier(type, role);
+    enum act_tier tier = mat_tier(s->type, s->role);
+    int k = s->k, n_tok = s->n_tok, rc[64];
     struct mat w;
-    make_mat(&w, type, n, k, extreme);
+    make_mat(&w, s->type, s->n, k, s->extreme);
     size_t bytes = act_bytes(tier, k, n_tok), stride = (size_t)w.n_panels * PANEL + 16;
-    void *mem = alloc64(bytes), *mem2 = alloc64(bytes);
+    void *mem = guard_alloc(bytes, 64), *mem2 = guard_alloc(bytes, 64);
     struct act a, a2;
     act_init(&a, tier, k, n_tok, mem);
     act_init(&a2, tier, k, n_tok, mem2);
-    float *x = floats(k + 1);
-    int *rc = alloc64((size_t)n_tok * sizeof *rc);
+    float *x = guard_alloc((size_t)k * 4, 4);
     uint64_t at = rng_state;
+    snprintf(what, sizeof what, "%s%s n=%d k=%d tok=%d %s%s", dtype_name(s->type), s->role == MAT_HEAD ? " head" : "", s->n,
+             k, n_tok, fill_name[s->fill], s->extreme ? " extreme" : "");
     for (int t = 0; t < n_tok; t++) {
-        fill_row(x, k, f);
+        fill_row(x, k, s->fill);
         rc[t] = ref->elem->quant(&a, t, x);
-        if (f != FILL_BAD && rc[t]) printf("DIFFERENT quant: unexpected range error\n"), n_bad++;
+        if (s->fill != FILL_BAD && rc[t]) bad("quant", "ref", what, "unexpected range error");
     }
-    add_hash(mem, bytes);
-    snprintf(what, sizeof what, "%s n=%d k=%d tok=%d %s%s", dtype_name(type), n, k, n_tok, fill_name[f],
-             extreme ? " extreme" : "");
-    size_t ybytes = (size_t)n_tok * stride * sizeof(float);
-    float *y = alloc64(ybytes), *y2 = alloc64(ybytes);
-    memset(y, 0xa5, ybytes);
+    add_hash(QUANT, mem, bytes);
+    size_t ybytes = ((size_t)(n_tok - 1) * stride + (size_t)w.n_panels * PANEL) * sizeof(float);
+    float *y = guard_alloc(ybytes, 4), *y2 = guard_alloc(ybytes, 4);
     ref->matmul(y, stride, &w, 0, w.n_panels, &a, 0, n_tok);
-    add_hash(y, ybytes);
+    add_hash(MATMUL, y, ybytes);
     for (int i = 0; i < kern_count(); i++) {
         if (!isa_selected(i)) continue;
         const struct kern *v = kern_at(i);
         rng_state = at;
+        memset(mem2, 0xff, bytes);
+        float *x2 = guard_alloc((size_t)k * 4, 4);
         for (int t = 0; t < n_tok; t++) {
-            fill_row(x + 1, k, f); /* misaligned on purpose */
-            if (v->elem->quant(&a2, t, x + 1) != rc[t]) printf("DIFFERENT quant %s: return\n", v->name), n_bad++;
+            fill_row(x2, k, s->fill);
+            if (v->elem->quant(&a2, t, x2) != rc[t]) bad("quant", v->name, what, "the return value");
         }
         compare("quant", v->name, what, mem, mem2, bytes);
-        memset(y2, 0xa5, ybytes);
+        memset(y2, 0xff, ybytes);
         int mid = w.n_panels / 3, cut = n_tok > 16 ? 16 : n_tok; /* any split gives the same */
         v->matmul(y2, stride, &w, 0, mid, &a, 0, n_tok);
         v->matmul(y2, stride, &w, mid, w.n_panels, &a, 0, cut);
         if (cut < n_tok) v->matmul(y2, stride, &w, mid, w.n_panels, &a, cut, n_tok - cut);
         compare("matmul", v->name, what, y, y2, ybytes);
     }
-    free(y), free(y2), free(x), free(rc), free(mem), free(mem2), free(w.data);
+    guard_release();
 }
 
 static void check_products(void)
 {
     static const int toks[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33};
     for (int i = 0; i < N_TYPES; i++) {
-        int step = (int)dtype_info(types[i])->block == 256 ? 256 : 32;
+        enum dtype type = weight_types[i];
+        int step = (int)dtype_info(type)->block == 256 ? 256 : 32;
         int ks[] = {step, 3 * step, 576, 1024, 1056, 1536, 2304};
-        for (int j = 0; j < (int)(sizeof ks / sizeof *ks); j++) {
-            if (ks[j] % step) continue;
-            for (int t = 0; t < (int)(sizeof toks / sizeof *toks); t++) {
-                uint64_t r = rnd();
-                if (!all && (t + j) % 4) continue;
-                check_product(types[i], MAT_BODY, 1 + (int)(r % 40), ks[j], toks[t], (enum fill)(r / 64 % N_FILL), r >> 40 & 1);
-                if (mat_tier(types[i], MAT_HEAD) != mat_tier(types[i], MAT_BODY))
-                    check_product(types[i], MAT_HEAD, 1 + (int)(r % 40), ks[j], toks[t], (enum fill)(r / 64 % N_FILL), r >> 41 & 1);
+        for (enum mat_role role = MAT_BODY; role <= MAT_HEAD; role++) {
+            if (role && mat_tier(type, role) == mat_tier(type, MAT_BODY)) continue;
+            for (int j = 0; j < (int)(sizeof ks / sizeof *ks); j++) {
+                if (ks[j] % step) continue;
+                for (int t = 0; t < (int)(sizeof toks / sizeof *toks); t++) {
+                    uint64_t r = rnd();
+                    if (!all && (t + j) % 4) continue;
+                    check_product(&(struct shape){type, role, 1 + (int)(r % 40), ks[j], toks[t], r >> 40 & 1,
+                                                  (enum fill)(r / 64 % N_FILL)});
+                }
             }
+            for (int f = 0; f < N_FILL; f++) check_product(&(struct shape){type, role, 16, 2 * step, 3, 1, (enum fill)f});
         }
-        for (int f = 0; f < N_FILL; f++) check_product(types[i], MAT_BODY, 16, 2 * step, 3, (enum fill)f, 1);
     }
+}
+
+/* --- element-wise operations ------------------------------------------------------------------------------ */
+
+enum { NORM, SILU, ROPE, ADD, WEIGHTS, N_ELEM };
+static const char *const elem_name[N_ELEM] = {"norm", "silu_mul", "rope", "add", "weights"};
+
+/* Sets results below 2^-90 to zero (--ftz, above). */
+static void drop_tiny(float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (abs_bits(x[i]) < (127u - 90u) << 23) x[i] = 0;
+}
+
+/* Runs all of them on copies of x; out[] in fresh guarded memory of size[] bytes. */
+static int run_elem(const struct elem_kern *v, void *out[N_ELEM], size_t size[N_ELEM], const float *x, const float *g,
+                    int n)
+{
+    for (int i = 0; i < N_ELEM; i++) {
+        size[i] = (size_t)n * (i == WEIGHTS ? 8 : 4);
+        out[i] = guard_alloc(size[i], i == WEIGHTS ? 8 : 4);
+    }
+    int rc = v->norm(out[NORM], x, g, n, 1e-5f);
+    v->silu_mul(out[SILU], x, g, n);
+    memcpy(out[ROPE], x, (size_t)n * 4);
+    v->rope(out[ROPE], g, 2, n / 2, n / 4, n & 4);
+    memcpy(out[ADD], x, (size_t)n * 4);
+    v->add(out[ADD], g, n);
+    v->weights(out[WEIGHTS], x, n, x[0], 0.7f);
+    return rc;
 }
 
 static void check_elem(void)
 {
-    const struct elem_kern *ref = kern_at(0)->elem;
     for (int n = 4; n < 700; n += all ? 4 : 44) {
         for (int f = 0; f < N_FILL; f++) {
-            float *x = floats(n + 1), *g = floats(n), *want = floats(6 * n), *got = floats(6 * n);
-            fill_row(x + 1, n, (enum fill)f);
+            float *x = guard_alloc((size_t)n * 4, 4), *g = guard_alloc((size_t)n * 4, 4);
+            void *want[N_ELEM], *got[N_ELEM];
+            size_t size[N_ELEM];
+            fill_row(x, n, (enum fill)f);
             fill_row(g, n, FILL_NORMAL);
+            int rc = run_elem(kern_at(0)->elem, want, size, x, g, n);
+            /* The bits of a NaN differ between machines: of bad rows only the norm's answer counts. */
+            int count = f == FILL_BAD ? SILU : N_ELEM;
             for (int i = 0; i < kern_count(); i++) {
-                if (i && !isa_selected(i)) continue;
-                const struct elem_kern *v = kern_at(i)->elem;
-                float *y = i ? got : want, *silu = y + n, *rope = y + 2 * n, *sum = y + 3 * n;
-                uint64_t *w = (uint64_t *)(void *)(y + 4 * n);
-                int rc = v->norm(y, x + 1, g, n, 1e-5f);
-                if (rc != ref->norm(got, x + 1, g, n, 1e-5f)) printf("DIFFERENT norm: return\n"), n_bad++;
-                v->norm(y, x + 1, g, n, 1e-5f);
-                v->silu_mul(silu, x + 1, g, n);
-                memcpy(rope, x + 1, (size_t)n * 4);
-                v->rope(rope, g, 2, n / 2, n / 4, n & 4);
-                memcpy(sum, x + 1, (size_t)n * 4);
-                v->add(sum, g, n);
-                v->weights(w, x + 1, n, x[1], 0.7f);
-                if (f == FILL_BAD) memset(silu, 0, (size_t)n * 20); /* NaN bits differ between machines: only norm's error counts */
-                if (i == 0)
-                    add_hash(want, (size_t)n * 24);
-                else
-                    compare("elem", kern_at(i)->name, fill_name[f], want, got, (size_t)n * 24);
+                if (!isa_selected(i)) continue;
+                const char *isa = kern_at(i)->name;
+                if (run_elem(kern_at(i)->elem, got, size, x, g, n) != rc) bad("norm", isa, fill_name[f], "the return value");
+                for (int o = 0; o < count; o++) compare(elem_name[o], isa, fill_name[f], want[o], got[o], size[o]);
+                memcpy(got[ADD], x, (size_t)n * 4); /* in place */
+                kern_at(i)->elem->norm(got[ADD], got[ADD], g, n, 1e-5f);
+                compare("norm in place", isa, fill_name[f], want[NORM], got[ADD], size[ADD]);
             }
-            free(x), free(g), free(want), free(got);
+            for (int o = 0; o < count; o++) {
+                if (o != WEIGHTS) drop_tiny(want[o], n);
+                add_hash(ELEM, want[o], size[o]);
+            }
+            guard_release();
         }
     }
 }
 
-static double now(void)
+/* --- main ------------------------------------------------------------------------------------------------- */
+
+static void flush_to_zero(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040); /* FTZ, DAZ */
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr | 1u << 24)); /* FZ */
+#else
+    fprintf(stderr, "checkkern: --ftz: not known for this machine\n");
+    exit(2);
+#endif
 }
 
-static void bench_one(enum dtype type, enum mat_role role, int v, int n_tok)
+/* Lines "part hash"; '#' begins a comment. */
+static void check_golden(const char *path)
 {
-    struct mat w;
-    struct act a;
-    int k = 1536, n = 4096;
-    make_mat(&w, type, n, k, 0);
-    void *mem = alloc64(act_bytes(mat_tier(type, role), k, n_tok));
-    act_init(&a, mat_tier(type, role), k, n_tok, mem);
-    float *x = floats(k), *y = floats(n_tok * n);
-    for (int t = 0; t < n_tok; t++) fill_row(x, k, FILL_NORMAL), kern_at(v)->elem->quant(&a, t, x);
-    double best = 1e9;
-    for (int r = 0; r < 7; r++) {
-        double t0 = now();
-        kern_at(v)->matmul(y, (size_t)n, &w, 0, w.n_panels, &a, 0, n_tok);
-        double dt = now() - t0;
-        best = dt < best ? dt : best;
+    FILE *f = fopen(path, "r");
+    char line[256], name[32];
+    uint64_t want;
+    int found = 0;
+    if (!f) {
+        printf("checkkern: cannot open %s\n", path);
+        n_bad++;
+        return;
     }
-    printf("%-8s %-8s %6d %5dx%-6d %10.2f %10.3f%s\n", dtype_name(type), kern_at(v)->name, n_tok, n, k,
-           (double)mat_bytes(&w) / best * 1e-9, 2.0 * n * k * n_tok / best * 1e-12,
-           role == MAT_HEAD ? "  (head)" : "");
-    free(w.data), free(mem), free(x), free(y);
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%31[a-z] %" SCNx64, name, &want) != 2) continue;
+        for (int i = 0; i < N_PARTS; i++) {
+            if (strcmp(name, parts[i].name)) continue;
+            found++;
+            if (want == parts[i].hash) continue;
+            printf("%s: hash of %s is %016" PRIx64 ", not %016" PRIx64 ": a change of the contract, or of the test's data\n",
+                   path, name, parts[i].hash, want);
+            n_bad++;
+        }
+    }
+    fclose(f);
+    if (found != N_PARTS) printf("%s: %d parts, not %d\n", path, found, N_PARTS), n_bad++;
 }
 
-static void bench(void)
+static int usage(void)
 {
-    static const int toks[] = {1, 2, 8, 32, 128};
-    printf("%-8s %-8s %6s %12s %10s %10s\n", "type", "isa", "tokens", "n x k", "GB/s", "TOPS");
-    for (int i = 0; i < N_TYPES; i++)
-        for (int v = 0; v < kern_count(); v++)
-            for (int t = 0; selected(dtype_name(types[i])) && isa_selected(v) && t < 5; t++) {
-                bench_one(types[i], MAT_BODY, v, toks[t]);
-                if (mat_tier(types[i], MAT_HEAD) != mat_tier(types[i], MAT_BODY)) bench_one(types[i], MAT_HEAD, v, toks[t]);
-            }
+    fprintf(stderr, "usage: checkkern [--isa NAME] [--kern SUBSTRING] [--seed N] [--all] [--ftz] [--golden FILE] [--bench]\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
 {
     uint64_t seed = 1;
-    int do_bench = 0;
+    int do_bench = 0, ftz = 0;
+    const char *golden = NULL;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--isa") && i + 1 < argc) only_isa = argv[++i];
-        else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], NULL, 0);
-        else if (!strcmp(argv[i], "--kern") && i + 1 < argc) only_kern = argv[++i];
-        else if (!strcmp(argv[i], "--bench")) do_bench = 1;
-        else if (!strcmp(argv[i], "--all")) all = 1;
-        else {
-            fprintf(stderr, "usage: checkkern [--isa NAME] [--seed N] [--kern SUBSTRING] [--bench] [--all]\n");
-            return 2;
-        }
+        if (!strcmp(argv[i], "--isa") && i + 1 < argc)
+            only_isa = argv[++i];
+        else if (!strcmp(argv[i], "--kern") && i + 1 < argc)
+            only_kern = argv[++i];
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
+            seed = strtoull(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--golden") && i + 1 < argc)
+            golden = argv[++i];
+        else if (!strcmp(argv[i], "--bench"))
+            do_bench = 1;
+        else if (!strcmp(argv[i], "--all"))
+            all = 1;
+        else if (!strcmp(argv[i], "--ftz"))
+            ftz = 1;
+        else
+            return usage();
     }
     rng_state = seed;
     if (do_bench) {
         bench();
         return 0;
     }
+    if (ftz) flush_to_zero();
+    for (int i = 0; i < N_PARTS; i++) parts[i].hash = 0xcbf29ce484222325u;
     if (selected("matmul")) check_products();
+    rng_state = seed;
     if (selected("elem")) check_elem();
-    printf("checkkern: seed %" PRIu64 ", instruction sets:", seed);
+    printf("checkkern: seed %" PRIu64 "%s, instruction sets:", seed, ftz ? ", flush to zero" : "");
     for (int i = 0; i < kern_count(); i++)
-        if (kern_usable(i)) printf(" %s", kern_at(i)->name);
-    printf("\nchecked %ld outputs, %ld differ, hash %016" PRIx64 "\n", n_case, n_bad, hash);
+        if (i == 0 || isa_selected(i)) printf(" %s", kern_at(i)->name);
+    printf("\n");
+    for (int i = 0; i < N_PARTS; i++) printf("%-8s %016" PRIx64 "\n", parts[i].name, parts[i].hash);
+    if (golden) check_golden(golden);
+    printf("checked %ld outputs, %ld differ\n", n_case, n_bad);
     return n_bad != 0;
 }
