@@ -31,12 +31,14 @@ for cc in gcc clang; do
     fi
 done
 if [ "$native" = x86_64 ] && command -v qemu-aarch64 >/dev/null; then
+    arm=qemu-aarch64
+    [ -e /lib/ld-linux-aarch64.so.1 ] || arm="$arm -L /usr/aarch64-linux-gnu" # two loaders must not mix
     for o in -O0 -O3; do
-        try "qemu-aarch64 -L /usr/aarch64-linux-gnu" aarch64-linux-gnu-gcc $o
+        try "$arm" aarch64-linux-gnu-gcc $o
     done
     for bytes in 16 32 64; do
         echo "SVE, vectors of $bytes bytes:"
-        try "qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu max,pauth-impdef=on,sve-default-vector-length=$bytes" \
+        try "$arm -cpu max,pauth-impdef=on,sve-default-vector-length=$bytes" \
             aarch64-linux-gnu-gcc -O3 -march=armv8.2-a+sve
     done
 fi

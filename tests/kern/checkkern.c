@@ -248,7 +248,7 @@ static void check_golden(const char *path)
             if (strcmp(name, parts[i].name)) continue;
             found++;
             if (want == parts[i].hash) continue;
-            printf("%s: hash of %s is %016" PRIx64 ", not %016" PRIx64 ": a change of the contract, or of the test's data\n",
+            printf("%s: hash of %s is %016" PRIx64 ", not %016" PRIx64 ": put the new one there if the arithmetic or the test's data changed on purpose\n",
                    path, name, parts[i].hash, want);
             n_bad++;
         }
