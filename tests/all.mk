@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check-all: what `check` runs, in every configuration and on every machine that this one can imitate. A part whose
-# compiler or emulator is missing says so and counts as passed.
+# compiler or emulator is missing says *skipped* and why.
 .PHONY: check-debug check-asan check-clang check-x86 check-arm64
-have = command -v $(1) >/dev/null || { echo "== $@: skipped, no $(1)"; exit 0; }
+have = command -v $(1) >/dev/null || { echo "== $@: *skipped*, no $(1)"; exit 0; }
 
 check-debug: ## all tests without optimisation
 	+@echo "== $@" && $(MAKE) CONFIG=debug check
@@ -14,7 +14,7 @@ check-clang: ## all tests built by clang
 # Each instruction set by name, then CPUs that lack one: an instruction too many ends the program (qemu has no AVX-512).
 X86_CPUS := Nehalem Haswell
 check-x86: $(B)/checkkern $(B)/tests/test_attn ## kernels on older x86-64 processors (qemu)
-	@[ $(ARCH) = x86_64 ] || { echo "== $@: skipped, this is $(ARCH)"; exit 0; }; \
+	@[ $(ARCH) = x86_64 ] || { echo "== $@: *skipped*, this is $(ARCH)"; exit 0; }; \
 	$(call have,qemu-x86_64); \
 	for cpu in $(X86_CPUS); do \
 	    echo "== $@: $$cpu"; \
@@ -28,16 +28,17 @@ ARM_CC := aarch64-linux-gnu-gcc
 ARM_QEMU := qemu-aarch64$(if $(wildcard /lib/ld-linux-aarch64.so.1),, -L /usr/aarch64-linux-gnu)
 ARM_CPUS := cortex-a53 cortex-a76 max
 ARM_LIBS := PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig pkg-config --exists $(PKGS)
-ARM_SKIP := run-test_pull # qemu-user does not tell posix_spawn's caller that a program is missing
+# qemu-user does not tell posix_spawn's caller that a program is missing; lint is not about the machine.
+ARM_SKIP := run-test_pull run-lint
 check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated arm64 processors
 	+@$(call have,$(ARM_CC)); $(call have,qemu-aarch64); \
 	for cpu in $(ARM_CPUS); do \
 	    echo "== $@: $$cpu"; \
 	    $(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu '$$cpu run-checkkern || exit 1; \
 	done; \
-	$(ARM_LIBS) || { echo "== $@: no arm64 libraries (tools/deps --arm64 --tests), the rest is skipped"; exit 0; }; \
+	$(ARM_LIBS) || { echo "== $@: the rest *skipped*, no arm64 libraries (tools/deps --install --arm64)"; exit 0; }; \
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu cortex-a53' run-test_attn && \
-	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu max' all $(filter-out $(ARM_SKIP),$(CHECKS))
+	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu max' SKIP='$(ARM_SKIP)' check
 
 check-all: check check-x86 check-arm64 check-clang check-debug check-asan ## check in every configuration
 	@echo "check-all: all passed"
