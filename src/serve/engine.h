@@ -8,6 +8,7 @@
 
 #include "chip/chip.h"
 #include "file/gguf.h"
+#include "kern/kern.h"
 #include "model/model.h"
 #include "program/program.h"
 
@@ -31,6 +32,7 @@ struct engine {
     struct program *program;
     struct chip *chip;
     struct kv_pool *kv;
+    const struct kern *kern; /* of the sampler */
     int n_ctx;
 };
 

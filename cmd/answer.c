@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See answer.h. */
+#include "answer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* --- signals ---------------------------------------------------------------------------------------------- */
+
+atomic_int answer_cancel, answer_signal;
+static int wake[2] = {-1, -1};
+
+static void on_signal(int sig)
+{
+    int saved = errno;
+    atomic_store(&answer_cancel, 1);
+    if (sig != SIGINT) atomic_store(&answer_signal, sig);
+    ssize_t n = write(wake[1], "", 1); /* a full pipe is readable, too */
+    (void)n;
+    errno = saved;
+}
+
+void answer_signals(bool once)
+{
+    if (wake[0] < 0 && pipe2(wake, O_CLOEXEC | O_NONBLOCK)) wake[0] = wake[1] = -1;
+    struct sigaction a = {.sa_handler = on_signal};
+    sigfillset(&a.sa_mask);
+    a.sa_flags = once ? (int)SA_RESETHAND : 0;
+    sigaction(SIGINT, &a, NULL);
+    a.sa_flags = (int)SA_RESETHAND;
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
+
+int answer_wake_fd(void)
+{
+    return wake[0];
+}
+
+/* --- output ----------------------------------------------------------------------------------------------- */
+
+/* A model's text must not steer the terminal: control characters but tab and newline become U+FFFD. */
+static void write_terminal(struct str s)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool c1 = c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0;
+        if (!c1 && (c >= 0x20 || c == '\n' || c == '\t') && c != 0x7F) continue;
+        fwrite(s.p + from, 1, i - from, stdout);
+        fwrite(UTF8_REPLACEMENT.p, 1, UTF8_REPLACEMENT.n, stdout);
+        i += c1;
+        from = i + 1;
+    }
+    fwrite(s.p + from, 1, s.n - from, stdout);
+}
+
+static int take_text(void *ud, struct str s)
+{
+    struct talk *t = ud;
+    buf_append_str(&t->answer, s);
+    errno = 0;
+    if (isatty(STDOUT_FILENO))
+        write_terminal(s);
+    else
+        fwrite(s.p, 1, s.n, stdout);
+    if (fflush(stdout) || ferror(stdout)) t->write_errno = errno ? errno : EIO;
+    return t->write_errno != 0;
+}
+
+/* --- conversation ----------------------------------------------------------------------------------------- */
+
+int talk_open(struct talk *t, const struct common *c, struct err *e)
+{
+    buf_init(&t->answer, ANSWER_TEXT_MAX);
+    t->messages = json_array();
+    if (!t->messages) return err(e, ERR_MEMORY, "out of memory");
+    return generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e);
+}
+
+void talk_close(struct talk *t)
+{
+    generate_close(&t->g);
+    json_decref(t->messages);
+    buf_finish(&t->answer);
+    common_close(&t->o);
+}
+
+/* {role, content}; faults of the text become U+FFFD, since JSON holds UTF-8. */
+static json_t *make_message(const char *role, struct str text)
+{
+    struct buf b;
+    buf_init(&b, 3 * (size_t)COMMON_FILE_MAX);
+    json_t *m = utf8_append_replaced(&b, text) ? NULL : json_pack("{s:s, s:s%}", "role", role, "content", b.p ? b.p : "", b.n);
+    buf_finish(&b);
+    return m;
+}
+
+static bool has_system(const struct talk *t)
+{
+    const char *role = json_string_value(json_object_get(json_array_get(t->messages, 0), "role"));
+    return role && strcmp(role, "system") == 0;
+}
+
+int talk_set_system(struct talk *t, const char *text, struct err *e)
+{
+    if (has_system(t)) json_array_remove(t->messages, 0);
+    if (!text || !*text) return 0;
+    json_t *m = make_message("system", str_from(text));
+    return m && json_array_insert_new(t->messages, 0, m) == 0 ? 0 : err(e, ERR_MEMORY, "out of memory");
+}
+
+void talk_clear(struct talk *t)
+{
+    for (size_t n; (n = json_array_size(t->messages)) > (size_t)has_system(t);) json_array_remove(t->messages, n - 1);
+}
+
+static int make_prompt(struct talk *t, struct str text, struct ids *ids, struct err *e)
+{
+    if (t->plain) return tokenizer_encode(t->o.text.tok, t->o.text.scratch, text, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, ids, e);
+    json_t *m = make_message("user", text);
+    if (!m || json_array_append_new(t->messages, m)) return err(e, ERR_MEMORY, "out of memory");
+    return text_chat(&t->o.text, t->messages, NULL, true, ids, e);
+}
+
+int talk_answer(struct talk *t, struct str text, struct err *e)
+{
+    struct ids ids;
+    size_t n_before = json_array_size(t->messages);
+    struct generate_params p = {.sample = t->sample,
+                                .stop = t->stop,
+                                .n_stop = t->n_stop,
+                                .max_tokens = t->max_tokens,
+                                .show_special = t->show_special,
+                                .cancel = &answer_cancel,
+                                .text = take_text,
+                                .ud = t};
+    ids_init(&ids, TEXT_IDS_MAX);
+    buf_clear(&t->answer);
+    t->write_errno = 0;
+    int rc = make_prompt(t, text, &ids, e);
+    if (!rc) rc = generate_run(&t->g, ids.p, (int)ids.n, &p, e);
+    ids_finish(&ids);
+    if (!t->plain && !rc) {
+        json_t *m = make_message("assistant", buf_str(&t->answer));
+        if (!m || json_array_append_new(t->messages, m)) rc = err(e, ERR_MEMORY, "out of memory");
+    }
+    if (rc)
+        while (json_array_size(t->messages) > n_before) json_array_remove(t->messages, json_array_size(t->messages) - 1);
+    return rc;
+}
+
+static double rate(int n, double s)
+{
+    return n > 0 && s > 0 ? n / s : 0;
+}
+
+void talk_report(const struct talk *t)
+{
+    const struct generate *g = &t->g;
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    fprintf(stderr, "load:    %.2f s\n", t->o.load_s);
+    fprintf(stderr, "prompt:  %d tokens in %.3f s, %.1f tokens/s", g->n_prompt - g->n_cached, g->prompt_s, rate(g->n_prompt - g->n_cached, g->prompt_s));
+    if (g->n_cached) fprintf(stderr, " (%d more were in the cache)", g->n_cached);
+    fprintf(stderr, "\nanswer:  %d tokens in %.3f s, %.1f tokens/s; ended by: %s\n", g->n_answer, g->answer_s, rate(g->n_answer - 1, g->answer_s),
+            generate_end_name[g->end]);
+    fprintf(stderr, "context: %d of %d tokens\n", g->n_ids, g->n_ctx);
+    if (t->sample.temperature > 0)
+        fprintf(stderr, "seed:    %" PRIu64 "\n", t->sample.seed);
+    else
+        fprintf(stderr, "seed:    none (greedy)\n");
+    fprintf(stderr, "kernels: %s\nmemory:  %.1f MiB at most\n", t->o.engine->kern->name, (double)u.ru_maxrss / 1024);
+}

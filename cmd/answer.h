@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `tutti run` and its chat share: one conversation with one model, answers that appear on standard output as they
+ * are made, and signals. Ctrl-C (SIGINT) stops an answer; SIGTERM and SIGHUP end the program in an orderly way.
+ */
+#ifndef TUTTI_CMD_ANSWER_H
+#define TUTTI_CMD_ANSWER_H
+
+#include "common.h"
+#include "sampling.h"
+#include "serve/generate.h"
+
+enum { ANSWER_TEXT_MAX = 64 << 20 }; /* bytes of one message */
+
+struct talk {
+    const struct args_doc *doc;
+    struct opened o;
+    struct generate g;
+    struct sampler_params sample;
+    struct str stop[ARG_LIST_MAX];
+    int n_stop, max_tokens;
+    bool plain;       /* completion without a chat template */
+    bool show_special;
+    bool verbose;
+    json_t *messages; /* [{role, content}] */
+    struct buf answer; /* text of the last answer */
+    int write_errno;  /* why standard output no longer takes text, or 0 */
+};
+
+/* Ready for text after common_open filled t->o. */
+int talk_open(struct talk *t, const struct common *c, struct err *e);
+void talk_close(struct talk *t); /* accepts a zeroed struct */
+
+/* The message of a role that opens the conversation; text NULL or "" removes it. */
+int talk_set_system(struct talk *t, const char *text, struct err *e);
+/* Drops all messages but the system message. */
+void talk_clear(struct talk *t);
+
+/*
+ * Answers text: through the chat template as the next message of the conversation, or as a plain completion. After an
+ * error the conversation is as it was before. t->g.end says why the answer ended.
+ */
+int talk_answer(struct talk *t, struct str text, struct err *e);
+void talk_report(const struct talk *t); /* what -v shows, on standard error */
+
+/* --- signals --- */
+extern atomic_int answer_cancel;  /* an answer under way shall stop */
+extern atomic_int answer_signal;  /* SIGTERM or SIGHUP that arrived, or 0 */
+/* Installs the handlers. once: a second SIGINT ends the program at once. */
+void answer_signals(bool once);
+int answer_wake_fd(void); /* readable after a signal */
+
+#endif

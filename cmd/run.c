@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tutti run: one answer to a prompt, or a chat (chat.c) when there is no prompt and a terminal to type at. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "answer.h"
+#include "chat.h"
+#include "cmd.h"
+
+static const struct args_doc doc = {
+    "run", "MODEL [PROMPT | -]...", "answer a prompt, or chat with a model",
+    "MODEL is a GGUF file or the name of a pulled model. The answer appears on standard output as it is made. PROMPT is one or more words; '-' stands "
+    "for standard input, of which one newline at the end is dropped. Without a PROMPT a terminal gets a chat, and piped text is the prompt.\n\n"
+    "With the same model, prompt, seed and options the answer is the same on every machine."};
+
+enum { EXIT_SIGNAL = 128 };
+
+/* The prompt of the command line: words with a space between, standard input on lines of its own. */
+static int join_prompt(int argc, char **argv, struct buf *out, struct err *e)
+{
+    bool after_input = false, input = false;
+    for (int i = 0; i < argc; i++) {
+        char *text = NULL;
+        size_t n = 0;
+        bool is_input = strcmp(argv[i], "-") == 0;
+        if (is_input && input) return err(e, ERR_USAGE, "'-' was given twice: standard input can be read once");
+        if (is_input) {
+            int rc = common_read_file("-", &text, &n, e);
+            if (rc) return rc;
+            input = true;
+            if (n && text[n - 1] == '\n') n--;
+        }
+        if (i) buf_append_z(out, is_input || after_input ? "\n\n" : " ");
+        if (is_input)
+            buf_append(out, text, n);
+        else
+            buf_append_z(out, argv[i]);
+        free(text);
+        after_input = is_input;
+    }
+    return out->failed ? err(e, out->failed, "the prompt is too long") : 0;
+}
+
+static int answer_once(struct talk *t, struct str prompt)
+{
+    struct err e = {0};
+    answer_signals(true);
+    int rc = talk_answer(t, prompt, &e), sig = atomic_load(&answer_signal);
+    bool newline = t->answer.n && t->answer.p[t->answer.n - 1] != '\n' && !t->write_errno;
+    if (newline && (putchar('\n') == EOF || fflush(stdout))) t->write_errno = errno;
+    if (rc) return common_fail(&doc, &e);
+    if (t->verbose) talk_report(t);
+    if (t->write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
+    if (t->write_errno) return args_fault(&doc, "cannot write the answer: %s", strerror(t->write_errno)), err_exit_status(ERR_IO);
+    if (t->g.end == GENERATE_CANCELLED) return EXIT_SIGNAL + (sig ? sig : SIGINT);
+    if (t->g.end == GENERATE_CONTEXT) fprintf(stderr, "tutti run: the context of %d tokens is full: the answer ends here\n", t->g.n_ctx);
+    return 0;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct common c = {0};
+    struct sampling s;
+    struct talk t = {.doc = &doc};
+    const char *system = NULL;
+    bool raw = false;
+    int status;
+    sampling_init(&s);
+    const struct arg table[] = {
+        {"system", 0, ARG_STR, &system, "TEXT", "message that opens the conversation: how the model shall behave", 0, 0},
+        {"raw", 0, ARG_FLAG, &raw, NULL, "continue the prompt as it stands, without the chat template", 0, 0},
+        SAMPLING_ARGS(s),
+        {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
+        {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error", 0, 0},
+        COMMON_ARGS(c),
+        {0}};
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti run --help");
+    if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
+    bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
+    struct err e = {0};
+    struct buf prompt;
+    char dash[] = "-", *only[] = {dash};
+    buf_init(&prompt, COMMON_FILE_MAX);
+    int rc = piped ? join_prompt(1, only, &prompt, &e) : join_prompt(argc - at - 1, argv + at + 1, &prompt, &e);
+    if (!rc && !chat && prompt.n == 0) rc = err(&e, ERR_USAGE, "the prompt is empty");
+    if (rc) {
+        buf_finish(&prompt);
+        return common_fail(&doc, &e);
+    }
+    t.max_tokens = s.max_tokens;
+    t.n_stop = s.stop.n;
+    for (int i = 0; i < s.stop.n; i++) t.stop[i] = str_from(s.stop.p[i]);
+    if (!(status = common_open(&doc, &t.o, argv[at], &c, 1, 1))) {
+        t.plain = raw || !t.o.text.chat;
+        if (!raw && t.plain) fprintf(stderr, "tutti run: the model has no chat template: plain completion\n");
+        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (rc = talk_set_system(&t, system, &e)))
+            status = common_fail(&doc, &e);
+        else
+            status = chat ? chat_run(&t) : answer_once(&t, buf_str(&prompt));
+    }
+    talk_close(&t);
+    buf_finish(&prompt);
+    return status;
+}
