@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target of the chat-template interpreter. The input is a template, or a template, a NUL byte and the messages as
- * JSON; without its own messages a template meets a fixed conversation with tools. Beside crashes it looks for a
- * broken promise: the segments must add up to the text, and a private-use character that only the messages contain
- * must never be trusted.
+ * Fuzz target of the chat-template interpreter. The input is a template, or a template, a NUL byte and the
+ * messages as JSON; without its own messages a template meets a fixed conversation with tools. Beside crashes
+ * it looks for a broken promise: the segments must add up to the text, and a private-use character that only
+ * the messages contain must never be trusted.
  */
 #include <stdlib.h>
 #include "token/template.h"
@@ -11,11 +11,16 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char FIXED[] =
-    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be \xEE\x80\x80 brief.\"},{\"role\":\"user\",\"content\":"
-    "[{\"type\":\"text\",\"text\":\"Hi <|x|> \xEE\x80\x80\"}]},{\"role\":\"assistant\",\"content\":\"<think>\\nhm\xEE\x80\x80\\n</think>yes\","
-    "\"tool_calls\":[{\"id\":\"a1\",\"type\":\"function\",\"function\":{\"name\":\"f\xEE\x80\x80\",\"arguments\":{\"x\":1,\"y\":[2.5,null]}}}]},"
-    "{\"role\":\"tool\",\"tool_call_id\":\"a1\",\"content\":\"21 \xEE\x80\x80\"}],\"tools\":[{\"type\":\"function\",\"function\":"
-    "{\"name\":\"f\xEE\x80\x80\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"integer\"}},\"required\":[\"x\"]}}}],"
+    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be \xEE\x80\x80 "
+    "brief.\"},{\"role\":\"user\",\"content\":"
+    "[{\"type\":\"text\",\"text\":\"Hi <|x|> "
+    "\xEE\x80\x80\"}]},{\"role\":\"assistant\",\"content\":\"<think>\\nhm\xEE\x80\x80\\n</think>yes\","
+    "\"tool_calls\":[{\"id\":\"a1\",\"type\":\"function\",\"function\":{\"name\":\"f\xEE\x80\x80\","
+    "\"arguments\":{\"x\":1,\"y\":[2.5,null]}}}]},"
+    "{\"role\":\"tool\",\"tool_call_id\":\"a1\",\"content\":\"21 "
+    "\xEE\x80\x80\"}],\"tools\":[{\"type\":\"function\",\"function\":"
+    "{\"name\":\"f\xEE\x80\x80\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":"
+    "\"integer\"}},\"required\":[\"x\"]}}}],"
     "\"kwargs\":{\"enable_thinking\":true,\"n\":7,\"s\":\"a b\xEE\x80\x80\"}}";
 
 static void check(const struct template_output *out, struct str source)
@@ -53,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = {0};
     json_t *own = NULL;
     if (template_compile(&t, source, &e) < 0) return 0;
-    if (cut && (own = json_loadb((const char *)cut + 1, size - source.n - 1, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL)))
+    if (cut && (own = json_loadb((const char *)cut + 1, size - source.n - 1, JSON_ALLOW_NUL | JSON_DECODE_ANY,
+                                 NULL)))
         in.messages = own;
     if (template_render(t, &in, &out, &e) == 0) {
         if (!own) check(&out, source);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Public side of the template interpreter: compiling, turning the request's JSON into values, rendering, and cutting
- * the marked result into segments. Texts of the JSON are borrowed while the rendering runs.
+ * Public side of the template interpreter: compiling, turning the request's JSON into values, rendering, and
+ * cutting the marked result into segments. Texts of the JSON are borrowed while the rendering runs.
  */
 #include "token/template_int.h"
 
@@ -12,11 +12,13 @@ int template_compile(struct template **t, struct str source, struct err *e)
     struct tmpl_tokens tok = {0};
     *t = NULL;
     if (source.n > TEMPLATE_SOURCE_MAX)
-        return err(e, ERR_LIMIT, "chat template: %zu bytes of source, at most %d are allowed", source.n, TEMPLATE_SOURCE_MAX);
+        return err(e, ERR_LIMIT, "chat template: %zu bytes of source, at most %d are allowed", source.n,
+                   TEMPLATE_SOURCE_MAX);
     struct template *new = calloc(1, sizeof *new);
     if (!new) return err(e, ERR_MEMORY, "chat template: no memory for it");
     tmpl_pool_init(&new->pool, TEMPLATE_MEMORY_MAX);
-    struct tmpl_run c = {.pool = &new->pool, .e = e, .line = 1, .col = 1, .steps = TEMPLATE_STEPS_MAX, .t = new};
+    struct tmpl_run c = {
+        .pool = &new->pool, .e = e, .line = 1, .col = 1, .steps = TEMPLATE_STEPS_MAX, .t = new};
     int code = tmpl_lex(&c, source, &tok);
     if (code == 0) code = tmpl_parse(&c, new, &tok);
     if (code < 0) {
@@ -34,14 +36,17 @@ void template_destroy(struct template *t)
     free(t);
 }
 
-/* --- JSON to values ----------------------------------------------------------------------------------------- */
+/* --- JSON to values
+ * ----------------------------------------------------------------------------------------- */
 
 /* Words that a message's role may have and be trusted. None can be a special token by itself. */
 static bool known_role(struct str s)
 {
-    static const char *const ROLE[] = {"system", "user", "assistant", "tool", "developer", "function", "ipython",
-                                       "observation", "tool_response", "tool_call", "tool_result", "model", "context",
-                                       "documents", "critic", "human", "environment", "root", "latest_reminder"};
+    static const char *const ROLE[] = {"system",        "user",      "assistant",      "tool",
+                                       "developer",     "function",  "ipython",        "observation",
+                                       "tool_response", "tool_call", "tool_result",    "model",
+                                       "context",       "documents", "critic",         "human",
+                                       "environment",   "root",      "latest_reminder"};
     for (size_t i = 0; i < sizeof ROLE / sizeof *ROLE; i++) {
         if (str_eqz(s, ROLE[i])) return true;
     }
@@ -72,22 +77,32 @@ static int from_json(struct tmpl_run *c, const json_t *j, bool trusted, struct t
     int code = tmpl_enter(c);
     if (code < 0) return code;
     switch (json_typeof(j)) {
-    case JSON_OBJECT: code = from_object(c, j, trusted, out); break;
+    case JSON_OBJECT:
+        code = from_object(c, j, trusted, out);
+        break;
     case JSON_ARRAY:
         code = tmpl_list_new(c, TV_LIST, out);
         for (size_t i = 0; i < json_array_size(j) && code == 0; i++) {
             struct tval v;
-            if ((code = from_json(c, json_array_get(j, i), trusted, &v)) == 0) code = tmpl_list_add(c, out->u.list, v);
+            if ((code = from_json(c, json_array_get(j, i), trusted, &v)) == 0)
+                code = tmpl_list_add(c, out->u.list, v);
         }
         break;
     case JSON_STRING:
         code = tmpl_str_out(c, (struct str){json_string_value(j), json_string_length(j)}, trusted, out);
         break;
-    case JSON_INTEGER: *out = tmpl_int(json_integer_value(j), trusted); break;
-    case JSON_REAL: *out = tmpl_float(json_real_value(j), trusted); break;
+    case JSON_INTEGER:
+        *out = tmpl_int(json_integer_value(j), trusted);
+        break;
+    case JSON_REAL:
+        *out = tmpl_float(json_real_value(j), trusted);
+        break;
     case JSON_TRUE:
-    case JSON_FALSE: *out = tmpl_bool(json_typeof(j) == JSON_TRUE); break;
-    default: *out = tmpl_none();
+    case JSON_FALSE:
+        *out = tmpl_bool(json_typeof(j) == JSON_TRUE);
+        break;
+    default:
+        *out = tmpl_none();
     }
     if (code == 0 && out->type != TV_STR) out->trusted = trusted;
     tmpl_leave(c);
@@ -105,12 +120,14 @@ static int from_messages(struct tmpl_run *c, const json_t *j, struct tval *out)
         if (m.type != TV_DICT || (code = tmpl_dict_get(c, m.u.dict, key, &role)) <= 0) continue;
         code = 0;
         if (role.type != TV_STR || !known_role(tmpl_view(role.u.s))) continue;
-        if ((code = tmpl_str_out(c, tmpl_view(role.u.s), true, &role)) == 0) code = tmpl_dict_set(c, m.u.dict, key, role);
+        if ((code = tmpl_str_out(c, tmpl_view(role.u.s), true, &role)) == 0)
+            code = tmpl_dict_set(c, m.u.dict, key, role);
     }
     return code < 0 ? code : 0;
 }
 
-/* --- variables ---------------------------------------------------------------------------------------------- */
+/* --- variables
+ * ---------------------------------------------------------------------------------------------- */
 
 /* Binds a variable if the template uses its name. */
 static void bind_root(struct tmpl_run *c, struct str name, struct tval v)
@@ -132,9 +149,11 @@ static int bind_object(struct tmpl_run *c, const json_t *j, bool trusted)
 {
     struct tval all;
     if (!j) return 0;
-    if (!json_is_object(j)) return tmpl_err(c, ERR_USAGE, "the variables for the template must be a JSON object");
+    if (!json_is_object(j))
+        return tmpl_err(c, ERR_USAGE, "the variables for the template must be a JSON object");
     int code = from_object(c, j, trusted, &all);
-    for (size_t i = 0; code == 0 && i < all.u.dict->n; i++) bind_root(c, tmpl_view(all.u.dict->p[i].k.u.s), all.u.dict->p[i].v);
+    for (size_t i = 0; code == 0 && i < all.u.dict->n; i++)
+        bind_root(c, tmpl_view(all.u.dict->p[i].k.u.s), all.u.dict->p[i].v);
     return code;
 }
 
@@ -161,7 +180,8 @@ static int bind_all(struct tmpl_run *c)
         c->root[i] = (struct tval){.type = TV_NATIVE, .trusted = true, .u.bound = b};
     }
     bind_root(c, STR("documents"), v);
-    if ((code = bind_token(c, "bos_token", in->bos_token)) < 0 || (code = bind_token(c, "eos_token", in->eos_token)) < 0 ||
+    if ((code = bind_token(c, "bos_token", in->bos_token)) < 0 ||
+        (code = bind_token(c, "eos_token", in->eos_token)) < 0 ||
         (code = bind_object(c, in->specials, true)) < 0 || (code = bind_object(c, in->kwargs, false)) < 0)
         return code;
     if (in->tools && uses(c, "tools") && (code = from_json(c, in->tools, false, &v)) < 0) return code;
@@ -172,7 +192,8 @@ static int bind_all(struct tmpl_run *c)
     return code;
 }
 
-/* --- result ------------------------------------------------------------------------------------------------- */
+/* --- result
+ * ------------------------------------------------------------------------------------------------- */
 
 static int make_segments(const struct text *t, struct template_output *out, struct err *e)
 {
@@ -196,14 +217,16 @@ static int make_segments(const struct text *t, struct template_output *out, stru
     return 0;
 }
 
-int template_render(const struct template *t, const struct template_input *in, struct template_output *out, struct err *e)
+int template_render(const struct template *t, const struct template_input *in, struct template_output *out,
+                    struct err *e)
 {
     struct tmpl_pool pool;
     struct tmpl_build b;
     struct tval text;
     *out = (struct template_output){0};
     tmpl_pool_init(&pool, TEMPLATE_MEMORY_MAX);
-    struct tmpl_run c = {.pool = &pool, .e = e, .line = 1, .col = 1, .steps = TEMPLATE_STEPS_MAX, .t = t, .in = in, .out = &b};
+    struct tmpl_run c = {
+        .pool = &pool, .e = e, .line = 1, .col = 1, .steps = TEMPLATE_STEPS_MAX, .t = t, .in = in, .out = &b};
     c.root = TMPL_NEW(&c, struct tval, t->n_names + 1);
     int code = c.root ? tmpl_str_out(&c, STR(""), true, &c.empty) : c.code;
     if (code == 0) code = bind_all(&c);

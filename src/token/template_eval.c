@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Expressions of the template interpreter: a walk over the tree that counts its depth and its steps. Calls gather
- * their arguments in a tmpl_call; a native's table entry names its parameters, and binding puts each argument in the
- * place of its parameter as Python would.
+ * Expressions of the template interpreter: a walk over the tree that counts its depth and its steps. Calls
+ * gather their arguments in a tmpl_call; a native's table entry names its parameters, and binding puts each
+ * argument in the place of its parameter as Python would.
  */
 #include "token/template_int.h"
 
@@ -13,7 +13,8 @@ static int here(struct tmpl_run *c, const struct tnode *n)
     return tmpl_step(c, 1);
 }
 
-/* --- calls -------------------------------------------------------------------------------------------------- */
+/* --- calls
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Position of `name` in "a,b,c", or -1; *n counts the parameters. */
 static int param_index(const char *params, struct str name, unsigned *n)
@@ -41,13 +42,16 @@ static int bind_params(struct tmpl_run *c, const struct tmpl_native *f, struct t
     for (size_t i = 0; i < k->n_pos; i++) k->arg[i] = k->pos[i];
     for (size_t i = 0; i < k->n_kw; i++) {
         int at = no_names ? -1 : param_index(params, k->kw_name[i], &n);
-        if (at < 0) return tmpl_err(c, ERR_FORMAT, "%s has no argument '%.*s'", f->name, STR_ARG(k->kw_name[i]));
+        if (at < 0)
+            return tmpl_err(c, ERR_FORMAT, "%s has no argument '%.*s'", f->name, STR_ARG(k->kw_name[i]));
         if (k->arg[at].type != TV_MISSING)
-            return tmpl_err(c, ERR_FORMAT, "%s gets its argument '%.*s' twice", f->name, STR_ARG(k->kw_name[i]));
+            return tmpl_err(c, ERR_FORMAT, "%s gets its argument '%.*s' twice", f->name,
+                            STR_ARG(k->kw_name[i]));
         k->arg[at] = k->kw[i];
     }
     for (unsigned i = 0; i < f->n_min; i++) {
-        if (k->arg[i].type == TV_MISSING) return tmpl_err(c, ERR_FORMAT, "%s lacks its argument %u", f->name, i + 1);
+        if (k->arg[i].type == TV_MISSING)
+            return tmpl_err(c, ERR_FORMAT, "%s lacks its argument %u", f->name, i + 1);
     }
     return 0;
 }
@@ -70,16 +74,20 @@ static int call_joiner(struct tmpl_run *c, struct tcycle *j, struct tval *out)
 int tmpl_call_value(struct tmpl_run *c, struct tval f, struct tmpl_call *k, struct tval *out)
 {
     switch (f.type) {
-    case TV_MACRO: return tmpl_macro_call(c, f.u.macro, k, out);
-    case TV_LOOP: return tmpl_loop_call(c, f.u.loop, k, out);
+    case TV_MACRO:
+        return tmpl_macro_call(c, f.u.macro, k, out);
+    case TV_LOOP:
+        return tmpl_loop_call(c, f.u.loop, k, out);
     case TV_NATIVE:
         k->self = f.u.bound->self;
         return tmpl_native_call(c, f.u.bound->fn, k, out);
     case TV_CYCLE:
         if (!f.u.cycle->items && !k->n_pos && !k->n_kw) return call_joiner(c, f.u.cycle, out);
         return tmpl_err(c, ERR_FORMAT, "a cycler or joiner is called with arguments");
-    case TV_UNDEF: return tmpl_undef_err(c, f);
-    default: return tmpl_err(c, ERR_FORMAT, "a %s cannot be called", tmpl_type_name(f));
+    case TV_UNDEF:
+        return tmpl_undef_err(c, f);
+    default:
+        return tmpl_err(c, ERR_FORMAT, "a %s cannot be called", tmpl_type_name(f));
     }
 }
 
@@ -101,7 +109,8 @@ static int add_star(struct tmpl_run *c, struct tval v, struct tmpl_call *k)
 /* Appends the pairs of **kwargs. */
 static int add_star2(struct tmpl_run *c, struct tval v, struct tmpl_call *k)
 {
-    if (v.type != TV_DICT) return tmpl_err(c, ERR_FORMAT, "'**' in a call needs a dict, not a %s", tmpl_type_name(v));
+    if (v.type != TV_DICT)
+        return tmpl_err(c, ERR_FORMAT, "'**' in a call needs a dict, not a %s", tmpl_type_name(v));
     const struct tdict *d = v.u.dict;
     struct str *name = TMPL_NEW(c, struct str, k->n_kw + d->n + 1);
     struct tval *kw = TMPL_NEW(c, struct tval, k->n_kw + d->n + 1);
@@ -111,10 +120,12 @@ static int add_star2(struct tmpl_run *c, struct tval v, struct tmpl_call *k)
         kw[i] = k->kw[i];
     }
     for (size_t i = 0; i < d->n; i++) {
-        if (d->p[i].k.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "the keys of '**' in a call must be texts");
+        if (d->p[i].k.type != TV_STR)
+            return tmpl_err(c, ERR_FORMAT, "the keys of '**' in a call must be texts");
         struct str key = tmpl_view(d->p[i].k.u.s);
         for (size_t j = 0; j < k->n_kw; j++) {
-            if (str_eq(name[j], key)) return tmpl_err(c, ERR_FORMAT, "the argument '%.*s' is given twice", STR_ARG(key));
+            if (str_eq(name[j], key))
+                return tmpl_err(c, ERR_FORMAT, "the argument '%.*s' is given twice", STR_ARG(key));
         }
         if (tmpl_step(c, k->n_kw / 4 + 1) < 0) return c->code;
         name[k->n_kw + i] = key;
@@ -143,8 +154,10 @@ int tmpl_eval_args(struct tmpl_run *c, const struct tmpl_args *a, struct tscope 
     for (uint32_t i = 0; i < a->n_kw; i++) {
         if ((code = tmpl_eval(c, a->kw[i], sc, &k->kw[i])) < 0) return code;
     }
-    if (a->star && ((code = tmpl_eval(c, a->star, sc, &v)) < 0 || (code = add_star(c, v, k)) < 0)) return code;
-    if (a->star2 && ((code = tmpl_eval(c, a->star2, sc, &v)) < 0 || (code = add_star2(c, v, k)) < 0)) return code;
+    if (a->star && ((code = tmpl_eval(c, a->star, sc, &v)) < 0 || (code = add_star(c, v, k)) < 0))
+        return code;
+    if (a->star2 && ((code = tmpl_eval(c, a->star2, sc, &v)) < 0 || (code = add_star2(c, v, k)) < 0))
+        return code;
     return 0;
 }
 
@@ -158,19 +171,21 @@ static int eval_call(struct tmpl_run *c, const struct tnode *n, struct tscope *s
 }
 
 /* Filter or test n on `in`. */
-static int apply_native(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval in, struct tval *out)
+static int apply_native(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval in,
+                        struct tval *out)
 {
     struct tmpl_call k;
     int code = tmpl_eval_args(c, n->args, sc, &k);
     if (code < 0 || (code = here(c, n)) < 0) return code;
     if (!n->native)
-        return tmpl_err(c, ERR_FORMAT, "there is no %s named '%.*s'", n->kind == NK_FILTER ? "filter" : "test",
-                        STR_ARG(*n->value.u.s));
+        return tmpl_err(c, ERR_FORMAT, "there is no %s named '%.*s'",
+                        n->kind == NK_FILTER ? "filter" : "test", STR_ARG(*n->value.u.s));
     k.self = in;
     return tmpl_native_call(c, n->native, &k, out);
 }
 
-int tmpl_eval_chain(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval in, struct tval *out)
+int tmpl_eval_chain(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval in,
+                    struct tval *out)
 {
     int code;
     if (++c->depth > TEMPLATE_DEPTH_MAX) return tmpl_err(c, ERR_LIMIT, "the evaluation is nested too deeply");
@@ -180,7 +195,8 @@ int tmpl_eval_chain(struct tmpl_run *c, const struct tnode *n, struct tscope *sc
     return code;
 }
 
-/* --- expressions -------------------------------------------------------------------------------------------- */
+/* --- expressions
+ * -------------------------------------------------------------------------------------------- */
 
 static int eval_sequence(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval *out)
 {
@@ -198,7 +214,9 @@ static int eval_dict(struct tmpl_run *c, const struct tnode *n, struct tscope *s
     struct tval dict, k, v;
     int code = tmpl_dict_new(c, &dict);
     for (uint32_t i = 0; i + 1 < n->n_kids && code == 0; i += 2) {
-        if ((code = tmpl_eval(c, n->kids[i], sc, &k)) < 0 || (code = tmpl_eval(c, n->kids[i + 1], sc, &v)) < 0) break;
+        if ((code = tmpl_eval(c, n->kids[i], sc, &k)) < 0 ||
+            (code = tmpl_eval(c, n->kids[i + 1], sc, &v)) < 0)
+            break;
         code = tmpl_dict_set(c, dict.u.dict, k, v);
     }
     *out = dict;
@@ -217,7 +235,8 @@ static int compare_one(struct tmpl_run *c, enum tmpl_op op, struct tval a, struc
     case OP_NOTIN:
         code = tmpl_contains(c, b, a, out);
         break;
-    default: return tmpl_less(c, a, b, op, out);
+    default:
+        return tmpl_less(c, a, b, op, out);
     }
     *out ^= op == OP_NE || op == OP_NOTIN;
     return code;
@@ -266,8 +285,8 @@ static int eval_sign(struct tmpl_run *c, const struct tnode *n, struct tscope *s
 
 static int eval_cond(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval *out)
 {
-    static const struct text HINT = {.p = "a conditional expression was false and has no else", .n = 50, .n_cp = 50,
-                                     .trusted = true};
+    static const struct text HINT = {
+        .p = "a conditional expression was false and has no else", .n = 50, .n_cp = 50, .trusted = true};
     struct tval v;
     bool yes;
     int code = tmpl_eval(c, n->b, sc, &v);
@@ -313,7 +332,8 @@ static int eval_simple(struct tmpl_run *c, const struct tnode *n, struct tscope 
         if ((code = here(c, n)) < 0) return code;
         return tmpl_getattr(c, a, n->value.u.s, out);
     case NK_FILTER:
-    case NK_TEST: return apply_native(c, n, sc, a, out);
+    case NK_TEST:
+        return apply_native(c, n, sc, a, out);
     default:
         if ((code = tmpl_eval(c, n->b, sc, &b)) < 0 || (code = here(c, n)) < 0) return code;
         if (n->kind == NK_ITEM) return tmpl_getitem(c, a, b, out);
@@ -324,19 +344,31 @@ static int eval_simple(struct tmpl_run *c, const struct tnode *n, struct tscope 
 static int eval_kind(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval *out)
 {
     switch (n->kind) {
-    case NK_CONST: *out = n->value; return 0;
-    case NK_NAME: return tmpl_lookup(c, sc, n->id, out);
+    case NK_CONST:
+        *out = n->value;
+        return 0;
+    case NK_NAME:
+        return tmpl_lookup(c, sc, n->id, out);
     case NK_LIST:
-    case NK_TUPLE: return eval_sequence(c, n, sc, out);
-    case NK_DICT: return eval_dict(c, n, sc, out);
-    case NK_COMPARE: return eval_compare(c, n, sc, out);
-    case NK_CONCAT: return eval_concat(c, n, sc, out);
+    case NK_TUPLE:
+        return eval_sequence(c, n, sc, out);
+    case NK_DICT:
+        return eval_dict(c, n, sc, out);
+    case NK_COMPARE:
+        return eval_compare(c, n, sc, out);
+    case NK_CONCAT:
+        return eval_concat(c, n, sc, out);
     case NK_NEG:
-    case NK_POS: return eval_sign(c, n, sc, out);
-    case NK_COND: return eval_cond(c, n, sc, out);
-    case NK_SLICE: return eval_slice(c, n, sc, out);
-    case NK_CALL: return eval_call(c, n, sc, out);
-    default: return eval_simple(c, n, sc, out);
+    case NK_POS:
+        return eval_sign(c, n, sc, out);
+    case NK_COND:
+        return eval_cond(c, n, sc, out);
+    case NK_SLICE:
+        return eval_slice(c, n, sc, out);
+    case NK_CALL:
+        return eval_call(c, n, sc, out);
+    default:
+        return eval_simple(c, n, sc, out);
     }
 }
 

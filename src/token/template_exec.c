@@ -2,12 +2,12 @@
 /*
  * Statements of the template interpreter, scopes, loops and macros.
  *
- * The top level's variables are an array by name id. A for body, macro, with, call, filter, set or generation block
- * has a scope of its own: "set" writes there and reading looks outwards; an if has none. A for's scope is emptied
- * before every turn. A macro sees the scope it was defined in, as it is when the macro runs.
+ * The top level's variables are an array by name id. A for body, macro, with, call, filter, set or generation
+ * block has a scope of its own: "set" writes there and reading looks outwards; an if has none. A for's scope
+ * is emptied before every turn. A macro sees the scope it was defined in, as it is when the macro runs.
  *
- * Two habits of jinja2 that templates may meet: the else of a for also runs if every turn ended by continue or break,
- * and "loop" in the condition of a for is the outer loop.
+ * Two habits of jinja2 that templates may meet: the else of a for also runs if every turn ended by continue
+ * or break, and "loop" in the condition of a for is the outer loop.
  */
 #include "token/template_int.h"
 
@@ -22,14 +22,15 @@ struct tloop {
     struct tscope *up;      /* around the loop */
     struct tscope *test_sc; /* of the condition, or NULL */
     struct titer *it;
-    struct tval source;     /* what is iterated over */
+    struct tval source; /* what is iterated over */
     struct tval cur, prev, ahead, changed;
     bool has_ahead;
     int64_t index0, length; /* length -1: not known yet */
     unsigned depth0;
 };
 
-/* --- scopes ------------------------------------------------------------------------------------------------- */
+/* --- scopes
+ * ------------------------------------------------------------------------------------------------- */
 
 static struct tscope *scope_new(struct tmpl_run *c, struct tscope *up)
 {
@@ -125,7 +126,8 @@ static int capture(struct tmpl_run *c, const struct tnode *body, struct tscope *
     return code < 0 ? code : status;
 }
 
-/* --- loops -------------------------------------------------------------------------------------------------- */
+/* --- loops
+ * -------------------------------------------------------------------------------------------------- */
 
 /* The next item that passes the condition: 1, 0, negative. */
 static int loop_fetch(struct tmpl_run *c, struct tloop *l, struct tval *out)
@@ -137,8 +139,8 @@ static int loop_fetch(struct tmpl_run *c, struct tloop *l, struct tval *out)
         int code = tmpl_next(c, l->it, out);
         if (code <= 0 || !test || !l->test_sc) return code;
         l->test_sc->n = 0;
-        if ((code = assign(c, l->node->a, l->test_sc, *out)) < 0 || (code = tmpl_eval(c, test, l->test_sc, &v)) < 0 ||
-            (code = tmpl_truth(c, v, &yes)) < 0)
+        if ((code = assign(c, l->node->a, l->test_sc, *out)) < 0 ||
+            (code = tmpl_eval(c, test, l->test_sc, &v)) < 0 || (code = tmpl_truth(c, v, &yes)) < 0)
             return code;
         if (yes) return 1;
     }
@@ -183,20 +185,29 @@ int tmpl_loop_length(struct tmpl_run *c, struct tloop *l, int64_t *n)
 
 int tmpl_loop_attr(struct tmpl_run *c, struct tloop *l, struct str name, struct tval *out)
 {
-    static const struct text NO_PREV = {.p = "there is no previous item", .n = 25, .n_cp = 25, .trusted = true};
+    static const struct text NO_PREV = {
+        .p = "there is no previous item", .n = 25, .n_cp = 25, .trusted = true};
     static const struct text NO_NEXT = {.p = "there is no next item", .n = 21, .n_cp = 21, .trusted = true};
     int64_t n = 0;
     int code = 0;
-    if (str_eqz(name, "index0")) *out = tmpl_int(l->index0, true);
-    else if (str_eqz(name, "index")) *out = tmpl_int(l->index0 + 1, true);
-    else if (str_eqz(name, "first")) *out = tmpl_bool(l->index0 == 0);
-    else if (str_eqz(name, "depth0")) *out = tmpl_int(l->depth0, true);
-    else if (str_eqz(name, "depth")) *out = tmpl_int((int64_t)l->depth0 + 1, true);
-    else if (str_eqz(name, "previtem")) *out = l->index0 > 0 ? l->prev : tmpl_undef(UNDEF_HINT, &NO_PREV);
+    if (str_eqz(name, "index0"))
+        *out = tmpl_int(l->index0, true);
+    else if (str_eqz(name, "index"))
+        *out = tmpl_int(l->index0 + 1, true);
+    else if (str_eqz(name, "first"))
+        *out = tmpl_bool(l->index0 == 0);
+    else if (str_eqz(name, "depth0"))
+        *out = tmpl_int(l->depth0, true);
+    else if (str_eqz(name, "depth"))
+        *out = tmpl_int((int64_t)l->depth0 + 1, true);
+    else if (str_eqz(name, "previtem"))
+        *out = l->index0 > 0 ? l->prev : tmpl_undef(UNDEF_HINT, &NO_PREV);
     else if (str_eqz(name, "last") || str_eqz(name, "nextitem")) {
         if ((code = loop_peek(c, l)) < 0) return code;
-        if (str_eqz(name, "last")) *out = tmpl_bool(!l->has_ahead);
-        else *out = l->has_ahead ? l->ahead : tmpl_undef(UNDEF_HINT, &NO_NEXT);
+        if (str_eqz(name, "last"))
+            *out = tmpl_bool(!l->has_ahead);
+        else
+            *out = l->has_ahead ? l->ahead : tmpl_undef(UNDEF_HINT, &NO_NEXT);
     } else if (str_eqz(name, "length") || str_eqz(name, "revindex") || str_eqz(name, "revindex0")) {
         if ((code = tmpl_loop_length(c, l, &n)) < 0) return code;
         if (str_eqz(name, "revindex")) n -= l->index0;
@@ -221,7 +232,8 @@ int64_t tmpl_loop_index(const struct tloop *l)
     return l->index0;
 }
 
-static int exec_for(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval source, unsigned depth0)
+static int exec_for(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval source,
+                    unsigned depth0)
 {
     struct tscope *body_sc = scope_new(c, sc);
     struct tloop *l = TMPL_NEW(c, struct tloop, 1);
@@ -234,7 +246,8 @@ static int exec_for(struct tmpl_run *c, const struct tnode *n, struct tscope *sc
     if ((code = tmpl_iter(c, source, &l->it)) < 0) return code;
     while ((more = loop_next(c, l)) > 0) {
         body_sc->n = 0;
-        if ((code = assign(c, n->a, body_sc, l->cur)) < 0 || (code = tmpl_bind(c, body_sc, c->t->id_loop, self)) < 0 ||
+        if ((code = assign(c, n->a, body_sc, l->cur)) < 0 ||
+            (code = tmpl_bind(c, body_sc, c->t->id_loop, self)) < 0 ||
             (code = tmpl_exec(c, n->d, body_sc)) < 0)
             return code;
         if (code == 0) none = false;
@@ -260,7 +273,8 @@ int tmpl_loop_call(struct tmpl_run *c, struct tloop *l, struct tmpl_call *k, str
     return tmpl_build_done(&b, out);
 }
 
-/* --- macros ------------------------------------------------------------------------------------------------- */
+/* --- macros
+ * ------------------------------------------------------------------------------------------------- */
 
 struct str tmpl_macro_name(const struct tmacro *m)
 {
@@ -292,7 +306,8 @@ static bool take_kw(struct tmpl_call *k, bool *used, struct str name, struct tva
 static int bind_macro(struct tmpl_run *c, const struct tmacro *m, struct tmpl_call *k, struct tscope *sc)
 {
     static const struct text NO_CALLER = {.p = "no caller is defined", .n = 20, .n_cp = 20, .trusted = true};
-    static const struct text NO_PARAM = {.p = "a parameter was not provided", .n = 28, .n_cp = 28, .trusted = true};
+    static const struct text NO_PARAM = {
+        .p = "a parameter was not provided", .n = 28, .n_cp = 28, .trusted = true};
     const struct tmpl_params *p = m->node->params;
     const struct template *t = c->t;
     bool *used = TMPL_NEW(c, bool, k->n_kw + 1), own_caller = false;
@@ -301,11 +316,14 @@ static int bind_macro(struct tmpl_run *c, const struct tmacro *m, struct tmpl_ca
     if (!used) return c->code;
     for (uint32_t i = 0; i < p->n && code == 0; i++) {
         own_caller |= p->id[i] == t->id_caller;
-        if (i < k->n_pos) v = k->pos[i];
-        else if (!take_kw(k, used, t->names[p->id[i]], &v)) continue;
+        if (i < k->n_pos)
+            v = k->pos[i];
+        else if (!take_kw(k, used, t->names[p->id[i]], &v))
+            continue;
         code = tmpl_bind(c, sc, p->id[i], v);
     }
-    for (uint32_t i = 0, bound = 0; i < p->n && code == 0; i++) { /* defaults may use the parameters before them */
+    for (uint32_t i = 0, bound = 0; i < p->n && code == 0;
+         i++) { /* defaults may use the parameters before them */
         bound = 0;
         for (size_t j = 0; j < sc->n; j++) bound |= sc->id[j] == p->id[i];
         if (bound) continue;
@@ -321,13 +339,15 @@ static int bind_macro(struct tmpl_run *c, const struct tmacro *m, struct tmpl_ca
         if ((code = tmpl_dict_new(c, &list)) < 0) return code;
         for (size_t i = 0; i < k->n_kw && code == 0; i++) {
             if (used[i]) continue;
-            if ((code = tmpl_str_out(c, k->kw_name[i], true, &v)) == 0) code = tmpl_dict_set(c, list.u.dict, v, k->kw[i]);
+            if ((code = tmpl_str_out(c, k->kw_name[i], true, &v)) == 0)
+                code = tmpl_dict_set(c, list.u.dict, v, k->kw[i]);
         }
         if (code == 0) code = tmpl_bind(c, sc, t->id_kwargs, list);
     } else {
         for (size_t i = 0; i < k->n_kw && code == 0; i++) {
             if (!used[i])
-                code = tmpl_err(c, ERR_FORMAT, "the macro '%.*s' has no argument '%.*s'", STR_ARG(m->name), STR_ARG(k->kw_name[i]));
+                code = tmpl_err(c, ERR_FORMAT, "the macro '%.*s' has no argument '%.*s'", STR_ARG(m->name),
+                                STR_ARG(k->kw_name[i]));
         }
     }
     if (code == 0 && p->uses_varargs) {
@@ -349,7 +369,8 @@ int tmpl_macro_call(struct tmpl_run *c, struct tmacro *m, struct tmpl_call *k, s
     return code < 0 ? code : 0;
 }
 
-/* --- statements --------------------------------------------------------------------------------------------- */
+/* --- statements
+ * --------------------------------------------------------------------------------------------- */
 
 static int exec_if(struct tmpl_run *c, const struct tnode *n, struct tscope *sc)
 {
@@ -379,7 +400,8 @@ static int exec_call(struct tmpl_run *c, const struct tnode *n, struct tscope *s
     struct tmpl_call k;
     struct tval f, caller;
     int code = tmpl_eval(c, n->a->a, sc, &f);
-    if (code < 0 || (code = tmpl_eval_args(c, n->a->args, sc, &k)) < 0 || (code = macro_value(c, n, sc, &caller)) < 0)
+    if (code < 0 || (code = tmpl_eval_args(c, n->a->args, sc, &k)) < 0 ||
+        (code = macro_value(c, n, sc, &caller)) < 0)
         return code;
     struct str *name = TMPL_NEW(c, struct str, k.n_kw + 1);
     struct tval *kw = TMPL_NEW(c, struct tval, k.n_kw + 1);
@@ -414,7 +436,8 @@ static int exec_kind(struct tmpl_run *c, const struct tnode *n, struct tscope *s
     struct tval v;
     int code;
     switch (n->kind) {
-    case NK_DATA: return tmpl_build_text(c->out, n->value.u.s);
+    case NK_DATA:
+        return tmpl_build_text(c->out, n->value.u.s);
     case NK_OUTPUT:
         code = tmpl_eval(c, n->a, sc, &v);
         return code < 0 ? code : tmpl_print(c->out, v);
@@ -427,22 +450,29 @@ static int exec_kind(struct tmpl_run *c, const struct tnode *n, struct tscope *s
         code = tmpl_eval(c, n->b, sc, &v);
         return code < 0 ? code : assign(c, n->a, sc, v);
     case NK_SETBLOCK:
-    case NK_FILTERBLOCK: return exec_captured(c, n, sc);
+    case NK_FILTERBLOCK:
+        return exec_captured(c, n, sc);
     case NK_FOR:
         code = tmpl_eval(c, n->b, sc, &v);
         return code < 0 ? code : exec_for(c, n, sc, v, 0);
-    case NK_IF: return exec_if(c, n, sc);
+    case NK_IF:
+        return exec_if(c, n, sc);
     case NK_MACRO:
         code = macro_value(c, n, sc, &v);
         return code < 0 ? code : tmpl_bind(c, sc, n->id, v);
-    case NK_CALLBLOCK: return exec_call(c, n, sc);
-    case NK_WITH: return exec_with(c, n, sc);
+    case NK_CALLBLOCK:
+        return exec_call(c, n, sc);
+    case NK_WITH:
+        return exec_with(c, n, sc);
     case NK_SCOPE:
         inner = scope_new(c, sc);
         return inner ? tmpl_exec(c, n->d, inner) : c->code;
-    case NK_BREAK: return EXEC_BREAK;
-    case NK_CONTINUE: return EXEC_CONTINUE;
-    default: return tmpl_err(c, ERR_INTERNAL, "a node of kind %d is not a statement", n->kind);
+    case NK_BREAK:
+        return EXEC_BREAK;
+    case NK_CONTINUE:
+        return EXEC_CONTINUE;
+    default:
+        return tmpl_err(c, ERR_INTERNAL, "a node of kind %d is not a statement", n->kind);
     }
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The filters of the template language: what may stand after "|". Parameters and results are jinja2's, except that
- * tojson is json.dumps as transformers puts it in. Left out, and refused by name: random and pprint (not repeatable or
- * not portable) and the HTML helpers urlize, xmlattr and wordwrap.
+ * The filters of the template language: what may stand after "|". Parameters and results are jinja2's, except
+ * that tojson is json.dumps as transformers puts it in. Left out, and refused by name: random and pprint (not
+ * repeatable or not portable) and the HTML helpers urlize, xmlattr and wordwrap.
  */
 #include "token/template_int.h"
 
@@ -43,7 +43,8 @@ static int as_method(struct tmpl_run *c, struct tmpl_call *k, const char *method
     return code < 0 ? code : tmpl_method_find(k->self, str_from(method), &unsafe)->fn(c, k, out);
 }
 
-/* --- text --------------------------------------------------------------------------------------------------- */
+/* --- text
+ * --------------------------------------------------------------------------------------------------- */
 
 FILTER(f_upper)
 {
@@ -121,8 +122,10 @@ FILTER(f_indent)
     int64_t width;
     int code;
     if (k->self.type == TV_UNDEF) return tmpl_undef_err(c, k->self);
-    if (k->self.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "indent needs a text, not a %s", tmpl_type_name(k->self));
-    if ((code = bool_arg(c, k->arg[1], &first)) < 0 || (code = bool_arg(c, k->arg[2], &blank)) < 0) return code;
+    if (k->self.type != TV_STR)
+        return tmpl_err(c, ERR_FORMAT, "indent needs a text, not a %s", tmpl_type_name(k->self));
+    if ((code = bool_arg(c, k->arg[1], &first)) < 0 || (code = bool_arg(c, k->arg[2], &blank)) < 0)
+        return code;
     if (pad.type != TV_STR) {
         if ((code = int_arg(c, pad, 4, &width)) < 0 || (code = tmpl_build_init(&b, c)) < 0 ||
             (code = tmpl_build_fill(&b, ' ', width > 0 ? (size_t)width : 0, true)) < 0 ||
@@ -135,7 +138,8 @@ FILTER(f_indent)
     if ((code = tmpl_build_init(&b, c)) < 0) return code;
     for (size_t at = 0, next = 0; code == 0 && (line1 || next < t->n || at < next); line1 = false) {
         size_t end = tmpl_text_line(tmpl_view(t), at, &next);
-        bool broke = next > end; /* the filter adds a line break at the end, so a text that ends in one keeps it */
+        bool broke =
+            next > end; /* the filter adds a line break at the end, so a text that ends in one keeps it */
         if (line1 ? first : blank || end > at) code = tmpl_build_text(&b, pad.u.s);
         if (code == 0) code = tmpl_build_part(&b, t, at, end - at);
         if (code < 0 || !broke) break;
@@ -159,7 +163,8 @@ FILTER(f_truncate)
     int64_t length, leeway;
     bool kill;
     int code;
-    if (k->self.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "truncate needs a text, not a %s", tmpl_type_name(k->self));
+    if (k->self.type != TV_STR)
+        return tmpl_err(c, ERR_FORMAT, "truncate needs a text, not a %s", tmpl_type_name(k->self));
     if (end.type == TV_MISSING) end = (struct tval){.type = TV_STR, .u.s = &DOTS};
     if (end.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "truncate needs a text as its end");
     if (k->arg[3].type == TV_NONE) k->arg[3] = MISSING;
@@ -167,7 +172,8 @@ FILTER(f_truncate)
         (code = int_arg(c, k->arg[3], 5, &leeway)) < 0)
         return code;
     const struct text *t = k->self.u.s;
-    if (length < (int64_t)end.u.s->n_cp || leeway < 0) return tmpl_err(c, ERR_FORMAT, "truncate to less than its end mark");
+    if (length < (int64_t)end.u.s->n_cp || leeway < 0)
+        return tmpl_err(c, ERR_FORMAT, "truncate to less than its end mark");
     *out = k->self;
     int64_t limit;
     if (__builtin_add_overflow(length, leeway, &limit) || (int64_t)t->n_cp <= limit) return 0;
@@ -238,8 +244,10 @@ static int put_quoted(struct tmpl_build *b, const struct text *t, bool query)
         char z[4] = {(char)ch, 0, 0, 0};
         bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
                      (ch && ch < 0x80 && strchr("_.-~", ch)) || (ch == '/' && !query);
-        if (query && ch == ' ') z[0] = '+';
-        else if (!plain) snprintf(z, sizeof z, "%%%02X", ch);
+        if (query && ch == ' ')
+            z[0] = '+';
+        else if (!plain)
+            snprintf(z, sizeof z, "%%%02X", ch);
         code = tmpl_build_z(b, z, tmpl_text_trusted(t, i));
     }
     return code;
@@ -287,12 +295,14 @@ FILTER(f_format)
     struct tval args;
     int code = tmpl_to_str(c, k->self, &k->self);
     if (code < 0) return code;
-    if (k->n_pos && k->n_kw) return tmpl_err(c, ERR_FORMAT, "format takes positional or keyword arguments, not both");
+    if (k->n_pos && k->n_kw)
+        return tmpl_err(c, ERR_FORMAT, "format takes positional or keyword arguments, not both");
     code = k->n_kw ? tmpl_dict_new(c, &args) : tmpl_list_new(c, TV_TUPLE, &args);
     for (size_t i = 0; i < k->n_pos && code == 0; i++) code = tmpl_list_add(c, args.u.list, k->pos[i]);
     for (size_t i = 0; i < k->n_kw && code == 0; i++) {
         struct tval key;
-        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0) code = tmpl_dict_set(c, args.u.dict, key, k->kw[i]);
+        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0)
+            code = tmpl_dict_set(c, args.u.dict, key, k->kw[i]);
     }
     return code < 0 ? code : tmpl_format_percent(c, k->self.u.s, args, k->self.markup, out);
 }
@@ -311,7 +321,8 @@ static int json_indent(struct tmpl_run *c, struct tval v, const struct text **ou
         return 0;
     }
     if ((code = int_arg(c, v, 0, &n)) < 0 || (code = tmpl_build_init(&b, c)) < 0 ||
-        (code = tmpl_build_fill(&b, ' ', n > 0 ? (size_t)n : 0, true)) < 0 || (code = tmpl_build_done(&b, &pad)) < 0)
+        (code = tmpl_build_fill(&b, ' ', n > 0 ? (size_t)n : 0, true)) < 0 ||
+        (code = tmpl_build_done(&b, &pad)) < 0)
         return code;
     *out = pad.u.s;
     return 0;
@@ -339,7 +350,8 @@ FILTER(f_tojson) /* ensure_ascii, indent, separators, sort_keys */
     return tmpl_build_done(&b, out);
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------------ */
+/* --- numbers
+ * ------------------------------------------------------------------------------------------------ */
 
 FILTER(f_abs)
 {
@@ -373,10 +385,14 @@ FILTER(f_int)
     if (base != 0 && (base < 2 || base > 36)) base = v.type == TV_STR ? -1 : 10;
     code = 1;
     if (v.type == TV_STR) {
-        if (base >= 0 && (code = tmpl_parse_int(tmpl_view(v.u.s), (int)base, &i)) == 0) *out = tmpl_int(i, tmpl_trusted(v));
-        else if (code == ERR_LIMIT) return tmpl_err(c, ERR_LIMIT, "an integer does not fit into 64 bits");
-        else if (tmpl_parse_float(tmpl_view(v.u.s), &f) == 0) code = int_of_float(c, f, tmpl_trusted(v), out);
-        else code = 1;
+        if (base >= 0 && (code = tmpl_parse_int(tmpl_view(v.u.s), (int)base, &i)) == 0)
+            *out = tmpl_int(i, tmpl_trusted(v));
+        else if (code == ERR_LIMIT)
+            return tmpl_err(c, ERR_LIMIT, "an integer does not fit into 64 bits");
+        else if (tmpl_parse_float(tmpl_view(v.u.s), &f) == 0)
+            code = int_of_float(c, f, tmpl_trusted(v), out);
+        else
+            code = 1;
     } else if (tmpl_is_int(v)) {
         *out = tmpl_int(tmpl_as_int(v), v.trusted);
         code = 0;
@@ -393,9 +409,12 @@ FILTER(f_float)
     struct tval v = k->self;
     double f;
     if (v.type == TV_UNDEF) return tmpl_undef_err(c, v);
-    if (tmpl_is_num(v)) *out = tmpl_float(tmpl_as_float(v), v.trusted);
-    else if (v.type == TV_STR && tmpl_parse_float(tmpl_view(v.u.s), &f) == 0) *out = tmpl_float(f, tmpl_trusted(v));
-    else *out = k->arg[0].type == TV_MISSING ? tmpl_float(0, true) : k->arg[0];
+    if (tmpl_is_num(v))
+        *out = tmpl_float(tmpl_as_float(v), v.trusted);
+    else if (v.type == TV_STR && tmpl_parse_float(tmpl_view(v.u.s), &f) == 0)
+        *out = tmpl_float(f, tmpl_trusted(v));
+    else
+        *out = k->arg[0].type == TV_MISSING ? tmpl_float(0, true) : k->arg[0];
     return 0;
 }
 
@@ -413,7 +432,8 @@ static int round_int(struct tmpl_run *c, int64_t v, int64_t precision, int64_t *
     int64_t q = v / unit, r = v % unit, twice = r < 0 ? -r : r;
     bool up = twice > unit / 2 || (twice == unit / 2 && q % 2 != 0);
     if (up) q += v < 0 ? -1 : 1;
-    if (__builtin_mul_overflow(q, unit, out)) return tmpl_err(c, ERR_LIMIT, "an integer does not fit into 64 bits");
+    if (__builtin_mul_overflow(q, unit, out))
+        return tmpl_err(c, ERR_LIMIT, "an integer does not fit into 64 bits");
     return 0;
 }
 
@@ -447,8 +467,10 @@ FILTER(f_round)
         *out = tmpl_int(0, v.trusted);
         return round_int(c, tmpl_as_int(v), precision, &out->u.i);
     }
-    if (!str_eqz(how, "ceil") && !str_eqz(how, "floor")) return tmpl_err(c, ERR_FORMAT, "round knows common, ceil and floor");
-    if (precision > 300 || precision < -300) return tmpl_err(c, ERR_LIMIT, "the precision of round is too large");
+    if (!str_eqz(how, "ceil") && !str_eqz(how, "floor"))
+        return tmpl_err(c, ERR_FORMAT, "round knows common, ceil and floor");
+    if (precision > 300 || precision < -300)
+        return tmpl_err(c, ERR_LIMIT, "the precision of round is too large");
     double unit = pow(10, (double)precision), x = tmpl_as_float(v) * unit;
     if (!isfinite(x)) return tmpl_err(c, ERR_FORMAT, "the number is too large to be rounded");
     *out = tmpl_float((str_eqz(how, "ceil") ? ceil(x) : floor(x)) / unit, v.trusted);
@@ -470,19 +492,23 @@ FILTER(f_filesizeformat)
     f = tmpl_as_float(v);
     double base = binary ? 1024 : 1000, unit = base;
     if (!isfinite(f)) return tmpl_err(c, ERR_FORMAT, "filesizeformat needs a finite number");
-    if (f == 1) snprintf(z, sizeof z, "1 Byte");
-    else if (f < base) snprintf(z, sizeof z, "%.0f Bytes", trunc(f));
+    if (f == 1)
+        snprintf(z, sizeof z, "1 Byte");
+    else if (f < base)
+        snprintf(z, sizeof z, "%.0f Bytes", trunc(f));
     else {
         int i = 0;
         for (unit = base * base; i < 7 && f >= unit; i++) unit *= base;
-        snprintf(z, sizeof z, "%.1f %s%sB", base * f / unit, binary && i == 0 ? "K" : UNIT[i], binary ? "i" : "");
+        snprintf(z, sizeof z, "%.1f %s%sB", base * f / unit, binary && i == 0 ? "K" : UNIT[i],
+                 binary ? "i" : "");
     }
     struct tmpl_build b;
     if ((code = tmpl_build_init(&b, c)) < 0 || (code = tmpl_build_z(&b, z, v.trusted)) < 0) return code;
     return tmpl_build_done(&b, out);
 }
 
-/* --- anything ----------------------------------------------------------------------------------------------- */
+/* --- anything
+ * ----------------------------------------------------------------------------------------------- */
 
 FILTER(f_default)
 {
@@ -526,7 +552,8 @@ FILTER(f_items)
 {
     *out = k->self;
     if (k->self.type == TV_UNDEF) return 0;
-    if (k->self.type != TV_DICT) return tmpl_err(c, ERR_FORMAT, "items needs a dict, not a %s", tmpl_type_name(k->self));
+    if (k->self.type != TV_DICT)
+        return tmpl_err(c, ERR_FORMAT, "items needs a dict, not a %s", tmpl_type_name(k->self));
     struct titer *it = TMPL_NEW(c, struct titer, 1);
     if (!it) return c->code;
     it->kind = IT_DICT;
@@ -538,7 +565,8 @@ FILTER(f_items)
 
 FILTER(f_first)
 {
-    static const struct text HINT = {.p = "the sequence has no first item", .n = 30, .n_cp = 30, .trusted = true};
+    static const struct text HINT = {
+        .p = "the sequence has no first item", .n = 30, .n_cp = 30, .trusted = true};
     struct titer *it;
     int code = tmpl_iter(c, k->self, &it);
     if (code < 0 || (code = tmpl_next(c, it, out)) < 0) return code;
@@ -548,7 +576,8 @@ FILTER(f_first)
 
 static int reversed(struct tmpl_run *c, struct tval v, struct titer **it)
 {
-    if (v.type != TV_LIST && v.type != TV_TUPLE && v.type != TV_DICT && v.type != TV_VIEW && v.type != TV_RANGE)
+    if (v.type != TV_LIST && v.type != TV_TUPLE && v.type != TV_DICT && v.type != TV_VIEW &&
+        v.type != TV_RANGE)
         return tmpl_err(c, ERR_FORMAT, "a %s cannot be walked from its end", tmpl_type_name(v));
     int code = tmpl_iter(c, v, it);
     if (code == 0) (*it)->kind = IT_REVERSED;
@@ -557,11 +586,13 @@ static int reversed(struct tmpl_run *c, struct tval v, struct titer **it)
 
 FILTER(f_last)
 {
-    static const struct text HINT = {.p = "the sequence has no last item", .n = 29, .n_cp = 29, .trusted = true};
+    static const struct text HINT = {
+        .p = "the sequence has no last item", .n = 29, .n_cp = 29, .trusted = true};
     struct titer *it;
     int code;
     if (k->self.type == TV_STR || k->self.type == TV_UNDEF) {
-        if (k->self.type == TV_STR && k->self.u.s->n) return tmpl_getitem(c, k->self, tmpl_int(-1, true), out);
+        if (k->self.type == TV_STR && k->self.u.s->n)
+            return tmpl_getitem(c, k->self, tmpl_int(-1, true), out);
         if (k->self.type == TV_UNDEF) return tmpl_undef_err(c, k->self);
         code = 0;
     } else if ((code = reversed(c, k->self, &it)) < 0 || (code = tmpl_next(c, it, out)) < 0) {
@@ -576,7 +607,8 @@ FILTER(f_reverse)
     struct titer *it;
     struct tval list;
     int code;
-    if (k->self.type == TV_STR) return tmpl_slice(c, k->self, tmpl_none(), tmpl_none(), tmpl_int(-1, true), out);
+    if (k->self.type == TV_STR)
+        return tmpl_slice(c, k->self, tmpl_none(), tmpl_none(), tmpl_int(-1, true), out);
     if (k->self.type == TV_ITER || k->self.type == TV_UNDEF) {
         if ((code = tmpl_to_list(c, k->self, TV_LIST, &list)) < 0) return code;
         return tmpl_slice(c, list, tmpl_none(), tmpl_none(), tmpl_int(-1, true), out);
@@ -606,16 +638,19 @@ FILTER(f_join)
 }
 
 /* Values of a list and, beside them, the keys they are ordered by. */
-static int sort_keys(struct tmpl_run *c, const struct tlist *l, struct tval attr, bool sensitive, struct tval **key)
+static int sort_keys(struct tmpl_run *c, const struct tlist *l, struct tval attr, bool sensitive,
+                     struct tval **key)
 {
     int code = 0;
     if (!(*key = TMPL_NEW(c, struct tval, l->n + 1))) return c->code;
-    for (size_t i = 0; i < l->n && code == 0; i++) code = tmpl_path_key(c, l->v[i], attr, sensitive, &(*key)[i]);
+    for (size_t i = 0; i < l->n && code == 0; i++)
+        code = tmpl_path_key(c, l->v[i], attr, sensitive, &(*key)[i]);
     return code;
 }
 
 /* "a,b": the key is the list of both */
-static int multi_keys(struct tmpl_run *c, const struct tlist *l, const struct text *attr, bool sensitive, struct tval **key)
+static int multi_keys(struct tmpl_run *c, const struct tlist *l, const struct text *attr, bool sensitive,
+                      struct tval **key)
 {
     size_t from = 0;
     int code = 0;
@@ -627,7 +662,8 @@ static int multi_keys(struct tmpl_run *c, const struct tlist *l, const struct te
         struct tval path, one;
         if ((code = tmpl_text_part(c, attr, from, to - from, &path)) < 0) return code;
         for (size_t i = 0; i < l->n && code == 0; i++) {
-            if ((code = tmpl_path_key(c, l->v[i], path, sensitive, &one)) == 0) code = tmpl_list_add(c, (*key)[i].u.list, one);
+            if ((code = tmpl_path_key(c, l->v[i], path, sensitive, &one)) == 0)
+                code = tmpl_list_add(c, (*key)[i].u.list, one);
         }
         from = to + 1;
     }
@@ -643,8 +679,10 @@ FILTER(f_sort) /* reverse, case_sensitive, attribute */
         (code = tmpl_to_list(c, k->self, TV_LIST, out)) < 0)
         return code;
     const struct tlist *l = out->u.list;
-    if (attr.type == TV_STR && attr.u.s->n && memchr(attr.u.s->p, ',', attr.u.s->n)) code = multi_keys(c, l, attr.u.s, sensitive, &key);
-    else code = sort_keys(c, l, attr, sensitive, &key);
+    if (attr.type == TV_STR && attr.u.s->n && memchr(attr.u.s->p, ',', attr.u.s->n))
+        code = multi_keys(c, l, attr.u.s, sensitive, &key);
+    else
+        code = sort_keys(c, l, attr, sensitive, &key);
     return code < 0 ? code : tmpl_sort(c, l->v, key, l->n, reverse);
 }
 
@@ -654,9 +692,11 @@ FILTER(f_dictsort) /* case_sensitive, by, reverse */
     bool reverse, sensitive;
     int code;
     if (view.type == TV_UNDEF) return tmpl_undef_err(c, view);
-    if (view.type != TV_DICT) return tmpl_err(c, ERR_FORMAT, "dictsort needs a dict, not a %s", tmpl_type_name(view));
+    if (view.type != TV_DICT)
+        return tmpl_err(c, ERR_FORMAT, "dictsort needs a dict, not a %s", tmpl_type_name(view));
     struct str by = k->arg[1].type == TV_STR ? tmpl_view(k->arg[1].u.s) : STR("key");
-    if (!str_eqz(by, "key") && !str_eqz(by, "value")) return tmpl_err(c, ERR_FORMAT, "dictsort sorts by key or value");
+    if (!str_eqz(by, "key") && !str_eqz(by, "value"))
+        return tmpl_err(c, ERR_FORMAT, "dictsort sorts by key or value");
     view.type = TV_VIEW;
     view.kind = VIEW_ITEMS;
     if ((code = bool_arg(c, k->arg[0], &sensitive)) < 0 || (code = bool_arg(c, k->arg[2], &reverse)) < 0 ||
@@ -673,7 +713,8 @@ static int extreme(struct tmpl_run *c, struct tmpl_call *k, enum tmpl_op op, str
     struct tval v, key, best = MISSING;
     bool sensitive, better;
     int code, more = 0;
-    if ((code = bool_arg(c, k->arg[0], &sensitive)) < 0 || (code = tmpl_iter(c, k->self, &it)) < 0) return code;
+    if ((code = bool_arg(c, k->arg[0], &sensitive)) < 0 || (code = tmpl_iter(c, k->self, &it)) < 0)
+        return code;
     *out = tmpl_undef(UNDEF_HINT, &HINT);
     while ((more = tmpl_next(c, it, &v)) > 0) {
         if ((code = tmpl_path_key(c, v, k->arg[1], sensitive, &key)) < 0) return code;
@@ -704,7 +745,8 @@ FILTER(f_sum) /* attribute, start */
     if (code < 0) return code;
     if (sum.type == TV_STR) return tmpl_err(c, ERR_FORMAT, "sum does not add texts");
     while ((more = tmpl_next(c, it, &v)) > 0) {
-        if ((code = tmpl_attr_path(c, v, k->arg[0], MISSING, &v)) < 0 || (code = tmpl_arith(c, OP_ADD, sum, v, &sum)) < 0)
+        if ((code = tmpl_attr_path(c, v, k->arg[0], MISSING, &v)) < 0 ||
+            (code = tmpl_arith(c, OP_ADD, sum, v, &sum)) < 0)
             return code;
     }
     *out = sum;
@@ -718,7 +760,8 @@ static int lazy(struct tmpl_run *c, struct tmpl_call *k, enum titer_kind kind, s
     it->kind = kind;
     it->src = k->self;
     it->attr = it->fill = MISSING;
-    it->call = (struct tmpl_call){.pos = k->pos, .n_pos = k->n_pos, .kw_name = k->kw_name, .kw = k->kw, .n_kw = k->n_kw};
+    it->call = (struct tmpl_call){
+        .pos = k->pos, .n_pos = k->n_pos, .kw_name = k->kw_name, .kw = k->kw, .n_kw = k->n_kw};
     *out = tmpl_lazy(it);
     return 0;
 }
@@ -737,11 +780,15 @@ FILTER(f_map)
     if (k->n_pos == 0) {
         it->kind = IT_MAP_ATTR;
         for (size_t i = 0; i < k->n_kw; i++) {
-            if (str_eqz(k->kw_name[i], "attribute")) it->attr = k->kw[i];
-            else if (str_eqz(k->kw_name[i], "default")) it->fill = k->kw[i];
-            else return tmpl_err(c, ERR_FORMAT, "map has no argument '%.*s'", STR_ARG(k->kw_name[i]));
+            if (str_eqz(k->kw_name[i], "attribute"))
+                it->attr = k->kw[i];
+            else if (str_eqz(k->kw_name[i], "default"))
+                it->fill = k->kw[i];
+            else
+                return tmpl_err(c, ERR_FORMAT, "map has no argument '%.*s'", STR_ARG(k->kw_name[i]));
         }
-        return it->attr.type == TV_MISSING ? tmpl_err(c, ERR_FORMAT, "map needs a filter or an attribute") : 0;
+        return it->attr.type == TV_MISSING ? tmpl_err(c, ERR_FORMAT, "map needs a filter or an attribute")
+                                           : 0;
     }
     if (k->pos[0].type != TV_STR) return tmpl_err(c, ERR_FORMAT, "map needs a filter's name");
     if (!(it->native = tmpl_filter_find(tmpl_view(k->pos[0].u.s))))
@@ -830,14 +877,16 @@ FILTER(f_groupby) /* attribute, default, case_sensitive */
     struct tval list, *key, group = MISSING, pair, shown;
     bool sensitive, same;
     int code;
-    if ((code = bool_arg(c, k->arg[2], &sensitive)) < 0 || (code = tmpl_to_list(c, k->self, TV_LIST, &list)) < 0 ||
-        (code = tmpl_list_new(c, TV_LIST, out)) < 0)
+    if ((code = bool_arg(c, k->arg[2], &sensitive)) < 0 ||
+        (code = tmpl_to_list(c, k->self, TV_LIST, &list)) < 0 || (code = tmpl_list_new(c, TV_LIST, out)) < 0)
         return code;
     const struct tlist *l = list.u.list;
     if (!(key = TMPL_NEW(c, struct tval, l->n + 1))) return c->code;
     for (size_t i = 0; i < l->n; i++) {
         if ((code = tmpl_attr_path(c, l->v[i], k->arg[0], k->arg[1], &key[i])) < 0) return code;
-        if (!sensitive && key[i].type == TV_STR && (code = tmpl_text_case(c, key[i].u.s, CASE_LOWER, &key[i])) < 0) return code;
+        if (!sensitive && key[i].type == TV_STR &&
+            (code = tmpl_text_case(c, key[i].u.s, CASE_LOWER, &key[i])) < 0)
+            return code;
     }
     if ((code = tmpl_sort(c, l->v, key, l->n, false)) < 0) return code;
     for (size_t i = 0; i < l->n; i++) {
@@ -845,8 +894,10 @@ FILTER(f_groupby) /* attribute, default, case_sensitive */
         if (i && (code = tmpl_equal(c, key[i - 1], key[i], &same)) < 0) return code;
         if (!same) {
             if ((code = tmpl_attr_path(c, l->v[i], k->arg[0], k->arg[1], &shown)) < 0 ||
-                (code = tmpl_list_new(c, TV_LIST, &group)) < 0 || (code = tmpl_list_new(c, TV_TUPLE, &pair)) < 0 ||
-                (code = tmpl_list_add(c, pair.u.list, shown)) < 0 || (code = tmpl_list_add(c, pair.u.list, group)) < 0 ||
+                (code = tmpl_list_new(c, TV_LIST, &group)) < 0 ||
+                (code = tmpl_list_new(c, TV_TUPLE, &pair)) < 0 ||
+                (code = tmpl_list_add(c, pair.u.list, shown)) < 0 ||
+                (code = tmpl_list_add(c, pair.u.list, group)) < 0 ||
                 (code = tmpl_list_add(c, out->u.list, pair)) < 0)
                 return code;
         }
@@ -856,24 +907,55 @@ FILTER(f_groupby) /* attribute, default, case_sensitive */
 }
 
 static const struct tmpl_native FILTERS[] = {
-    {"abs", "", 0, f_abs}, {"attr", "name", 1, f_attr}, {"batch", "linecount,fill_with", 1, f_batch},
-    {"capitalize", "", 0, f_capitalize}, {"center", "width", 0, f_center}, {"count", "", 0, f_length},
-    {"d", "default_value,boolean", 0, f_default}, {"default", "default_value,boolean", 0, f_default},
-    {"dictsort", "case_sensitive,by,reverse", 0, f_dictsort}, {"e", "", 0, f_escape}, {"escape", "", 0, f_escape},
-    {"filesizeformat", "binary", 0, f_filesizeformat}, {"first", "", 0, f_first}, {"float", "default", 0, f_float},
-    {"forceescape", "", 0, f_forceescape}, {"format", "*", 0, f_format},
-    {"groupby", "attribute,default,case_sensitive", 1, f_groupby}, {"indent", "width,first,blank", 0, f_indent},
-    {"int", "default,base", 0, f_int}, {"items", "", 0, f_items}, {"join", "d,attribute", 0, f_join},
-    {"last", "", 0, f_last}, {"length", "", 0, f_length}, {"list", "", 0, f_list}, {"lower", "", 0, f_lower},
-    {"map", "*", 0, f_map}, {"max", "case_sensitive,attribute", 0, f_max}, {"min", "case_sensitive,attribute", 0, f_min},
-    {"reject", "*", 0, f_reject}, {"rejectattr", "*", 0, f_rejectattr}, {"replace", "old,new,count", 2, f_replace},
-    {"reverse", "", 0, f_reverse}, {"round", "precision,method", 0, f_round}, {"safe", "", 0, f_safe},
-    {"select", "*", 0, f_select}, {"selectattr", "*", 0, f_selectattr}, {"slice", "slices,fill_with", 1, f_slice},
-    {"sort", "reverse,case_sensitive,attribute", 0, f_sort}, {"string", "", 0, f_string},
-    {"striptags", "", 0, f_striptags}, {"sum", "attribute,start", 0, f_sum}, {"title", "", 0, f_title},
-    {"tojson", "ensure_ascii,indent,separators,sort_keys", 0, f_tojson}, {"trim", "chars", 0, f_trim},
-    {"truncate", "length,killwords,end,leeway", 0, f_truncate}, {"unique", "case_sensitive,attribute", 0, f_unique},
-    {"upper", "", 0, f_upper}, {"urlencode", "", 0, f_urlencode}, {"wordcount", "", 0, f_wordcount},
+    {"abs", "", 0, f_abs},
+    {"attr", "name", 1, f_attr},
+    {"batch", "linecount,fill_with", 1, f_batch},
+    {"capitalize", "", 0, f_capitalize},
+    {"center", "width", 0, f_center},
+    {"count", "", 0, f_length},
+    {"d", "default_value,boolean", 0, f_default},
+    {"default", "default_value,boolean", 0, f_default},
+    {"dictsort", "case_sensitive,by,reverse", 0, f_dictsort},
+    {"e", "", 0, f_escape},
+    {"escape", "", 0, f_escape},
+    {"filesizeformat", "binary", 0, f_filesizeformat},
+    {"first", "", 0, f_first},
+    {"float", "default", 0, f_float},
+    {"forceescape", "", 0, f_forceescape},
+    {"format", "*", 0, f_format},
+    {"groupby", "attribute,default,case_sensitive", 1, f_groupby},
+    {"indent", "width,first,blank", 0, f_indent},
+    {"int", "default,base", 0, f_int},
+    {"items", "", 0, f_items},
+    {"join", "d,attribute", 0, f_join},
+    {"last", "", 0, f_last},
+    {"length", "", 0, f_length},
+    {"list", "", 0, f_list},
+    {"lower", "", 0, f_lower},
+    {"map", "*", 0, f_map},
+    {"max", "case_sensitive,attribute", 0, f_max},
+    {"min", "case_sensitive,attribute", 0, f_min},
+    {"reject", "*", 0, f_reject},
+    {"rejectattr", "*", 0, f_rejectattr},
+    {"replace", "old,new,count", 2, f_replace},
+    {"reverse", "", 0, f_reverse},
+    {"round", "precision,method", 0, f_round},
+    {"safe", "", 0, f_safe},
+    {"select", "*", 0, f_select},
+    {"selectattr", "*", 0, f_selectattr},
+    {"slice", "slices,fill_with", 1, f_slice},
+    {"sort", "reverse,case_sensitive,attribute", 0, f_sort},
+    {"string", "", 0, f_string},
+    {"striptags", "", 0, f_striptags},
+    {"sum", "attribute,start", 0, f_sum},
+    {"title", "", 0, f_title},
+    {"tojson", "ensure_ascii,indent,separators,sort_keys", 0, f_tojson},
+    {"trim", "chars", 0, f_trim},
+    {"truncate", "length,killwords,end,leeway", 0, f_truncate},
+    {"unique", "case_sensitive,attribute", 0, f_unique},
+    {"upper", "", 0, f_upper},
+    {"urlencode", "", 0, f_urlencode},
+    {"wordcount", "", 0, f_wordcount},
 };
 
 const struct tmpl_native *tmpl_filter_find(struct str name)

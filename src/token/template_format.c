@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Python's two ways to format text for the template interpreter: "%-5s|%03d" % values, and "{:>5}".format(values).
+ * Python's two ways to format text for the template interpreter: "%-5s|%03d" % values, and
+ * "{:>5}".format(values).
  *
  *   percent   % [(key)] [-+ 0#] [width or *] [.precision or *] s r d i u x X o c e E f F g G %
  *   braces    { [field] [!r or !s] [: [[fill]align][sign][#][0][width][, or _][.precision][type] ] }
  *   field     number or name, then .name and [key]; empty fields count by themselves
  *
- * Both end in a body (digits or text) that is padded to a width in code points. Widths and precisions have a limit.
+ * Both end in a body (digits or text) that is padded to a width in code points. Widths and precisions have a
+ * limit.
  */
 #include "token/template_int.h"
 
@@ -17,16 +19,17 @@
 enum { WIDTH_MAX = 100000, PRECISION_MAX = 100 };
 
 struct spec {
-    char align;      /* '<' '>' '^' '=' */
+    char align; /* '<' '>' '^' '=' */
     uint32_t fill;
-    char sign;       /* '+', ' ' or 0 */
+    char sign; /* '+', ' ' or 0 */
     bool alt;
     int64_t width, precision; /* precision -1: not given */
-    char group;      /* ',' or '_' between thousands, or 0 */
+    char group;               /* ',' or '_' between thousands, or 0 */
     char type;
 };
 
-static int pad(struct tmpl_build *b, const struct spec *s, const char *prefix, size_t body_cp, bool trusted, size_t *after)
+static int pad(struct tmpl_build *b, const struct spec *s, const char *prefix, size_t body_cp, bool trusted,
+               size_t *after)
 {
     size_t n = strlen(prefix) + body_cp, gap = (size_t)s->width > n ? (size_t)s->width - n : 0, before = 0;
     if (s->align == '>' || s->align == '=') before = gap;
@@ -38,7 +41,8 @@ static int pad(struct tmpl_build *b, const struct spec *s, const char *prefix, s
     return code;
 }
 
-static int put_body(struct tmpl_build *b, const struct spec *s, const char *prefix, const char *body, bool trusted)
+static int put_body(struct tmpl_build *b, const struct spec *s, const char *prefix, const char *body,
+                    bool trusted)
 {
     size_t after;
     int code = pad(b, s, prefix, strlen(body), trusted, &after);
@@ -53,6 +57,12 @@ static int put_text(struct tmpl_build *b, const struct spec *s, const struct tex
     int code = pad(b, s, "", n_cp, tmpl_text_trusted(t, 0), &after);
     if (code == 0) code = tmpl_build_part(b, t, 0, tmpl_text_offset(t, n_cp));
     return code < 0 ? code : tmpl_build_fill(b, s->fill, after, tmpl_text_trusted(t, 0));
+}
+
+static void append(char *z, size_t cap, const char *tail)
+{
+    size_t n = strlen(z);
+    snprintf(z + n, cap - n, "%s", tail);
 }
 
 /* Puts the separator between groups of three of the digits before the point. */
@@ -130,7 +140,8 @@ static int put_float(struct tmpl_build *b, const struct spec *s, double f, bool 
     return put_body(b, s, prefix, z, trusted);
 }
 
-/* --- percent ------------------------------------------------------------------------------------------------ */
+/* --- percent
+ * ------------------------------------------------------------------------------------------------ */
 
 struct percent {
     struct tmpl_run *c;
@@ -178,7 +189,8 @@ static int number(struct percent *p, int64_t max, int64_t *out)
         *out = *out * 10 + (peek(p) - '0');
         if (*out > max) break;
     }
-    if (*out > max || *out < -max) return tmpl_err(p->c, ERR_LIMIT, "a width or precision in a format is too large");
+    if (*out > max || *out < -max)
+        return tmpl_err(p->c, ERR_LIMIT, "a width or precision in a format is too large");
     return 0;
 }
 
@@ -196,7 +208,8 @@ static int take_key(struct percent *p, struct tval *v)
     if (p->args.type != TV_DICT) return tmpl_err(p->c, ERR_FORMAT, "a format with keys needs a dict");
     int code = tmpl_text_part(p->c, p->fmt, from, p->at++ - from, &key);
     if (code < 0 || (code = tmpl_dict_get(p->c, p->args.u.dict, key, v)) < 0) return code;
-    if (code == 0) return tmpl_err(p->c, ERR_FORMAT, "the format's key '%.*s' is not there", STR_ARG(*key.u.s));
+    if (code == 0)
+        return tmpl_err(p->c, ERR_FORMAT, "the format's key '%.*s' is not there", STR_ARG(*key.u.s));
     p->by_key = true;
     return 0;
 }
@@ -210,7 +223,8 @@ static int percent_value(struct percent *p, struct tmpl_build *b, struct spec *s
             int64_t cp = tmpl_as_int(v);
             if (cp < 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000))
                 return tmpl_err(p->c, ERR_FORMAT, "%%c does not fit the number");
-            if ((code = tmpl_build_init(&rb, p->c)) < 0 || (code = tmpl_build_cp(&rb, (uint32_t)cp, v.trusted)) < 0 ||
+            if ((code = tmpl_build_init(&rb, p->c)) < 0 ||
+                (code = tmpl_build_cp(&rb, (uint32_t)cp, v.trusted)) < 0 ||
                 (code = tmpl_build_done(&rb, &v)) < 0)
                 return code;
         } else if (s->type == 'c' && (v.type != TV_STR || v.u.s->n_cp != 1)) {
@@ -226,7 +240,8 @@ static int percent_value(struct percent *p, struct tmpl_build *b, struct spec *s
         return put_text(b, s, v.u.s);
     }
     if (v.type == TV_UNDEF) return tmpl_undef_err(p->c, v);
-    if (!tmpl_is_num(v)) return tmpl_err(p->c, ERR_FORMAT, "%%%c needs a number, not a %s", s->type, tmpl_type_name(v));
+    if (!tmpl_is_num(v))
+        return tmpl_err(p->c, ERR_FORMAT, "%%%c needs a number, not a %s", s->type, tmpl_type_name(v));
     if (zero && s->align == '>') {
         s->align = '=';
         s->fill = '0';
@@ -234,7 +249,8 @@ static int percent_value(struct percent *p, struct tmpl_build *b, struct spec *s
     if (strchr("eEfFgG", s->type)) return put_float(b, s, tmpl_as_float(v), v.trusted);
     if (v.type == TV_FLOAT) {
         if (strchr("xXo", s->type)) return tmpl_err(p->c, ERR_FORMAT, "%%%c needs an int", s->type);
-        if (!(v.u.f > -9.2e18 && v.u.f < 9.2e18)) return tmpl_err(p->c, ERR_LIMIT, "a number does not fit into 64 bits");
+        if (!(v.u.f > -9.2e18 && v.u.f < 9.2e18))
+            return tmpl_err(p->c, ERR_LIMIT, "a number does not fit into 64 bits");
         return put_int(b, s, (int64_t)v.u.f, v.trusted);
     }
     return put_int(b, s, tmpl_as_int(v), v.trusted);
@@ -249,12 +265,18 @@ static int percent_one(struct percent *p, struct tmpl_build *b)
     if (peek(p) == '(' && (code = take_key(p, &v)) < 0) return code;
     for (;; p->at++) {
         char ch = peek(p);
-        if (ch == '-') s.align = '<';
-        else if (ch == '+') s.sign = '+';
-        else if (ch == ' ') s.sign = s.sign ? s.sign : ' ';
-        else if (ch == '0') zero = true;
-        else if (ch == '#') s.alt = true;
-        else break;
+        if (ch == '-')
+            s.align = '<';
+        else if (ch == '+')
+            s.sign = '+';
+        else if (ch == ' ')
+            s.sign = s.sign ? s.sign : ' ';
+        else if (ch == '0')
+            zero = true;
+        else if (ch == '#')
+            s.alt = true;
+        else
+            break;
     }
     if ((code = number(p, WIDTH_MAX, &s.width)) < 0) return code;
     if (s.width < -1) {
@@ -279,7 +301,8 @@ static int percent_one(struct percent *p, struct tmpl_build *b)
     return percent_value(p, b, &s, v, zero);
 }
 
-int tmpl_format_percent(struct tmpl_run *c, const struct text *fmt, struct tval args, bool markup, struct tval *out)
+int tmpl_format_percent(struct tmpl_run *c, const struct text *fmt, struct tval args, bool markup,
+                        struct tval *out)
 {
     struct percent p = {.c = c, .fmt = fmt, .args = args};
     struct tmpl_build b;
@@ -301,7 +324,8 @@ int tmpl_format_percent(struct tmpl_run *c, const struct text *fmt, struct tval 
     return tmpl_build_done(&b, out);
 }
 
-/* --- braces ------------------------------------------------------------------------------------------------- */
+/* --- braces
+ * ------------------------------------------------------------------------------------------------- */
 
 static int parse_spec(struct tmpl_run *c, struct str t, bool number_default, struct spec *s)
 {
@@ -336,11 +360,13 @@ static int parse_spec(struct tmpl_run *c, struct str t, bool number_default, str
             s->fill = '0';
         }
     }
-    for (; at < t.n && t.p[at] >= '0' && t.p[at] <= '9' && s->width <= WIDTH_MAX; at++) s->width = s->width * 10 + (t.p[at] - '0');
+    for (; at < t.n && t.p[at] >= '0' && t.p[at] <= '9' && s->width <= WIDTH_MAX; at++)
+        s->width = s->width * 10 + (t.p[at] - '0');
     if (at < t.n && (t.p[at] == ',' || t.p[at] == '_')) s->group = t.p[at++];
     if (at < t.n && t.p[at] == '.') {
         at++;
-        if (at >= t.n || t.p[at] < '0' || t.p[at] > '9') return tmpl_err(c, ERR_FORMAT, "a format spec lacks its precision");
+        if (at >= t.n || t.p[at] < '0' || t.p[at] > '9')
+            return tmpl_err(c, ERR_FORMAT, "a format spec lacks its precision");
         s->precision = 0;
         for (; at < t.n && t.p[at] >= '0' && t.p[at] <= '9' && s->precision <= WIDTH_MAX; at++)
             s->precision = s->precision * 10 + (t.p[at] - '0');
@@ -374,7 +400,8 @@ static int put_field(struct tmpl_run *c, struct tmpl_build *b, struct tval v, st
     return put_int(b, &s, tmpl_as_int(v), v.trusted);
 }
 
-static int first_value(struct tmpl_run *c, struct tmpl_call *k, struct str name, int64_t *automatic, struct tval *out)
+static int first_value(struct tmpl_run *c, struct tmpl_call *k, struct str name, int64_t *automatic,
+                       struct tval *out)
 {
     int64_t i = 0;
     bool digits = true;
@@ -394,13 +421,15 @@ static int first_value(struct tmpl_run *c, struct tmpl_call *k, struct str name,
         }
         return tmpl_err(c, ERR_FORMAT, "the format's field '%.*s' is not given", STR_ARG(name));
     }
-    if ((uint64_t)i >= k->n_pos) return tmpl_err(c, ERR_FORMAT, "the format has more fields than there are values");
+    if ((uint64_t)i >= k->n_pos)
+        return tmpl_err(c, ERR_FORMAT, "the format has more fields than there are values");
     *out = k->pos[i];
     return 0;
 }
 
 /* Value of "name.attr[key]...". */
-static int field_value(struct tmpl_run *c, struct tmpl_call *k, struct str f, int64_t *automatic, struct tval *out)
+static int field_value(struct tmpl_run *c, struct tmpl_call *k, struct str f, int64_t *automatic,
+                       struct tval *out)
 {
     size_t at = 0;
     while (at < f.n && f.p[at] != '.' && f.p[at] != '[') at++;
@@ -413,15 +442,19 @@ static int field_value(struct tmpl_run *c, struct tmpl_call *k, struct str f, in
         while (at < f.n && (attr ? f.p[at] != '.' && f.p[at] != '[' : f.p[at] != ']')) at++;
         struct str name = {f.p + from, at - from};
         if (!attr && at++ >= f.n) return tmpl_err(c, ERR_FORMAT, "a '[' in a format has no end");
-        if (!attr && tmpl_parse_int(name, 10, &i) == 0) key = tmpl_int(i, true);
-        else if ((code = tmpl_str_out(c, name, true, &key)) < 0) return code;
+        if (!attr && tmpl_parse_int(name, 10, &i) == 0)
+            key = tmpl_int(i, true);
+        else if ((code = tmpl_str_out(c, name, true, &key)) < 0)
+            return code;
         code = attr ? tmpl_getattr(c, *out, key.u.s, out) : tmpl_getitem(c, *out, key, out);
-        if (at < f.n && f.p[at] != '.' && f.p[at] != '[') return tmpl_err(c, ERR_FORMAT, "a format's field is malformed");
+        if (at < f.n && f.p[at] != '.' && f.p[at] != '[')
+            return tmpl_err(c, ERR_FORMAT, "a format's field is malformed");
     }
     return code;
 }
 
-static int brace_field(struct tmpl_run *c, struct tmpl_call *k, struct tmpl_build *b, struct str f, int64_t *automatic)
+static int brace_field(struct tmpl_run *c, struct tmpl_call *k, struct tmpl_build *b, struct str f,
+                       int64_t *automatic)
 {
     size_t at = 0;
     char conversion = 0;
@@ -432,9 +465,11 @@ static int brace_field(struct tmpl_run *c, struct tmpl_call *k, struct tmpl_buil
     name = (struct str){f.p, at};
     if (at < f.n && f.p[at] == '!') {
         conversion = at + 1 < f.n ? f.p[at + 1] : 0;
-        if (conversion != 'r' && conversion != 's') return tmpl_err(c, ERR_FORMAT, "a conversion in a format is not !r or !s");
+        if (conversion != 'r' && conversion != 's')
+            return tmpl_err(c, ERR_FORMAT, "a conversion in a format is not !r or !s");
         at += 2;
-        if (at < f.n && f.p[at] != ':') return tmpl_err(c, ERR_FORMAT, "a ':' is missing after a conversion in a format");
+        if (at < f.n && f.p[at] != ':')
+            return tmpl_err(c, ERR_FORMAT, "a ':' is missing after a conversion in a format");
     }
     if (at < f.n) spec = (struct str){f.p + at + 1, f.n - at - 1};
     if (spec.n && (memchr(spec.p, '{', spec.n) || memchr(spec.p, '}', spec.n)))
@@ -456,7 +491,8 @@ int tmpl_format_braces(struct tmpl_run *c, const struct text *fmt, struct tmpl_c
     for (size_t at = 0; at < fmt->n && code == 0;) {
         size_t from = at;
         while (at < fmt->n && fmt->p[at] != '{' && fmt->p[at] != '}') at++;
-        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_build_part(&b, fmt, from, at - from)) < 0) return code;
+        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_build_part(&b, fmt, from, at - from)) < 0)
+            return code;
         if (at == fmt->n) break;
         if (at + 1 < fmt->n && fmt->p[at + 1] == fmt->p[at]) { /* doubled: itself */
             code = tmpl_build_part(&b, fmt, at, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The functions every chat template may call: range, dict, namespace, joiner, cycler of jinja2, and raise_exception
- * and strftime_now of transformers. The date is the one the caller passed in; names of days and months are English.
+ * The functions every chat template may call: range, dict, namespace, joiner, cycler of jinja2, and
+ * raise_exception and strftime_now of transformers. The date is the one the caller passed in; names of days
+ * and months are English.
  */
 #include "token/template_int.h"
 
@@ -36,7 +37,8 @@ GLOBAL(call_range)
     uint64_t n = 0, by = step > 0 ? (uint64_t)step : -(uint64_t)step;
     if (step > 0 && stop > start) n = ((uint64_t)stop - (uint64_t)start - 1) / by + 1;
     if (step < 0 && stop < start) n = ((uint64_t)start - (uint64_t)stop - 1) / by + 1;
-    if (n > TEMPLATE_RANGE_MAX) return tmpl_err(c, ERR_LIMIT, "range() with more than %d items", TEMPLATE_RANGE_MAX);
+    if (n > TEMPLATE_RANGE_MAX)
+        return tmpl_err(c, ERR_LIMIT, "range() with more than %d items", TEMPLATE_RANGE_MAX);
     struct trange *r = TMPL_NEW(c, struct trange, 1);
     if (!r) return c->code;
     *r = (struct trange){start, step, (int64_t)n, stop};
@@ -68,7 +70,8 @@ static int fill_dict(struct tmpl_run *c, struct tmpl_call *k, struct tdict *d)
         if (more < 0) return more;
     }
     for (size_t i = 0; i < k->n_kw && code == 0; i++) {
-        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0) code = tmpl_dict_set(c, d, key, k->kw[i]);
+        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0)
+            code = tmpl_dict_set(c, d, key, k->kw[i]);
     }
     return code;
 }
@@ -96,8 +99,10 @@ GLOBAL(call_joiner)
 {
     struct tcycle *j = TMPL_NEW(c, struct tcycle, 1);
     int code = j ? 0 : c->code;
-    if (code == 0 && k->arg[0].type == TV_MISSING) code = tmpl_str_out(c, STR(", "), true, &j->sep);
-    else if (code == 0) j->sep = k->arg[0];
+    if (code == 0 && k->arg[0].type == TV_MISSING)
+        code = tmpl_str_out(c, STR(", "), true, &j->sep);
+    else if (code == 0)
+        j->sep = k->arg[0];
     *out = (struct tval){.type = TV_CYCLE, .trusted = true, .u.cycle = j};
     return code;
 }
@@ -126,11 +131,13 @@ GLOBAL(call_raise)
     return err(c->e, ERR_USAGE, "%.*s", n, s.u.s->p);
 }
 
-/* --- dates -------------------------------------------------------------------------------------------------- */
+/* --- dates
+ * -------------------------------------------------------------------------------------------------- */
 
-static const char *const DAY[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-static const char *const MONTH[] = {"January", "February", "March", "April", "May", "June", "July", "August",
-                                    "September", "October", "November", "December"};
+static const char *const DAY[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                  "Thursday", "Friday", "Saturday"};
+static const char *const MONTH[] = {"January", "February", "March",     "April",   "May",      "June",
+                                    "July",    "August",   "September", "October", "November", "December"};
 
 /* At least two places, filled with pad unless the flag says otherwise. */
 static bool put_two(char *z, size_t cap, char flag, char pad, int v)
@@ -145,49 +152,86 @@ static bool date_part(char d, char flag, const struct tm *t, char *z, size_t cap
     int hour12 = t->tm_hour % 12 ? t->tm_hour % 12 : 12, monday0 = (t->tm_wday + 6) % 7;
     char sub[3][16];
     switch (d) {
-    case 'a': return snprintf(z, cap, "%.3s", DAY[t->tm_wday]) >= 0;
-    case 'A': return snprintf(z, cap, "%s", DAY[t->tm_wday]) >= 0;
+    case 'a':
+        return snprintf(z, cap, "%.3s", DAY[t->tm_wday]) >= 0;
+    case 'A':
+        return snprintf(z, cap, "%s", DAY[t->tm_wday]) >= 0;
     case 'b':
-    case 'h': return snprintf(z, cap, "%.3s", MONTH[t->tm_mon]) >= 0;
-    case 'B': return snprintf(z, cap, "%s", MONTH[t->tm_mon]) >= 0;
-    case 'C': return put_two(z, cap, flag, '0', (t->tm_year + 1900) / 100);
-    case 'd': return put_two(z, cap, flag, '0', t->tm_mday);
-    case 'e': return put_two(z, cap, flag, ' ', t->tm_mday);
-    case 'f': return snprintf(z, cap, "000000") >= 0;
-    case 'H': return put_two(z, cap, flag, '0', t->tm_hour);
-    case 'k': return put_two(z, cap, flag, ' ', t->tm_hour);
-    case 'I': return put_two(z, cap, flag, '0', hour12);
-    case 'l': return put_two(z, cap, flag, ' ', hour12);
-    case 'j': return snprintf(z, cap, flag == '-' ? "%d" : "%03d", t->tm_yday + 1) >= 0;
-    case 'm': return put_two(z, cap, flag, '0', t->tm_mon + 1);
-    case 'M': return put_two(z, cap, flag, '0', t->tm_min);
-    case 'n': return snprintf(z, cap, "\n") >= 0;
-    case 'p': return snprintf(z, cap, t->tm_hour < 12 ? "AM" : "PM") >= 0;
-    case 'P': return snprintf(z, cap, t->tm_hour < 12 ? "am" : "pm") >= 0;
-    case 'S': return put_two(z, cap, flag, '0', t->tm_sec);
-    case 't': return snprintf(z, cap, "\t") >= 0;
-    case 'u': return snprintf(z, cap, "%d", monday0 + 1) >= 0;
-    case 'U': return put_two(z, cap, flag, '0', (t->tm_yday + 7 - t->tm_wday) / 7);
-    case 'w': return snprintf(z, cap, "%d", t->tm_wday) >= 0;
-    case 'W': return put_two(z, cap, flag, '0', (t->tm_yday + 7 - monday0) / 7);
-    case 'y': return put_two(z, cap, flag, '0', (t->tm_year + 1900) % 100);
-    case 'Y': return snprintf(z, cap, "%d", t->tm_year + 1900) >= 0;
+    case 'h':
+        return snprintf(z, cap, "%.3s", MONTH[t->tm_mon]) >= 0;
+    case 'B':
+        return snprintf(z, cap, "%s", MONTH[t->tm_mon]) >= 0;
+    case 'C':
+        return put_two(z, cap, flag, '0', (t->tm_year + 1900) / 100);
+    case 'd':
+        return put_two(z, cap, flag, '0', t->tm_mday);
+    case 'e':
+        return put_two(z, cap, flag, ' ', t->tm_mday);
+    case 'f':
+        return snprintf(z, cap, "000000") >= 0;
+    case 'H':
+        return put_two(z, cap, flag, '0', t->tm_hour);
+    case 'k':
+        return put_two(z, cap, flag, ' ', t->tm_hour);
+    case 'I':
+        return put_two(z, cap, flag, '0', hour12);
+    case 'l':
+        return put_two(z, cap, flag, ' ', hour12);
+    case 'j':
+        return snprintf(z, cap, flag == '-' ? "%d" : "%03d", t->tm_yday + 1) >= 0;
+    case 'm':
+        return put_two(z, cap, flag, '0', t->tm_mon + 1);
+    case 'M':
+        return put_two(z, cap, flag, '0', t->tm_min);
+    case 'n':
+        return snprintf(z, cap, "\n") >= 0;
+    case 'p':
+        return snprintf(z, cap, t->tm_hour < 12 ? "AM" : "PM") >= 0;
+    case 'P':
+        return snprintf(z, cap, t->tm_hour < 12 ? "am" : "pm") >= 0;
+    case 'S':
+        return put_two(z, cap, flag, '0', t->tm_sec);
+    case 't':
+        return snprintf(z, cap, "\t") >= 0;
+    case 'u':
+        return snprintf(z, cap, "%d", monday0 + 1) >= 0;
+    case 'U':
+        return put_two(z, cap, flag, '0', (t->tm_yday + 7 - t->tm_wday) / 7);
+    case 'w':
+        return snprintf(z, cap, "%d", t->tm_wday) >= 0;
+    case 'W':
+        return put_two(z, cap, flag, '0', (t->tm_yday + 7 - monday0) / 7);
+    case 'y':
+        return put_two(z, cap, flag, '0', (t->tm_year + 1900) % 100);
+    case 'Y':
+        return snprintf(z, cap, "%d", t->tm_year + 1900) >= 0;
     case 'z':
-    case 'Z': z[0] = 0; return true; /* no time zone */
-    case '%': return snprintf(z, cap, "%%") >= 0;
+    case 'Z':
+        z[0] = 0;
+        return true; /* no time zone */
+    case '%':
+        return snprintf(z, cap, "%%") >= 0;
     case 'T':
-    case 'X': return snprintf(z, cap, "%02d:%02d:%02d", t->tm_hour, t->tm_min, t->tm_sec) >= 0;
-    case 'R': return snprintf(z, cap, "%02d:%02d", t->tm_hour, t->tm_min) >= 0;
-    case 'r': return snprintf(z, cap, "%02d:%02d:%02d %s", hour12, t->tm_min, t->tm_sec, t->tm_hour < 12 ? "AM" : "PM") >= 0;
+    case 'X':
+        return snprintf(z, cap, "%02d:%02d:%02d", t->tm_hour, t->tm_min, t->tm_sec) >= 0;
+    case 'R':
+        return snprintf(z, cap, "%02d:%02d", t->tm_hour, t->tm_min) >= 0;
+    case 'r':
+        return snprintf(z, cap, "%02d:%02d:%02d %s", hour12, t->tm_min, t->tm_sec,
+                        t->tm_hour < 12 ? "AM" : "PM") >= 0;
     case 'D':
-    case 'x': return snprintf(z, cap, "%02d/%02d/%02d", t->tm_mon + 1, t->tm_mday, (t->tm_year + 1900) % 100) >= 0;
-    case 'F': return snprintf(z, cap, "%d-%02d-%02d", t->tm_year + 1900, t->tm_mon + 1, t->tm_mday) >= 0;
+    case 'x':
+        return snprintf(z, cap, "%02d/%02d/%02d", t->tm_mon + 1, t->tm_mday, (t->tm_year + 1900) % 100) >= 0;
+    case 'F':
+        return snprintf(z, cap, "%d-%02d-%02d", t->tm_year + 1900, t->tm_mon + 1, t->tm_mday) >= 0;
     case 'c':
         date_part('a', 0, t, sub[0], sizeof sub[0]);
         date_part('b', 0, t, sub[1], sizeof sub[1]);
         date_part('T', 0, t, sub[2], sizeof sub[2]);
-        return snprintf(z, cap, "%s %s %2d %s %d", sub[0], sub[1], t->tm_mday, sub[2], t->tm_year + 1900) >= 0;
-    default: return false;
+        return snprintf(z, cap, "%s %s %2d %s %d", sub[0], sub[1], t->tm_mday, sub[2], t->tm_year + 1900) >=
+               0;
+    default:
+        return false;
     }
 }
 
@@ -220,8 +264,12 @@ GLOBAL(call_strftime)
 }
 
 static const struct tmpl_native GLOBALS[] = {
-    {"range", "start,stop,step", 1, call_range}, {"dict", "*", 0, call_dict}, {"namespace", "*", 0, call_namespace},
-    {"joiner", "sep", 0, call_joiner}, {"cycler", "*", 0, call_cycler}, {"raise_exception", "message", 1, call_raise},
+    {"range", "start,stop,step", 1, call_range},
+    {"dict", "*", 0, call_dict},
+    {"namespace", "*", 0, call_namespace},
+    {"joiner", "sep", 0, call_joiner},
+    {"cycler", "*", 0, call_cycler},
+    {"raise_exception", "message", 1, call_raise},
     {"strftime_now", "format", 1, call_strftime},
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Iteration in the template interpreter. Lists, texts (by code point), ranges and dicts give a fresh iterator each
- * time; the results of map, select, unique, batch and slice are generators as in Python: they do their work when an
- * item is asked for, give each item once, and have neither length nor subscripts.
+ * Iteration in the template interpreter. Lists, texts (by code point), ranges and dicts give a fresh iterator
+ * each time; the results of map, select, unique, batch and slice are generators as in Python: they do their
+ * work when an item is asked for, give each item once, and have neither length nor subscripts.
  */
 #include "token/template_int.h"
 
@@ -21,8 +21,10 @@ int tmpl_iter(struct tmpl_run *c, struct tval v, struct titer **it)
     if (!(*it = TMPL_NEW(c, struct titer, 1))) return c->code;
     (*it)->src = v;
     (*it)->view = v.type == TV_VIEW ? v.kind : VIEW_KEYS;
-    (*it)->kind = v.type == TV_STR ? IT_TEXT : v.type == TV_RANGE ? IT_RANGE
-                : v.type == TV_DICT || v.type == TV_VIEW ? IT_DICT : IT_LIST;
+    (*it)->kind = v.type == TV_STR                         ? IT_TEXT
+                  : v.type == TV_RANGE                     ? IT_RANGE
+                  : v.type == TV_DICT || v.type == TV_VIEW ? IT_DICT
+                                                           : IT_LIST;
     return 0;
 }
 
@@ -38,7 +40,8 @@ static int dict_item(struct tmpl_run *c, const struct titer *it, const struct tp
         return 1;
     }
     int code = tmpl_list_new(c, TV_TUPLE, out);
-    if (code < 0 || (code = tmpl_list_add(c, out->u.list, p->k)) < 0 || (code = tmpl_list_add(c, out->u.list, p->v)) < 0)
+    if (code < 0 || (code = tmpl_list_add(c, out->u.list, p->k)) < 0 ||
+        (code = tmpl_list_add(c, out->u.list, p->v)) < 0)
         return code;
     out->trusted = it->src.trusted;
     return 1;
@@ -48,10 +51,15 @@ static int dict_item(struct tmpl_run *c, const struct titer *it, const struct tp
 static int item_at(struct tmpl_run *c, const struct titer *it, int64_t i, struct tval *out)
 {
     switch (it->src.type) {
-    case TV_RANGE: *out = tmpl_int(tmpl_range_at(it->src.u.range, i), it->src.trusted); return 1;
+    case TV_RANGE:
+        *out = tmpl_int(tmpl_range_at(it->src.u.range, i), it->src.trusted);
+        return 1;
     case TV_DICT:
-    case TV_VIEW: return dict_item(c, it, &it->src.u.dict->p[i], out);
-    default: *out = it->src.u.list->v[i]; return 1;
+    case TV_VIEW:
+        return dict_item(c, it, &it->src.u.dict->p[i], out);
+    default:
+        *out = it->src.u.list->v[i];
+        return 1;
     }
 }
 
@@ -67,7 +75,8 @@ static int next_char(struct tmpl_run *c, struct titer *it, struct tval *out)
     return code < 0 ? code : 1;
 }
 
-static int path_parts(struct tmpl_run *c, struct tval v, const struct text *path, struct tval def, struct tval *out)
+static int path_parts(struct tmpl_run *c, struct tval v, const struct text *path, struct tval def,
+                      struct tval *out)
 {
     size_t from = 0;
     for (;;) {
@@ -79,8 +88,10 @@ static int path_parts(struct tmpl_run *c, struct tval v, const struct text *path
         for (size_t k = 0; k < n; k++) digits &= path->p[from + k] >= '0' && path->p[from + k] <= '9';
         int code = tmpl_step(c, 1);
         if (code < 0) return code;
-        if (digits && tmpl_parse_int((struct str){path->p + from, n}, 10, &i) == 0) part = tmpl_int(i, true);
-        else if ((code = tmpl_text_part(c, path, from, n, &part)) < 0) return code;
+        if (digits && tmpl_parse_int((struct str){path->p + from, n}, 10, &i) == 0)
+            part = tmpl_int(i, true);
+        else if ((code = tmpl_text_part(c, path, from, n, &part)) < 0)
+            return code;
         if ((code = tmpl_getitem(c, v, part, &v)) < 0) return code;
         if (v.type == TV_UNDEF && def.type != TV_MISSING && def.type != TV_NONE) v = def;
         if (!dot) break;
@@ -102,11 +113,13 @@ int tmpl_attr_path(struct tmpl_run *c, struct tval v, struct tval path, struct t
     return code;
 }
 
-int tmpl_path_key(struct tmpl_run *c, struct tval item, struct tval attr, bool case_sensitive, struct tval *out)
+int tmpl_path_key(struct tmpl_run *c, struct tval item, struct tval attr, bool case_sensitive,
+                  struct tval *out)
 {
     struct tval none = {.type = TV_MISSING};
     int code = tmpl_attr_path(c, item, attr, none, out);
-    if (code == 0 && !case_sensitive && out->type == TV_STR) code = tmpl_text_case(c, out->u.s, CASE_LOWER, out);
+    if (code == 0 && !case_sensitive && out->type == TV_STR)
+        code = tmpl_text_case(c, out->u.s, CASE_LOWER, out);
     return code;
 }
 
@@ -129,7 +142,8 @@ static int next_batch(struct tmpl_run *c, struct titer *it, struct tval *out)
 {
     struct tval item;
     int more = 0, code = tmpl_list_new(c, TV_LIST, out);
-    while (code == 0 && (it->size <= 0 || (int64_t)out->u.list->n < it->size) && (more = tmpl_next(c, it->inner, &item)) > 0)
+    while (code == 0 && (it->size <= 0 || (int64_t)out->u.list->n < it->size) &&
+           (more = tmpl_next(c, it->inner, &item)) > 0)
         code = tmpl_list_add(c, out->u.list, item);
     if (code < 0 || more < 0) return c->code;
     if (!out->u.list->n) return 0;
@@ -209,7 +223,8 @@ int tmpl_next(struct tmpl_run *c, struct titer *it, struct tval *out)
     int code = tmpl_step(c, 1);
     if (code < 0) return code;
     switch (it->kind) {
-    case IT_TEXT: return next_char(c, it, out);
+    case IT_TEXT:
+        return next_char(c, it, out);
     case IT_LIST:
         if (it->src.type == TV_UNDEF) return 0;
         /* fall through */

@@ -3,12 +3,14 @@
  * Template source to tokens, by the rules of jinja2's lexer with trim_blocks and lstrip_blocks on:
  *
  *   text  {{ -      variable: whitespace before is cut with "-" only
- *   text  {% -      block, comment, raw: "-" cuts all whitespace before, "+" none, otherwise blanks back to the line's start
+ *   text  {% -      block, comment, raw: "-" cuts all whitespace before, "+" none, otherwise blanks back to
+ * the line's start
  *   - }}  text      "-" cuts all whitespace after
- *   - %}  text      likewise; "+" nothing; otherwise one newline after a block, a comment or endraw (not after raw)
+ *   - %}  text      likewise; "+" nothing; otherwise one newline after a block, a comment or endraw (not
+ * after raw)
  *
- * Line ends become "\n" first and one at the end of the source is dropped. "}}" and "%}" end a tag only outside
- * brackets. A sign right after "{{" belongs to the tag: "{{-1}}" prints 1.
+ * Line ends become "\n" first and one at the end of the source is dropped. "}}" and "%}" end a tag only
+ * outside brackets. A sign right after "{{" belongs to the tag: "{{-1}}" prints 1.
  */
 #include "token/template_int.h"
 
@@ -22,10 +24,10 @@ struct lex {
     struct tmpl_tokens *out;
     const char *s;
     size_t n, pos;
-    size_t seen;          /* bytes already counted in line and line_start */
+    size_t seen; /* bytes already counted in line and line_start */
     uint32_t line;
     size_t line_start;
-    bool line_starting;   /* what was just read ended in a newline */
+    bool line_starting;      /* what was just read ended in a newline */
     char want[BRACKETS_MAX]; /* closing brackets expected */
     size_t n_want;
 };
@@ -33,11 +35,13 @@ struct lex {
 static const struct {
     char s[3];
     uint8_t op;
-} OPS[] = { /* two characters first */
-    {"//", OP_FLOORDIV}, {"**", OP_POW}, {"==", OP_EQ}, {"!=", OP_NE}, {">=", OP_GE}, {"<=", OP_LE},
-    {"+", OP_ADD}, {"-", OP_SUB}, {"/", OP_DIV}, {"*", OP_MUL}, {"%", OP_MOD}, {"~", OP_TILDE},
-    {"[", OP_LBRACKET}, {"]", OP_RBRACKET}, {"(", OP_LPAREN}, {")", OP_RPAREN}, {"{", OP_LBRACE}, {"}", OP_RBRACE},
-    {">", OP_GT}, {"<", OP_LT}, {"=", OP_ASSIGN}, {".", OP_DOT}, {":", OP_COLON}, {"|", OP_PIPE}, {",", OP_COMMA},
+} OPS[] = {
+    /* two characters first */
+    {"//", OP_FLOORDIV}, {"**", OP_POW},   {"==", OP_EQ},      {"!=", OP_NE},      {">=", OP_GE},
+    {"<=", OP_LE},       {"+", OP_ADD},    {"-", OP_SUB},      {"/", OP_DIV},      {"*", OP_MUL},
+    {"%", OP_MOD},       {"~", OP_TILDE},  {"[", OP_LBRACKET}, {"]", OP_RBRACKET}, {"(", OP_LPAREN},
+    {")", OP_RPAREN},    {"{", OP_LBRACE}, {"}", OP_RBRACE},   {">", OP_GT},       {"<", OP_LT},
+    {"=", OP_ASSIGN},    {".", OP_DOT},    {":", OP_COLON},    {"|", OP_PIPE},     {",", OP_COMMA},
     {";", OP_SEMICOLON},
 };
 
@@ -117,7 +121,8 @@ static int add_data(struct lex *l, size_t from, size_t to, char sign, bool lstri
     return add(l, from, (struct tmpl_token){.type = TT_DATA, .s = {l->s + from, to - from}});
 }
 
-/* If a tag of `close` ("%}", "#}", "}}") ends at `at`, returns the position after it and what it trims, else 0. */
+/* If a tag of `close` ("%}", "#}", "}}") ends at `at`, returns the position after it and what it trims, else
+ * 0. */
 static size_t tag_end(const struct lex *l, size_t at, const char *close, bool plus, bool trim)
 {
     if (at < l->n && l->s[at] == '-' && looking(l, at + 1, close)) return skip_space(l, at + 3);
@@ -150,8 +155,8 @@ static int digit_of(char ch)
 static size_t digits(const struct lex *l, size_t at)
 {
     size_t p = at;
-    while (p < l->n && (is_digit(l->s[p]) || (l->s[p] == '_' && p > at && is_digit(l->s[p - 1]) && p + 1 < l->n &&
-                                              is_digit(l->s[p + 1]))))
+    while (p < l->n && (is_digit(l->s[p]) || (l->s[p] == '_' && p > at && is_digit(l->s[p - 1]) &&
+                                              p + 1 < l->n && is_digit(l->s[p + 1]))))
         p++;
     return p - at;
 }
@@ -179,7 +184,8 @@ static int lex_number(struct lex *l)
             n += frac + ex;
             for (size_t i = at; i < at + n; i++) {
                 if (l->s[i] == '_') continue;
-                if (k + 1 == sizeof z) return tmpl_err(l->c, ERR_LIMIT, "a number of %zu characters is too long", n);
+                if (k + 1 == sizeof z)
+                    return tmpl_err(l->c, ERR_LIMIT, "a number of %zu characters is too long", n);
                 z[k++] = l->s[i];
             }
             l->pos += n;
@@ -233,7 +239,8 @@ static size_t unescape(struct lex *l, const char *s, size_t n, char *p, size_t *
         uint32_t v = 0;
         for (size_t k = 2; k < 2 + want; k++) {
             if (k >= n || digit_of(s[k]) > 15) {
-                tmpl_err(l->c, ERR_FORMAT, "the escape \\%c in a string needs %zu hexadecimal digits", s[1], want);
+                tmpl_err(l->c, ERR_FORMAT, "the escape \\%c in a string needs %zu hexadecimal digits", s[1],
+                         want);
                 return 0;
             }
             v = v * 16 + (uint32_t)digit_of(s[k]);
@@ -250,7 +257,8 @@ static size_t unescape(struct lex *l, const char *s, size_t n, char *p, size_t *
         return 0;
     }
     p[(*wrote)++] = '\\';
-    if ((unsigned char)s[1] >= 0x80) { /* Python writes such a character as an escape first and then reads "\\" */
+    if ((unsigned char)s[1] >=
+        0x80) { /* Python writes such a character as an escape first and then reads "\\" */
         uint32_t cp;
         size_t k = tmpl_utf8_next(s + 1, n - 1, &cp);
         *wrote += (size_t)snprintf(p + 1, 12, cp < 0x100 ? "x%02x" : cp < 0x10000 ? "u%04x" : "U%08x", cp);
@@ -317,7 +325,9 @@ static int lex_tag(struct lex *l, bool variable)
         if (l->n_want == 0) {
             size_t end = tag_end(l, at, variable ? "}}" : "%}", !variable, !variable);
             if (end) {
-                if ((code = add(l, at, (struct tmpl_token){.type = variable ? TT_VAR_END : TT_BLOCK_END})) < 0) return code;
+                if ((code = add(l, at, (struct tmpl_token){.type = variable ? TT_VAR_END : TT_BLOCK_END})) <
+                    0)
+                    return code;
                 l->pos = end;
                 l->line_starting = l->s[end - 1] == '\n';
                 return 0;
@@ -330,14 +340,17 @@ static int lex_tag(struct lex *l, bool variable)
             continue;
         }
         char ch = l->s[at];
-        if (is_digit(ch)) code = lex_number(l);
-        else if (ch == '\'' || ch == '"') code = lex_string(l);
+        if (is_digit(ch))
+            code = lex_number(l);
+        else if (ch == '\'' || ch == '"')
+            code = lex_string(l);
         else if (name_byte(ch, true)) {
             size_t end = at;
             while (end < l->n && name_byte(l->s[end], false)) end++;
             l->pos = end;
             code = add(l, at, (struct tmpl_token){.type = TT_NAME, .s = {l->s + at, end - at}});
-        } else code = lex_op(l);
+        } else
+            code = lex_op(l);
         if (code < 0) return code;
     }
 }
@@ -416,7 +429,9 @@ int tmpl_lex(struct tmpl_run *c, struct str source, struct tmpl_tokens *out)
     int code = normalise(&l, source);
     while (code == 0 && l.pos < l.n) {
         size_t from = l.pos, at = from, raw = 0;
-        while (at + 1 < l.n && !(l.s[at] == '{' && (l.s[at + 1] == '{' || l.s[at + 1] == '%' || l.s[at + 1] == '#'))) at++;
+        while (at + 1 < l.n &&
+               !(l.s[at] == '{' && (l.s[at + 1] == '{' || l.s[at + 1] == '%' || l.s[at + 1] == '#')))
+            at++;
         if (at + 1 >= l.n) {
             l.pos = l.n;
             code = add(&l, from, (struct tmpl_token){.type = TT_DATA, .s = {l.s + from, l.n - from}});

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Methods of Python's str, list, tuple and dict and of jinja2's loop and cycler, as far as a sandboxed template can
- * use them. What would change an object (append, update, pop ...) is there but may not be touched, as in jinja2's
- * immutable sandbox.
+ * Methods of Python's str, list, tuple and dict and of jinja2's loop and cycler, as far as a sandboxed
+ * template can use them. What would change an object (append, update, pop ...) is there but may not be
+ * touched, as in jinja2's immutable sandbox.
  */
 #include "token/template_int.h"
 
@@ -29,7 +29,8 @@ static int int_arg(struct tmpl_run *c, struct tval v, int64_t def, int64_t *out)
     return 0;
 }
 
-/* --- str: case and stripping -------------------------------------------------------------------------------- */
+/* --- str: case and stripping
+ * -------------------------------------------------------------------------------- */
 
 static int change_case(struct tmpl_run *c, struct tmpl_call *k, enum tmpl_case how, struct tval *out)
 {
@@ -116,12 +117,15 @@ static int justify(struct tmpl_run *c, struct tmpl_call *k, int where, struct tv
     int64_t width;
     uint32_t cp = ' ';
     int code;
-    if ((code = int_arg(c, k->arg[0], 0, &width)) < 0 || (code = text_arg(c, k->arg[1], false, &fill)) < 0) return code;
+    if ((code = int_arg(c, k->arg[0], 0, &width)) < 0 || (code = text_arg(c, k->arg[1], false, &fill)) < 0)
+        return code;
     if (fill && fill->n_cp != 1) return tmpl_err(c, ERR_FORMAT, "the fill must be one character");
     if (fill) tmpl_utf8_next(fill->p, fill->n, &cp);
     *out = k->self;
     if (width <= (int64_t)t->n_cp) return 0;
-    size_t gap = (size_t)width - t->n_cp, left = where < 0 ? 0 : where > 0 ? gap : gap / 2 + (gap & (size_t)width & 1);
+    size_t gap = (size_t)width - t->n_cp, left = where < 0   ? 0
+                                                 : where > 0 ? gap
+                                                             : gap / 2 + (gap & (size_t)width & 1);
     bool trusted = fill ? tmpl_text_trusted(fill, 0) : tmpl_text_trusted(t, 0);
     if ((code = tmpl_build_init(&b, c)) < 0 || (code = tmpl_build_fill(&b, cp, left, trusted)) < 0 ||
         (code = tmpl_build_text(&b, t)) < 0 || (code = tmpl_build_fill(&b, cp, gap - left, trusted)) < 0)
@@ -162,10 +166,12 @@ METHOD(str_zfill)
     return tmpl_build_done(&b, out);
 }
 
-/* --- str: searching ----------------------------------------------------------------------------------------- */
+/* --- str: searching
+ * ----------------------------------------------------------------------------------------- */
 
 /* The part of the text that start and end choose, as bytes [*lo, *hi); false if start is past the end. */
-static int window(struct tmpl_run *c, const struct text *t, struct tval start, struct tval end, size_t *lo, size_t *hi)
+static int window(struct tmpl_run *c, const struct text *t, struct tval start, struct tval end, size_t *lo,
+                  size_t *hi)
 {
     int64_t n = (int64_t)t->n_cp, a, b;
     int code;
@@ -196,7 +202,8 @@ static int affix(struct tmpl_run *c, struct tmpl_call *k, bool prefix, struct tv
     if (code == 0 && k->arg[0].type == TV_TUPLE) {
         const struct tlist *l = k->arg[0].u.list;
         for (size_t i = 0; i < l->n && !yes && code == 0; i++) {
-            if ((code = text_arg(c, l->v[i], false, &a)) == 0) yes = has_affix(k->self.u.s, lo, hi, a, prefix);
+            if ((code = text_arg(c, l->v[i], false, &a)) == 0)
+                yes = has_affix(k->self.u.s, lo, hi, a, prefix);
             if (code == 0) code = tmpl_step(c, 1);
         }
     } else if (code == 0 && (code = text_arg(c, k->arg[0], false, &a)) == 0) {
@@ -217,7 +224,8 @@ METHOD(str_endswith)
 }
 
 /* Last occurrence of the needle in [lo, hi). */
-static bool find_last(struct tmpl_run *c, const struct text *t, size_t lo, size_t hi, const struct text *needle, size_t *at)
+static bool find_last(struct tmpl_run *c, const struct text *t, size_t lo, size_t hi,
+                      const struct text *needle, size_t *at)
 {
     if (lo > hi || needle->n > hi - lo) return false;
     for (size_t i = hi - needle->n;; i--) {
@@ -234,7 +242,8 @@ static int search(struct tmpl_run *c, struct tmpl_call *k, bool last, bool must_
     const struct text *needle, *t = k->self.u.s;
     size_t lo, hi, at;
     int code;
-    if ((code = text_arg(c, k->arg[0], false, &needle)) < 0 || (code = window(c, t, k->arg[1], k->arg[2], &lo, &hi)) < 0)
+    if ((code = text_arg(c, k->arg[0], false, &needle)) < 0 ||
+        (code = window(c, t, k->arg[1], k->arg[2], &lo, &hi)) < 0)
         return code;
     bool hit = lo <= hi && (last ? find_last(c, t, lo, hi, needle, &at)
                                  : tmpl_text_find(c, (struct str){t->p, hi}, tmpl_view(needle), lo, &at));
@@ -270,12 +279,15 @@ METHOD(str_count)
     size_t lo, hi, at;
     int64_t n = 0;
     int code;
-    if ((code = text_arg(c, k->arg[0], false, &needle)) < 0 || (code = window(c, t, k->arg[1], k->arg[2], &lo, &hi)) < 0)
+    if ((code = text_arg(c, k->arg[0], false, &needle)) < 0 ||
+        (code = window(c, t, k->arg[1], k->arg[2], &lo, &hi)) < 0)
         return code;
     if (!needle->n) {
         n = lo <= hi ? (int64_t)tmpl_utf8_count(t->p + lo, hi - lo) + 1 : 0;
     } else {
-        for (; lo <= hi && tmpl_text_find(c, (struct str){t->p, hi}, tmpl_view(needle), lo, &at); lo = at + needle->n) n++;
+        for (; lo <= hi && tmpl_text_find(c, (struct str){t->p, hi}, tmpl_view(needle), lo, &at);
+             lo = at + needle->n)
+            n++;
     }
     *out = tmpl_int(n, true);
     return c->code;
@@ -297,7 +309,8 @@ METHOD(str_replace)
     return code;
 }
 
-/* --- str: splitting and joining ----------------------------------------------------------------------------- */
+/* --- str: splitting and joining
+ * ----------------------------------------------------------------------------- */
 
 static int add_part(struct tmpl_run *c, const struct tmpl_call *k, size_t lo, size_t hi, struct tlist *l)
 {
@@ -366,7 +379,8 @@ static int split(struct tmpl_run *c, struct tmpl_call *k, bool right, struct tva
     if (!sep) {
         code = right ? rsplit_space(c, k, limit, l) : split_space(c, k, limit, l);
     } else if (!right) {
-        for (; code == 0 && limit != 0 && tmpl_text_find(c, tmpl_view(t), tmpl_view(sep), at, &hit); limit -= limit > 0) {
+        for (; code == 0 && limit != 0 && tmpl_text_find(c, tmpl_view(t), tmpl_view(sep), at, &hit);
+             limit -= limit > 0) {
             code = add_part(c, k, at, hit, l);
             at = hit + sep->n;
         }
@@ -417,8 +431,10 @@ static int partition(struct tmpl_run *c, struct tmpl_call *k, bool right, struct
     int code = text_arg(c, k->arg[0], false, &sep);
     if (code < 0 || (code = tmpl_list_new(c, TV_TUPLE, out)) < 0) return code;
     if (!sep->n) return tmpl_err(c, ERR_FORMAT, "the separator is empty");
-    if (right ? find_last(c, t, 0, t->n, sep, &at) : tmpl_text_find(c, tmpl_view(t), tmpl_view(sep), 0, &at)) end = at + sep->n;
-    if ((code = add_part(c, k, 0, at, out->u.list)) < 0 || (code = add_part(c, k, at, end, out->u.list)) < 0) return code;
+    if (right ? find_last(c, t, 0, t->n, sep, &at) : tmpl_text_find(c, tmpl_view(t), tmpl_view(sep), 0, &at))
+        end = at + sep->n;
+    if ((code = add_part(c, k, 0, at, out->u.list)) < 0 || (code = add_part(c, k, at, end, out->u.list)) < 0)
+        return code;
     return add_part(c, k, end, t->n, out->u.list);
 }
 
@@ -441,7 +457,8 @@ METHOD(str_join)
     int code = tmpl_iter(c, k->arg[0], &it), more = 0;
     if (code < 0 || (code = tmpl_build_init(&b, c)) < 0) return code;
     while (code == 0 && (more = tmpl_next(c, it, &v)) > 0) {
-        if (v.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "join() needs texts, not a %s", tmpl_type_name(v));
+        if (v.type != TV_STR)
+            return tmpl_err(c, ERR_FORMAT, "join() needs texts, not a %s", tmpl_type_name(v));
         if (k->self.markup && !v.markup && (code = tmpl_text_escape(c, v.u.s, &v)) < 0) return code;
         if (!first) code = tmpl_build_text(&b, k->self.u.s);
         if (code == 0) code = tmpl_build_text(&b, v.u.s);
@@ -455,18 +472,21 @@ METHOD(str_join)
 
 METHOD(str_format)
 {
-    if (k->self.markup) return tmpl_err(c, ERR_UNSUPPORTED, "format() of a text marked safe is not supported");
+    if (k->self.markup)
+        return tmpl_err(c, ERR_UNSUPPORTED, "format() of a text marked safe is not supported");
     return tmpl_format_braces(c, k->self.u.s, k, out);
 }
 
-/* --- str: questions ----------------------------------------------------------------------------------------- */
+/* --- str: questions
+ * ----------------------------------------------------------------------------------------- */
 
 static bool ascii(uint32_t cp)
 {
     return cp < 0x80;
 }
 
-static int all_of(struct tmpl_run *c, struct tmpl_call *k, bool (*is)(uint32_t), bool if_empty, struct tval *out)
+static int all_of(struct tmpl_run *c, struct tmpl_call *k, bool (*is)(uint32_t), bool if_empty,
+                  struct tval *out)
 {
     const struct text *t = k->self.u.s;
     bool yes = t->n || if_empty;
@@ -542,7 +562,8 @@ METHOD(str_islower)
     return via_test(c, k, "lower", out);
 }
 
-/* --- containers --------------------------------------------------------------------------------------------- */
+/* --- containers
+ * --------------------------------------------------------------------------------------------- */
 
 METHOD(list_index)
 {
@@ -554,7 +575,8 @@ METHOD(list_index)
     if (hi < 0) hi = hi < -n ? 0 : hi + n;
     for (int64_t i = lo; i < n && i < hi; i++) {
         bool same;
-        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, l->v[i], k->arg[0], &same)) < 0) return code;
+        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, l->v[i], k->arg[0], &same)) < 0)
+            return code;
         if (!same) continue;
         *out = tmpl_int(i, true);
         return 0;
@@ -569,7 +591,8 @@ METHOD(list_count)
     for (size_t i = 0; i < l->n; i++) {
         bool same;
         int code;
-        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, l->v[i], k->arg[0], &same)) < 0) return code;
+        if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, l->v[i], k->arg[0], &same)) < 0)
+            return code;
         n += same;
     }
     *out = tmpl_int(n, true);
@@ -659,38 +682,68 @@ METHOD(cycler_reset)
     return 0;
 }
 
-/* --- tables ------------------------------------------------------------------------------------------------- */
+/* --- tables
+ * ------------------------------------------------------------------------------------------------- */
 
 static const struct tmpl_native STR_METHODS[] = {
-    {"upper", "", 0, str_upper}, {"lower", "", 0, str_lower}, {"title", "", 0, str_title}, {"casefold", "", 0, str_lower},
-    {"capitalize", "", 0, str_capitalize}, {"swapcase", "", 0, str_swapcase}, {"strip", "/chars", 0, str_strip},
-    {"lstrip", "/chars", 0, str_lstrip}, {"rstrip", "/chars", 0, str_rstrip}, {"removeprefix", "/prefix", 1, str_removeprefix},
-    {"removesuffix", "/suffix", 1, str_removesuffix}, {"ljust", "/width,fill", 1, str_ljust},
-    {"rjust", "/width,fill", 1, str_rjust}, {"center", "/width,fill", 1, str_center}, {"zfill", "/width", 1, str_zfill},
-    {"startswith", "/prefix,start,end", 1, str_startswith}, {"endswith", "/suffix,start,end", 1, str_endswith},
-    {"find", "/sub,start,end", 1, str_find}, {"rfind", "/sub,start,end", 1, str_rfind},
-    {"index", "/sub,start,end", 1, str_index}, {"rindex", "/sub,start,end", 1, str_rindex},
-    {"count", "/sub,start,end", 1, str_count}, {"replace", "/old,new,count", 2, str_replace},
-    {"split", "sep,maxsplit", 0, str_split}, {"rsplit", "sep,maxsplit", 0, str_rsplit},
-    {"splitlines", "keepends", 0, str_splitlines}, {"partition", "/sep", 1, str_partition},
-    {"rpartition", "/sep", 1, str_rpartition}, {"join", "/iterable", 1, str_join}, {"format", "*", 0, str_format},
-    {"isalpha", "", 0, str_isalpha}, {"isdigit", "", 0, str_isdigit}, {"isdecimal", "", 0, str_isdecimal},
-    {"isnumeric", "", 0, str_isnumeric}, {"isalnum", "", 0, str_isalnum}, {"isspace", "", 0, str_isspace},
-    {"isascii", "", 0, str_isascii}, {"isprintable", "", 0, str_isprintable}, {"isupper", "", 0, str_isupper},
+    {"upper", "", 0, str_upper},
+    {"lower", "", 0, str_lower},
+    {"title", "", 0, str_title},
+    {"casefold", "", 0, str_lower},
+    {"capitalize", "", 0, str_capitalize},
+    {"swapcase", "", 0, str_swapcase},
+    {"strip", "/chars", 0, str_strip},
+    {"lstrip", "/chars", 0, str_lstrip},
+    {"rstrip", "/chars", 0, str_rstrip},
+    {"removeprefix", "/prefix", 1, str_removeprefix},
+    {"removesuffix", "/suffix", 1, str_removesuffix},
+    {"ljust", "/width,fill", 1, str_ljust},
+    {"rjust", "/width,fill", 1, str_rjust},
+    {"center", "/width,fill", 1, str_center},
+    {"zfill", "/width", 1, str_zfill},
+    {"startswith", "/prefix,start,end", 1, str_startswith},
+    {"endswith", "/suffix,start,end", 1, str_endswith},
+    {"find", "/sub,start,end", 1, str_find},
+    {"rfind", "/sub,start,end", 1, str_rfind},
+    {"index", "/sub,start,end", 1, str_index},
+    {"rindex", "/sub,start,end", 1, str_rindex},
+    {"count", "/sub,start,end", 1, str_count},
+    {"replace", "/old,new,count", 2, str_replace},
+    {"split", "sep,maxsplit", 0, str_split},
+    {"rsplit", "sep,maxsplit", 0, str_rsplit},
+    {"splitlines", "keepends", 0, str_splitlines},
+    {"partition", "/sep", 1, str_partition},
+    {"rpartition", "/sep", 1, str_rpartition},
+    {"join", "/iterable", 1, str_join},
+    {"format", "*", 0, str_format},
+    {"isalpha", "", 0, str_isalpha},
+    {"isdigit", "", 0, str_isdigit},
+    {"isdecimal", "", 0, str_isdecimal},
+    {"isnumeric", "", 0, str_isnumeric},
+    {"isalnum", "", 0, str_isalnum},
+    {"isspace", "", 0, str_isspace},
+    {"isascii", "", 0, str_isascii},
+    {"isprintable", "", 0, str_isprintable},
+    {"isupper", "", 0, str_isupper},
     {"islower", "", 0, str_islower},
 };
 static const struct tmpl_native LIST_METHODS[] = {
-    {"index", "/value,start,stop", 1, list_index}, {"count", "/value", 1, list_count}, {"copy", "", 0, get_copy},
+    {"index", "/value,start,stop", 1, list_index},
+    {"count", "/value", 1, list_count},
+    {"copy", "", 0, get_copy},
 };
 static const struct tmpl_native DICT_METHODS[] = {
     {"get", "/key,default", 1, dict_get}, {"keys", "", 0, dict_keys}, {"values", "", 0, dict_values},
-    {"items", "", 0, dict_items}, {"copy", "", 0, get_copy},
+    {"items", "", 0, dict_items},         {"copy", "", 0, get_copy},
 };
 static const struct tmpl_native FLOAT_METHODS[] = {{"is_integer", "", 0, float_is_integer}};
-static const struct tmpl_native LOOP_METHODS[] = {{"cycle", "*", 0, loop_cycle}, {"changed", "*", 0, loop_changed}};
-static const struct tmpl_native CYCLE_METHODS[] = {{"next", "", 0, cycler_next}, {"reset", "", 0, cycler_reset}};
+static const struct tmpl_native LOOP_METHODS[] = {{"cycle", "*", 0, loop_cycle},
+                                                  {"changed", "*", 0, loop_changed}};
+static const struct tmpl_native CYCLE_METHODS[] = {{"next", "", 0, cycler_next},
+                                                   {"reset", "", 0, cycler_reset}};
 
-static const char *const LIST_UNSAFE[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort", NULL};
+static const char *const LIST_UNSAFE[] = {"append", "clear",   "extend", "insert", "pop",
+                                          "remove", "reverse", "sort",   NULL};
 static const char *const DICT_UNSAFE[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
 
 #define FIND(table, name) tmpl_table_find(table, sizeof table / sizeof *table, name)
@@ -701,15 +754,24 @@ const struct tmpl_native *tmpl_method_find(struct tval self, struct str name, bo
     *unsafe = false;
     for (; z && *z; z++) *unsafe |= str_eqz(name, *z);
     switch (self.type) {
-    case TV_STR: return FIND(STR_METHODS, name);
-    case TV_LIST: return FIND(LIST_METHODS, name);
-    case TV_TUPLE: return str_eqz(name, "copy") ? NULL : FIND(LIST_METHODS, name);
-    case TV_RANGE: return NULL;
-    case TV_DICT: return FIND(DICT_METHODS, name);
-    case TV_FLOAT: return FIND(FLOAT_METHODS, name);
-    case TV_LOOP: return FIND(LOOP_METHODS, name);
-    case TV_CYCLE: return self.u.cycle->items ? FIND(CYCLE_METHODS, name) : NULL;
-    default: return NULL;
+    case TV_STR:
+        return FIND(STR_METHODS, name);
+    case TV_LIST:
+        return FIND(LIST_METHODS, name);
+    case TV_TUPLE:
+        return str_eqz(name, "copy") ? NULL : FIND(LIST_METHODS, name);
+    case TV_RANGE:
+        return NULL;
+    case TV_DICT:
+        return FIND(DICT_METHODS, name);
+    case TV_FLOAT:
+        return FIND(FLOAT_METHODS, name);
+    case TV_LOOP:
+        return FIND(LOOP_METHODS, name);
+    case TV_CYCLE:
+        return self.u.cycle->items ? FIND(CYCLE_METHODS, name) : NULL;
+    default:
+        return NULL;
     }
 }
 #undef FIND

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Python's operators do with the values of the template interpreter: truth, equality, order, "in", arithmetic,
- * attributes, subscripts and slices. Integers are 64 bits wide and an overflow is an error. Access to what is not
- * there gives jinja2's undefined value; access to anything of an undefined value is an error.
+ * What Python's operators do with the values of the template interpreter: truth, equality, order, "in",
+ * arithmetic, attributes, subscripts and slices. Integers are 64 bits wide and an overflow is an error.
+ * Access to what is not there gives jinja2's undefined value; access to anything of an undefined value is an
+ * error.
  */
 #include "token/template_int.h"
 
@@ -12,7 +13,8 @@ static int unsupported(struct tmpl_run *c, const char *what, struct tval a, stru
 {
     if (a.type == TV_UNDEF) return tmpl_undef_err(c, a);
     if (b.type == TV_UNDEF) return tmpl_undef_err(c, b);
-    return tmpl_err(c, ERR_FORMAT, "%s does not work between %s and %s", what, tmpl_type_name(a), tmpl_type_name(b));
+    return tmpl_err(c, ERR_FORMAT, "%s does not work between %s and %s", what, tmpl_type_name(a),
+                    tmpl_type_name(b));
 }
 
 int tmpl_truth(struct tmpl_run *c, struct tval v, bool *out)
@@ -21,11 +23,21 @@ int tmpl_truth(struct tmpl_run *c, struct tval v, bool *out)
     int code = 0;
     switch (v.type) {
     case TV_NONE:
-    case TV_UNDEF: n = 0; break;
-    case TV_BOOL: n = v.u.b; break;
-    case TV_INT: n = v.u.i != 0; break;
-    case TV_FLOAT: n = v.u.f != 0; break;
-    case TV_STR: n = v.u.s->n != 0; break;
+    case TV_UNDEF:
+        n = 0;
+        break;
+    case TV_BOOL:
+        n = v.u.b;
+        break;
+    case TV_INT:
+        n = v.u.i != 0;
+        break;
+    case TV_FLOAT:
+        n = v.u.f != 0;
+        break;
+    case TV_STR:
+        n = v.u.s->n != 0;
+        break;
     default:
         if (tmpl_has_length(v)) code = tmpl_length(c, v, &n);
     }
@@ -35,22 +47,34 @@ int tmpl_truth(struct tmpl_run *c, struct tval v, bool *out)
 
 bool tmpl_has_length(struct tval v)
 {
-    return v.type == TV_STR || v.type == TV_LIST || v.type == TV_TUPLE || v.type == TV_DICT || v.type == TV_RANGE ||
-           v.type == TV_VIEW || v.type == TV_UNDEF || v.type == TV_LOOP;
+    return v.type == TV_STR || v.type == TV_LIST || v.type == TV_TUPLE || v.type == TV_DICT ||
+           v.type == TV_RANGE || v.type == TV_VIEW || v.type == TV_UNDEF || v.type == TV_LOOP;
 }
 
 int tmpl_length(struct tmpl_run *c, struct tval v, int64_t *n)
 {
     switch (v.type) {
-    case TV_STR: *n = (int64_t)v.u.s->n_cp; return 0;
+    case TV_STR:
+        *n = (int64_t)v.u.s->n_cp;
+        return 0;
     case TV_LIST:
-    case TV_TUPLE: *n = (int64_t)v.u.list->n; return 0;
+    case TV_TUPLE:
+        *n = (int64_t)v.u.list->n;
+        return 0;
     case TV_DICT:
-    case TV_VIEW: *n = (int64_t)v.u.dict->n; return 0;
-    case TV_RANGE: *n = v.u.range->n; return 0;
-    case TV_UNDEF: *n = 0; return 0;
-    case TV_LOOP: return tmpl_loop_length(c, v.u.loop, n);
-    default: return tmpl_err(c, ERR_FORMAT, "a %s has no length", tmpl_type_name(v));
+    case TV_VIEW:
+        *n = (int64_t)v.u.dict->n;
+        return 0;
+    case TV_RANGE:
+        *n = v.u.range->n;
+        return 0;
+    case TV_UNDEF:
+        *n = 0;
+        return 0;
+    case TV_LOOP:
+        return tmpl_loop_length(c, v.u.loop, n);
+    default:
+        return tmpl_err(c, ERR_FORMAT, "a %s has no length", tmpl_type_name(v));
     }
 }
 
@@ -104,7 +128,9 @@ int tmpl_equal(struct tmpl_run *c, struct tval a, struct tval b, bool *out)
     if (*out || a.type != b.type) return 0;
     switch (a.type) {
     case TV_UNDEF:
-    case TV_NONE: *out = true; return 0;
+    case TV_NONE:
+        *out = true;
+        return 0;
     case TV_STR:
         *out = str_eq(tmpl_view(a.u.s), tmpl_view(b.u.s));
         return *out ? tmpl_step(c, a.u.s->n / 64) : 0;
@@ -128,7 +154,8 @@ int tmpl_equal(struct tmpl_run *c, struct tval a, struct tval b, bool *out)
         code = equal_dicts(c, a.u.dict, b.u.dict, out);
         tmpl_leave(c);
         return code;
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -136,10 +163,14 @@ static bool order_holds(int cmp, enum tmpl_op op)
 {
     if (cmp == 2) return false;
     switch (op) {
-    case OP_LT: return cmp < 0;
-    case OP_LE: return cmp <= 0;
-    case OP_GT: return cmp > 0;
-    default: return cmp >= 0;
+    case OP_LT:
+        return cmp < 0;
+    case OP_LE:
+        return cmp <= 0;
+    case OP_GT:
+        return cmp > 0;
+    default:
+        return cmp >= 0;
     }
 }
 
@@ -163,11 +194,14 @@ int tmpl_less(struct tmpl_run *c, struct tval a, struct tval b, enum tmpl_op op,
         bool same = true;
         size_t i = 0;
         while (i < x->n && i < y->n && code == 0) {
-            if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, x->v[i], y->v[i], &same)) < 0 || !same) break;
+            if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_equal(c, x->v[i], y->v[i], &same)) < 0 || !same)
+                break;
             i++;
         }
-        if (code == 0 && !same) code = tmpl_less(c, x->v[i], y->v[i], op, out);
-        else *out = order_holds((x->n > y->n) - (x->n < y->n), op);
+        if (code == 0 && !same)
+            code = tmpl_less(c, x->v[i], y->v[i], op, out);
+        else
+            *out = order_holds((x->n > y->n) - (x->n < y->n), op);
         tmpl_leave(c);
         return code;
     }
@@ -199,7 +233,8 @@ int tmpl_contains(struct tmpl_run *c, struct tval seq, struct tval v, bool *out)
     return code < 0 ? code : 0;
 }
 
-/* --- arithmetic --------------------------------------------------------------------------------------------- */
+/* --- arithmetic
+ * --------------------------------------------------------------------------------------------- */
 
 static int overflow(struct tmpl_run *c)
 {
@@ -226,7 +261,8 @@ static int repeat(struct tmpl_run *c, struct tval v, int64_t n, struct tval *out
     out->trusted = v.trusted;
     for (int64_t i = 0; i < n && v.u.list->n; i++) {
         for (size_t j = 0; j < v.u.list->n; j++) {
-            if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_list_add(c, out->u.list, v.u.list->v[j])) < 0) return code;
+            if ((code = tmpl_step(c, 1)) < 0 || (code = tmpl_list_add(c, out->u.list, v.u.list->v[j])) < 0)
+                return code;
         }
     }
     return 0;
@@ -249,7 +285,8 @@ static int power(struct tmpl_run *c, struct tval a, struct tval b, struct tval *
     }
     double x = tmpl_as_float(a), y = tmpl_as_float(b);
     if (x == 0 && y < 0) return tmpl_err(c, ERR_FORMAT, "0 cannot be raised to a negative power");
-    if (x < 0 && isfinite(y) && y != floor(y)) return tmpl_err(c, ERR_UNSUPPORTED, "the power is a complex number");
+    if (x < 0 && isfinite(y) && y != floor(y))
+        return tmpl_err(c, ERR_UNSUPPORTED, "the power is a complex number");
     double r = pow(x, y);
     if (isinf(r) && isfinite(x) && isfinite(y)) return tmpl_err(c, ERR_FORMAT, "the power is too large");
     *out = tmpl_float(r, trusted);
@@ -261,9 +298,15 @@ static int arith_int(struct tmpl_run *c, enum tmpl_op op, int64_t a, int64_t b, 
     int64_t r = 0;
     bool over = false;
     switch (op) {
-    case OP_ADD: over = __builtin_add_overflow(a, b, &r); break;
-    case OP_SUB: over = __builtin_sub_overflow(a, b, &r); break;
-    case OP_MUL: over = __builtin_mul_overflow(a, b, &r); break;
+    case OP_ADD:
+        over = __builtin_add_overflow(a, b, &r);
+        break;
+    case OP_SUB:
+        over = __builtin_sub_overflow(a, b, &r);
+        break;
+    case OP_MUL:
+        over = __builtin_mul_overflow(a, b, &r);
+        break;
     default:
         if (b == 0) return tmpl_err(c, ERR_FORMAT, "division by zero");
         if (b == -1) {
@@ -283,10 +326,17 @@ static int arith_int(struct tmpl_run *c, enum tmpl_op op, int64_t a, int64_t b, 
 static int arith_float(struct tmpl_run *c, enum tmpl_op op, double a, double b, double *out)
 {
     switch (op) {
-    case OP_ADD: *out = a + b; return 0;
-    case OP_SUB: *out = a - b; return 0;
-    case OP_MUL: *out = a * b; return 0;
-    default: break;
+    case OP_ADD:
+        *out = a + b;
+        return 0;
+    case OP_SUB:
+        *out = a - b;
+        return 0;
+    case OP_MUL:
+        *out = a * b;
+        return 0;
+    default:
+        break;
     }
     if (b == 0) return tmpl_err(c, ERR_FORMAT, "division by zero");
     if (op == OP_DIV) {
@@ -337,11 +387,13 @@ int tmpl_arith(struct tmpl_run *c, enum tmpl_op op, struct tval a, struct tval b
     if (op == OP_ADD && a_seq && a.type == b.type) return tmpl_list_concat(c, a, b, out);
     if (op == OP_MUL && a_seq && tmpl_is_int(b)) return repeat(c, a, tmpl_as_int(b), out);
     if (op == OP_MUL && b_seq && tmpl_is_int(a)) return repeat(c, b, tmpl_as_int(a), out);
-    if (op == OP_MOD && a.type == TV_STR && b.type != TV_UNDEF) return tmpl_format_percent(c, a.u.s, b, a.markup, out);
+    if (op == OP_MOD && a.type == TV_STR && b.type != TV_UNDEF)
+        return tmpl_format_percent(c, a.u.s, b, a.markup, out);
     return unsupported(c, SIGN[op], a, b);
 }
 
-/* --- attributes and items ----------------------------------------------------------------------------------- */
+/* --- attributes and items
+ * ----------------------------------------------------------------------------------- */
 
 /* An attribute proper, as Python's getattr finds it: 1 found, 0, negative. */
 static int own_attr(struct tmpl_run *c, struct tval a, const struct text *name, struct tval *out)
@@ -417,7 +469,8 @@ static int own_item(struct tmpl_run *c, struct tval a, struct tval key, struct t
         out->markup = a.markup;
         return code < 0 ? code : 1;
     }
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -440,7 +493,8 @@ static int bound_of(struct tmpl_run *c, struct tval v, int64_t *i, bool *given)
     *given = v.type != TV_MISSING && v.type != TV_NONE;
     if (!*given) return 0;
     if (v.type == TV_UNDEF) return tmpl_undef_err(c, v);
-    if (!tmpl_is_int(v)) return tmpl_err(c, ERR_FORMAT, "a slice's bound is a %s, not an int", tmpl_type_name(v));
+    if (!tmpl_is_int(v))
+        return tmpl_err(c, ERR_FORMAT, "a slice's bound is a %s, not an int", tmpl_type_name(v));
     *i = tmpl_as_int(v);
     return 0;
 }
@@ -451,7 +505,8 @@ static int64_t clamp(int64_t i, int64_t n, int64_t lo, int64_t hi)
     return i < lo ? lo : i > hi ? hi : i;
 }
 
-static int slice_text(struct tmpl_run *c, const struct text *t, int64_t start, int64_t step, int64_t count, struct tval *out)
+static int slice_text(struct tmpl_run *c, const struct text *t, int64_t start, int64_t step, int64_t count,
+                      struct tval *out)
 {
     struct tmpl_build b;
     uint32_t *at;
@@ -474,7 +529,8 @@ static int slice_text(struct tmpl_run *c, const struct text *t, int64_t start, i
     return code < 0 ? code : tmpl_build_done(&b, out);
 }
 
-int tmpl_slice(struct tmpl_run *c, struct tval a, struct tval lo, struct tval hi, struct tval by, struct tval *out)
+int tmpl_slice(struct tmpl_run *c, struct tval a, struct tval lo, struct tval hi, struct tval by,
+               struct tval *out)
 {
     int64_t start = 0, stop = 0, step = 1, n = 0, count = 0;
     bool has_start, has_stop, has_step;

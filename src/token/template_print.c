@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values as text, in the spelling of Python: str(), repr(), json.dumps(), the shortest decimal of a double, and the
- * readings of int() and float(). Bytes of a string keep their marks, also inside quotes; what is added around them
- * (quotes, commas, brackets, digits) is trusted only if the container or number came from the template itself.
+ * Values as text, in the spelling of Python: str(), repr(), json.dumps(), the shortest decimal of a double,
+ * and the readings of int() and float(). Bytes of a string keep their marks, also inside quotes; what is
+ * added around them (quotes, commas, brackets, digits) is trusted only if the container or number came from
+ * the template itself.
  */
 #include "token/template_int.h"
 
@@ -12,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- numbers ------------------------------------------------------------------------------------------------ */
+/* --- numbers
+ * ------------------------------------------------------------------------------------------------ */
 
 enum { FLOAT_REPR_MAX = 32 }; /* as template_int.h promises */
 
@@ -90,7 +92,8 @@ int tmpl_parse_int(struct str s, int base, int64_t *out)
         int d = digit_of(s.p[i]);
         if (d >= base) return ERR_FORMAT;
         digit = true;
-        if (__builtin_mul_overflow(v, (int64_t)base, &v) || __builtin_sub_overflow(v, (int64_t)d, &v)) return ERR_LIMIT;
+        if (__builtin_mul_overflow(v, (int64_t)base, &v) || __builtin_sub_overflow(v, (int64_t)d, &v))
+            return ERR_LIMIT;
     }
     if (!digit) return ERR_FORMAT;
     if (!minus && v == INT64_MIN) return ERR_LIMIT;
@@ -118,8 +121,10 @@ int tmpl_parse_float(struct str s, double *out)
     for (i = sign; i < s.n; i++) {
         char ch = s.p[i], last = i > sign ? s.p[i - 1] : 0;
         bool digit = ch >= '0' && ch <= '9';
-        bool ok = digit || ch == '.' || ch == 'e' || ch == 'E' || ((ch == '+' || ch == '-') && (last | 0x20) == 'e');
-        if (ch == '_') ok = last >= '0' && last <= '9' && i + 1 < s.n && s.p[i + 1] >= '0' && s.p[i + 1] <= '9';
+        bool ok = digit || ch == '.' || ch == 'e' || ch == 'E' ||
+                  ((ch == '+' || ch == '-') && (last | 0x20) == 'e');
+        if (ch == '_')
+            ok = last >= '0' && last <= '9' && i + 1 < s.n && s.p[i + 1] >= '0' && s.p[i + 1] <= '9';
         if (!ok || k + 3 > sizeof z) return ERR_FORMAT;
         if (ch == '_') continue;
         z[1 + k++] = ch;
@@ -136,29 +141,39 @@ static int put_number(struct tmpl_build *b, struct tval v)
 {
     char z[400]; /* "%.1f" of a double below 1e16 is short, but the compiler cannot know */
     if (v.type == TV_BOOL) return tmpl_build_z(b, v.u.b ? "True" : "False", v.trusted);
-    if (v.type == TV_FLOAT) tmpl_float_repr(v.u.f, z);
-    else snprintf(z, sizeof z, "%" PRId64, v.u.i);
+    if (v.type == TV_FLOAT)
+        tmpl_float_repr(v.u.f, z);
+    else
+        snprintf(z, sizeof z, "%" PRId64, v.u.i);
     return tmpl_build_z(b, z, v.trusted);
 }
 
-/* --- str and repr ------------------------------------------------------------------------------------------- */
+/* --- str and repr
+ * ------------------------------------------------------------------------------------------- */
 
 static int repr_char(struct tmpl_build *b, const struct text *t, size_t at, size_t n, uint32_t cp, char quote)
 {
     char z[16];
     bool trusted = tmpl_text_trusted(t, at);
-    if (cp == (uint32_t)quote || cp == '\\') snprintf(z, sizeof z, "\\%c", (char)cp);
-    else if (cp == '\n') snprintf(z, sizeof z, "%s", "\\n");
-    else if (cp == '\r') snprintf(z, sizeof z, "%s", "\\r");
-    else if (cp == '\t') snprintf(z, sizeof z, "%s", "\\t");
-    else if (tmpl_cp_printable(cp)) return tmpl_build_part(b, t, at, n);
-    else snprintf(z, sizeof z, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
+    if (cp == (uint32_t)quote || cp == '\\')
+        snprintf(z, sizeof z, "\\%c", (char)cp);
+    else if (cp == '\n')
+        snprintf(z, sizeof z, "%s", "\\n");
+    else if (cp == '\r')
+        snprintf(z, sizeof z, "%s", "\\r");
+    else if (cp == '\t')
+        snprintf(z, sizeof z, "%s", "\\t");
+    else if (tmpl_cp_printable(cp))
+        return tmpl_build_part(b, t, at, n);
+    else
+        snprintf(z, sizeof z, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
     return tmpl_build_z(b, z, trusted);
 }
 
 static int repr_text(struct tmpl_build *b, const struct text *t, bool markup)
 {
-    bool single = t->n && memchr(t->p, '\'', t->n) && !memchr(t->p, '"', t->n), trusted = tmpl_text_trusted(t, 0);
+    bool single = t->n && memchr(t->p, '\'', t->n) && !memchr(t->p, '"', t->n),
+         trusted = tmpl_text_trusted(t, 0);
     char quote = single ? '"' : '\'', q[2] = {quote, 0};
     int code = tmpl_step(b->c, t->n / 16);
     if (code == 0 && markup) code = tmpl_build_z(b, "Markup(", true);
@@ -213,7 +228,9 @@ static int repr_dict(struct tmpl_build *b, struct tval v)
         } else if (v.kind != VIEW_ITEMS) {
             code = tmpl_repr(b, v.kind == VIEW_KEYS ? d->p[i].k : d->p[i].v);
         } else {
-            if ((code = tmpl_build_z(b, "(", v.trusted)) < 0 || (code = repr_pair(b, &d->p[i], ", ", v.trusted)) < 0) break;
+            if ((code = tmpl_build_z(b, "(", v.trusted)) < 0 ||
+                (code = repr_pair(b, &d->p[i], ", ", v.trusted)) < 0)
+                break;
             code = tmpl_build_z(b, ")", v.trusted);
         }
     }
@@ -226,21 +243,29 @@ int tmpl_repr(struct tmpl_build *b, struct tval v)
 {
     char z[128];
     switch (v.type) {
-    case TV_UNDEF: return tmpl_build_z(b, "Undefined", true);
-    case TV_NONE: return tmpl_build_z(b, "None", v.trusted);
+    case TV_UNDEF:
+        return tmpl_build_z(b, "Undefined", true);
+    case TV_NONE:
+        return tmpl_build_z(b, "None", v.trusted);
     case TV_BOOL:
     case TV_INT:
-    case TV_FLOAT: return put_number(b, v);
-    case TV_STR: return repr_text(b, v.u.s, v.markup);
+    case TV_FLOAT:
+        return put_number(b, v);
+    case TV_STR:
+        return repr_text(b, v.u.s, v.markup);
     case TV_LIST:
-    case TV_TUPLE: return repr_list(b, v);
+    case TV_TUPLE:
+        return repr_list(b, v);
     case TV_DICT:
     case TV_VIEW:
-    case TV_NS: return repr_dict(b, v);
+    case TV_NS:
+        return repr_dict(b, v);
     case TV_RANGE: {
         const struct trange *r = v.u.range;
-        if (r->step == 1) snprintf(z, sizeof z, "range(%" PRId64 ", %" PRId64 ")", r->start, r->stop);
-        else snprintf(z, sizeof z, "range(%" PRId64 ", %" PRId64 ", %" PRId64 ")", r->start, r->stop, r->step);
+        if (r->step == 1)
+            snprintf(z, sizeof z, "range(%" PRId64 ", %" PRId64 ")", r->start, r->stop);
+        else
+            snprintf(z, sizeof z, "range(%" PRId64 ", %" PRId64 ", %" PRId64 ")", r->start, r->stop, r->step);
         return tmpl_build_z(b, z, v.trusted);
     }
     case TV_MACRO: {
@@ -272,7 +297,8 @@ int tmpl_to_str(struct tmpl_run *c, struct tval v, struct tval *out)
     return code < 0 ? code : tmpl_build_done(&b, out);
 }
 
-/* --- JSON --------------------------------------------------------------------------------------------------- */
+/* --- JSON
+ * --------------------------------------------------------------------------------------------------- */
 
 static int json_text(struct tmpl_build *b, const struct text *t, bool ascii)
 {
@@ -283,20 +309,28 @@ static int json_text(struct tmpl_build *b, const struct text *t, bool ascii)
         char z[16];
         uint32_t cp;
         size_t n = tmpl_utf8_next(t->p + at, t->n - at, &cp);
-        if (cp == '"' || cp == '\\') snprintf(z, sizeof z, "\\%c", (char)cp);
-        else if (cp == '\n') snprintf(z, sizeof z, "%s", "\\n");
-        else if (cp == '\r') snprintf(z, sizeof z, "%s", "\\r");
-        else if (cp == '\t') snprintf(z, sizeof z, "%s", "\\t");
-        else if (cp == '\b') snprintf(z, sizeof z, "%s", "\\b");
-        else if (cp == '\f') snprintf(z, sizeof z, "%s", "\\f");
-        else if (cp < 0x20 || (ascii && cp >= 0x7F && cp < 0x10000)) snprintf(z, sizeof z, "\\u%04x", cp);
+        if (cp == '"' || cp == '\\')
+            snprintf(z, sizeof z, "\\%c", (char)cp);
+        else if (cp == '\n')
+            snprintf(z, sizeof z, "%s", "\\n");
+        else if (cp == '\r')
+            snprintf(z, sizeof z, "%s", "\\r");
+        else if (cp == '\t')
+            snprintf(z, sizeof z, "%s", "\\t");
+        else if (cp == '\b')
+            snprintf(z, sizeof z, "%s", "\\b");
+        else if (cp == '\f')
+            snprintf(z, sizeof z, "%s", "\\f");
+        else if (cp < 0x20 || (ascii && cp >= 0x7F && cp < 0x10000))
+            snprintf(z, sizeof z, "\\u%04x", cp);
         else if (ascii && cp >= 0x10000)
             snprintf(z, sizeof z, "\\u%04x\\u%04x", 0xD7C0 + (cp >> 10), 0xDC00 + (cp & 0x3FF));
         else {
             at += n;
             continue;
         }
-        if ((code = tmpl_build_part(b, t, from, at - from)) == 0) code = tmpl_build_z(b, z, tmpl_text_trusted(t, at));
+        if ((code = tmpl_build_part(b, t, from, at - from)) == 0)
+            code = tmpl_build_z(b, z, tmpl_text_trusted(t, at));
         at += n;
         from = at;
     }
@@ -308,7 +342,8 @@ static int json_number(struct tmpl_build *b, struct tval v)
 {
     if (v.type == TV_BOOL) return tmpl_build_z(b, v.u.b ? "true" : "false", v.trusted);
     if (v.type == TV_FLOAT && isnan(v.u.f)) return tmpl_build_z(b, "NaN", v.trusted);
-    if (v.type == TV_FLOAT && isinf(v.u.f)) return tmpl_build_z(b, v.u.f < 0 ? "-Infinity" : "Infinity", v.trusted);
+    if (v.type == TV_FLOAT && isinf(v.u.f))
+        return tmpl_build_z(b, v.u.f < 0 ? "-Infinity" : "Infinity", v.trusted);
     return put_number(b, v);
 }
 
@@ -317,7 +352,8 @@ static int json_break(struct tmpl_build *b, const struct tmpl_json *o, unsigned 
 {
     if (!o->indent) return 0;
     int code = tmpl_build_z(b, "\n", trusted);
-    for (unsigned i = 0; i < level && code == 0; i++) code = tmpl_build_bytes(b, o->indent->p, NULL, trusted, o->indent->n);
+    for (unsigned i = 0; i < level && code == 0; i++)
+        code = tmpl_build_bytes(b, o->indent->p, NULL, trusted, o->indent->n);
     return code;
 }
 
@@ -361,7 +397,8 @@ static int json_dict(struct tmpl_build *b, struct tval v, const struct tmpl_json
     code = tmpl_build_z(b, "{", v.trusted);
     for (size_t i = 0; i < d.n && code == 0; i++) {
         if ((code = tmpl_step(b->c, 1)) < 0 || (i && (code = json_comma(b, o, v.trusted)) < 0) ||
-            (code = json_break(b, o, level + 1, v.trusted)) < 0 || (code = json_key(b, d.p[i].k, o, v.trusted)) < 0)
+            (code = json_break(b, o, level + 1, v.trusted)) < 0 ||
+            (code = json_key(b, d.p[i].k, o, v.trusted)) < 0)
             return code;
         code = tmpl_json(b, d.p[i].v, o, level + 1);
     }
@@ -387,11 +424,14 @@ int tmpl_json(struct tmpl_build *b, struct tval v, const struct tmpl_json *o, un
 {
     int code;
     switch (v.type) {
-    case TV_NONE: return tmpl_build_z(b, "null", v.trusted);
+    case TV_NONE:
+        return tmpl_build_z(b, "null", v.trusted);
     case TV_BOOL:
     case TV_INT:
-    case TV_FLOAT: return json_number(b, v);
-    case TV_STR: return json_text(b, v.u.s, o->ascii);
+    case TV_FLOAT:
+        return json_number(b, v);
+    case TV_STR:
+        return json_text(b, v.u.s, o->ascii);
     case TV_LIST:
     case TV_TUPLE:
     case TV_DICT:
@@ -399,6 +439,7 @@ int tmpl_json(struct tmpl_build *b, struct tval v, const struct tmpl_json *o, un
         code = v.type == TV_DICT ? json_dict(b, v, o, level) : json_list(b, v, o, level);
         tmpl_leave(b->c);
         return code;
-    default: return tmpl_err(b->c, ERR_FORMAT, "a value of type %s cannot be written as JSON", tmpl_type_name(v));
+    default:
+        return tmpl_err(b->c, ERR_FORMAT, "a value of type %s cannot be written as JSON", tmpl_type_name(v));
     }
 }

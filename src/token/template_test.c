@@ -80,7 +80,8 @@ TEST(is_sequence)
 {
     enum tmpl_type t = (enum tmpl_type)k->self.type;
     (void)c;
-    return answer(out, t == TV_STR || t == TV_LIST || t == TV_TUPLE || t == TV_DICT || t == TV_RANGE || t == TV_UNDEF);
+    return answer(out, t == TV_STR || t == TV_LIST || t == TV_TUPLE || t == TV_DICT || t == TV_RANGE ||
+                           t == TV_UNDEF);
 }
 
 TEST(is_iterable)
@@ -156,7 +157,8 @@ TEST(is_sameas)
 {
     struct tval a = k->self, b = k->arg[0];
     bool same = a.type == b.type;
-    if (same && (a.type == TV_BOOL || a.type == TV_INT || a.type == TV_FLOAT)) return tmpl_equal(c, a, b, &same), answer(out, same);
+    if (same && (a.type == TV_BOOL || a.type == TV_INT || a.type == TV_FLOAT))
+        return tmpl_equal(c, a, b, &same), answer(out, same);
     if (same && a.type != TV_NONE) same = a.u.list == b.u.list;
     return answer(out, same);
 }
@@ -222,19 +224,26 @@ TEST(is_test)
 }
 
 static const struct tmpl_native TESTS[] = {
-    {"defined", "", 0, is_defined}, {"undefined", "", 0, is_undefined}, {"none", "", 0, is_none},
-    {"boolean", "", 0, is_boolean}, {"true", "", 0, is_true}, {"false", "", 0, is_false},
-    {"integer", "", 0, is_integer}, {"float", "", 0, is_float}, {"number", "", 0, is_number},
-    {"string", "", 0, is_string}, {"mapping", "", 0, is_mapping}, {"sequence", "", 0, is_sequence},
-    {"iterable", "", 0, is_iterable}, {"callable", "", 0, is_callable}, {"escaped", "", 0, is_escaped},
-    {"odd", "", 0, is_odd}, {"even", "", 0, is_even}, {"divisibleby", "num", 1, is_divisibleby},
-    {"lower", "", 0, is_lower}, {"upper", "", 0, is_upper}, {"sameas", "other", 1, is_sameas},
-    {"in", "seq", 1, is_in}, {"==", "other", 1, is_eq}, {"eq", "other", 1, is_eq},
-    {"equalto", "other", 1, is_eq}, {"!=", "other", 1, is_ne}, {"ne", "other", 1, is_ne},
-    {"<", "other", 1, is_lt}, {"lt", "other", 1, is_lt}, {"lessthan", "other", 1, is_lt},
-    {"<=", "other", 1, is_le}, {"le", "other", 1, is_le}, {">", "other", 1, is_gt},
-    {"gt", "other", 1, is_gt}, {"greaterthan", "other", 1, is_gt}, {">=", "other", 1, is_ge},
-    {"ge", "other", 1, is_ge}, {"filter", "", 0, is_filter}, {"test", "", 0, is_test},
+    {"defined", "", 0, is_defined},     {"undefined", "", 0, is_undefined},
+    {"none", "", 0, is_none},           {"boolean", "", 0, is_boolean},
+    {"true", "", 0, is_true},           {"false", "", 0, is_false},
+    {"integer", "", 0, is_integer},     {"float", "", 0, is_float},
+    {"number", "", 0, is_number},       {"string", "", 0, is_string},
+    {"mapping", "", 0, is_mapping},     {"sequence", "", 0, is_sequence},
+    {"iterable", "", 0, is_iterable},   {"callable", "", 0, is_callable},
+    {"escaped", "", 0, is_escaped},     {"odd", "", 0, is_odd},
+    {"even", "", 0, is_even},           {"divisibleby", "num", 1, is_divisibleby},
+    {"lower", "", 0, is_lower},         {"upper", "", 0, is_upper},
+    {"sameas", "other", 1, is_sameas},  {"in", "seq", 1, is_in},
+    {"==", "other", 1, is_eq},          {"eq", "other", 1, is_eq},
+    {"equalto", "other", 1, is_eq},     {"!=", "other", 1, is_ne},
+    {"ne", "other", 1, is_ne},          {"<", "other", 1, is_lt},
+    {"lt", "other", 1, is_lt},          {"lessthan", "other", 1, is_lt},
+    {"<=", "other", 1, is_le},          {"le", "other", 1, is_le},
+    {">", "other", 1, is_gt},           {"gt", "other", 1, is_gt},
+    {"greaterthan", "other", 1, is_gt}, {">=", "other", 1, is_ge},
+    {"ge", "other", 1, is_ge},          {"filter", "", 0, is_filter},
+    {"test", "", 0, is_test},
 };
 
 const struct tmpl_native *tmpl_table_find(const struct tmpl_native *t, size_t n, struct str name)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Marked strings of the template interpreter: UTF-8 bytes and, beside them, one mark per byte that says whether the
- * byte may be part of a special token. A string of one kind carries no marks but a flag. Everything that copies bytes
- * goes through tmpl_build_*, which copies the marks too; slices share both.
+ * Marked strings of the template interpreter: UTF-8 bytes and, beside them, one mark per byte that says
+ * whether the byte may be part of a special token. A string of one kind carries no marks but a flag.
+ * Everything that copies bytes goes through tmpl_build_*, which copies the marks too; slices share both.
  *
- * A finished string keeps its store, and concatenation appends in place if the left operand ends where its store
- * does, so that "text = text + part" in a loop stays linear.
+ * A finished string keeps its store, and concatenation appends in place if the left operand ends where its
+ * store does, so that "text = text + part" in a loop stays linear.
  */
 #include "token/template_int.h"
 
 #include <utf8proc.h>
 
-/* --- UTF-8 and Unicode -------------------------------------------------------------------------------------- */
+/* --- UTF-8 and Unicode
+ * -------------------------------------------------------------------------------------- */
 
 size_t tmpl_utf8_next(const char *s, size_t n, uint32_t *cp)
 {
@@ -29,7 +30,8 @@ size_t tmpl_utf8_next(const char *s, size_t n, uint32_t *cp)
         if ((p[i] & 0xC0) != 0x80) return 1;
         v = v << 6 | (p[i] & 0x3F);
     }
-    if ((len == 3 && v < 0x800) || (len == 4 && v < 0x10000) || v > 0x10FFFF || (v >= 0xD800 && v < 0xE000)) return 1;
+    if ((len == 3 && v < 0x800) || (len == 4 && v < 0x10000) || v > 0x10FFFF || (v >= 0xD800 && v < 0xE000))
+        return 1;
     *cp = v;
     return len;
 }
@@ -83,8 +85,8 @@ static bool valid(struct str s)
 bool tmpl_cp_space(uint32_t cp)
 {
     if (cp < 0x80) return cp == ' ' || (cp >= 9 && cp <= 13) || (cp >= 0x1C && cp <= 0x1F);
-    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 ||
-           cp == 0x202F || cp == 0x205F || cp == 0x3000;
+    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 ||
+           cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
 bool tmpl_cp_printable(uint32_t cp)
@@ -145,11 +147,12 @@ static bool case_ignorable(uint32_t cp)
 {
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)cp);
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || cp == '\'' || cp == '.' || cp == ':' || cp == 0xB7 ||
-           cp == 0x2018 || cp == 0x2019 || cp == 0x2024 || cp == 0x2027;
+           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || cp == '\'' || cp == '.' || cp == ':' ||
+           cp == 0xB7 || cp == 0x2018 || cp == 0x2019 || cp == 0x2024 || cp == 0x2027;
 }
 
-/* --- building ----------------------------------------------------------------------------------------------- */
+/* --- building
+ * ----------------------------------------------------------------------------------------------- */
 
 struct tval tmpl_str(struct tmpl_run *c, struct str s, bool trusted)
 {
@@ -197,8 +200,8 @@ static int grow(struct tmpl_run *c, struct text_store *st, size_t more)
 }
 
 /* Appends to a store whose bytes so far are all `*trusted` unless it has marks. */
-static int store_append(struct tmpl_run *c, struct text_store *st, bool *uniform, const char *p, const uint8_t *mark,
-                        bool trusted, size_t n)
+static int store_append(struct tmpl_run *c, struct text_store *st, bool *uniform, const char *p,
+                        const uint8_t *mark, bool trusted, size_t n)
 {
     int code;
     if (!n) return 0;
@@ -209,8 +212,10 @@ static int store_append(struct tmpl_run *c, struct text_store *st, bool *uniform
         memset(st->mark, *uniform, st->used);
     }
     memcpy(st->p + st->used, p, n);
-    if (mark) memcpy(st->mark + st->used, mark, n);
-    else if (st->mark) memset(st->mark + st->used, trusted, n);
+    if (mark)
+        memcpy(st->mark + st->used, mark, n);
+    else if (st->mark)
+        memset(st->mark + st->used, trusted, n);
     st->used += n;
     return 0;
 }
@@ -255,7 +260,8 @@ int tmpl_build_fill(struct tmpl_build *b, uint32_t cp, size_t n, bool trusted)
     char p[4], many[256];
     size_t k = tmpl_utf8_put(cp, p), per = sizeof many / k;
     for (size_t i = 0; i < per && i < n; i++) memcpy(many + i * k, p, k);
-    if (n > TEMPLATE_OUTPUT_MAX) return tmpl_err(b->c, ERR_LIMIT, "a text grows past %d bytes", TEMPLATE_OUTPUT_MAX);
+    if (n > TEMPLATE_OUTPUT_MAX)
+        return tmpl_err(b->c, ERR_LIMIT, "a text grows past %d bytes", TEMPLATE_OUTPUT_MAX);
     while (n) {
         size_t m = n < per ? n : per;
         int code = tmpl_build_bytes(b, many, NULL, trusted, m * k);
@@ -269,7 +275,11 @@ static int finish(struct tmpl_run *c, struct text_store *st, bool trusted, size_
 {
     struct text *t = TMPL_NEW(c, struct text, 1);
     if (!t) return c->code;
-    *t = (struct text){.p = st->p ? st->p : "", .mark = st->mark, .n = st->used, .n_cp = n_cp, .store = st,
+    *t = (struct text){.p = st->p ? st->p : "",
+                       .mark = st->mark,
+                       .n = st->used,
+                       .n_cp = n_cp,
+                       .store = st,
                        .trusted = trusted};
     *out = (struct tval){.type = TV_STR, .u.s = t};
     return 0;
@@ -330,7 +340,8 @@ size_t tmpl_text_offset(const struct text *t, size_t i_cp)
     return at;
 }
 
-/* --- operations --------------------------------------------------------------------------------------------- */
+/* --- operations
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct special_case {
     uint32_t cp;
@@ -348,8 +359,10 @@ static const struct special_case *special_find(uint32_t cp)
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         if (SPECIAL[mid].cp == cp) return &SPECIAL[mid];
-        if (SPECIAL[mid].cp < cp) lo = mid + 1;
-        else hi = mid;
+        if (SPECIAL[mid].cp < cp)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return NULL;
 }
@@ -385,7 +398,8 @@ static int put_case(struct tmpl_build *b, const struct text *t, size_t at, uint3
     const struct special_case *sc = special_find(cp);
     if (sc) return tmpl_build_z(b, how == CASE_UPPER ? sc->upper : sc->title, trusted);
     utf8proc_int32_t u = (utf8proc_int32_t)cp;
-    return tmpl_build_cp(b, (uint32_t)(how == CASE_UPPER ? utf8proc_toupper(u) : utf8proc_totitle(u)), trusted);
+    return tmpl_build_cp(b, (uint32_t)(how == CASE_UPPER ? utf8proc_toupper(u) : utf8proc_totitle(u)),
+                         trusted);
 }
 
 /* A character at which jinja2's title filter begins a new word. */
@@ -410,9 +424,12 @@ int tmpl_text_case(struct tmpl_run *c, const struct text *t, enum tmpl_case how,
         if (how == CASE_SWAP)
             now = utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_LU ? CASE_LOWER : CASE_UPPER;
         code = put_case(&b, t, at, cp, now);
-        if (how == CASE_TITLE) start = !cased;
-        else if (how == CASE_TITLE_FILTER) start = title_break(cp);
-        else start = false;
+        if (how == CASE_TITLE)
+            start = !cased;
+        else if (how == CASE_TITLE_FILTER)
+            start = title_break(cp);
+        else
+            start = false;
         at += k;
     }
     return code < 0 ? code : tmpl_build_done(&b, out);
@@ -430,7 +447,8 @@ static bool in_set(const struct text *chars, const char *p, size_t n, uint32_t c
     return false;
 }
 
-int tmpl_text_strip(struct tmpl_run *c, const struct text *t, const struct text *chars, int sides, struct tval *out)
+int tmpl_text_strip(struct tmpl_run *c, const struct text *t, const struct text *chars, int sides,
+                    struct tval *out)
 {
     size_t lo = 0, hi = t->n, set = chars ? chars->n / 64 : 0;
     int code = 0;
@@ -471,8 +489,8 @@ bool tmpl_text_find(struct tmpl_run *c, struct str hay, struct str needle, size_
     return true;
 }
 
-int tmpl_text_replace(struct tmpl_run *c, const struct text *t, const struct text *from, const struct text *to,
-                      int64_t limit, struct tval *out)
+int tmpl_text_replace(struct tmpl_run *c, const struct text *t, const struct text *from,
+                      const struct text *to, int64_t limit, struct tval *out)
 {
     struct tmpl_build b;
     size_t at = 0, hit;
@@ -501,7 +519,8 @@ size_t tmpl_text_line(struct str s, size_t at, size_t *next)
     while (at < s.n) {
         uint32_t cp;
         size_t k = tmpl_utf8_next(s.p + at, s.n - at, &cp);
-        if ((cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029) {
+        if ((cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 ||
+            cp == 0x2029) {
             *next = at + k;
             if (cp == '\r' && *next < s.n && s.p[*next] == '\n') ++*next;
             return at;
@@ -520,18 +539,30 @@ int tmpl_text_escape(struct tmpl_run *c, const struct text *t, struct tval *out)
     for (size_t i = 0; i < t->n && code == 0; i++) {
         const char *z;
         switch (t->p[i]) {
-        case '&': z = "&amp;"; break;
-        case '<': z = "&lt;"; break;
-        case '>': z = "&gt;"; break;
-        case '\'': z = "&#39;"; break;
-        case '"': z = "&#34;"; break;
-        default: continue;
+        case '&':
+            z = "&amp;";
+            break;
+        case '<':
+            z = "&lt;";
+            break;
+        case '>':
+            z = "&gt;";
+            break;
+        case '\'':
+            z = "&#39;";
+            break;
+        case '"':
+            z = "&#34;";
+            break;
+        default:
+            continue;
         }
         code = tmpl_build_part(&b, t, from, i - from);
         if (code == 0) code = tmpl_build_z(&b, z, tmpl_text_trusted(t, i));
         from = i + 1;
     }
-    if (code < 0 || (code = tmpl_build_part(&b, t, from, t->n - from)) < 0 || (code = tmpl_build_done(&b, out)) < 0)
+    if (code < 0 || (code = tmpl_build_part(&b, t, from, t->n - from)) < 0 ||
+        (code = tmpl_build_done(&b, out)) < 0)
         return code;
     out->markup = true;
     return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory, budget and containers of the template interpreter. Values are 16 bytes and copied freely; what they point
- * to lives in the run's pool and is not changed once another value can see it. Two exceptions keep loops linear: a
- * list or text may grow behind the end of everyone who holds it (its store), and namespaces are written by "set".
+ * Memory, budget and containers of the template interpreter. Values are 16 bytes and copied freely; what they
+ * point to lives in the run's pool and is not changed once another value can see it. Two exceptions keep
+ * loops linear: a list or text may grow behind the end of everyone who holds it (its store), and namespaces
+ * are written by "set".
  *
  * Dicts keep the order of insertion; past DICT_LINEAR entries an index by hash is kept beside them.
  */
@@ -12,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- memory ------------------------------------------------------------------------------------------------- */
+/* --- memory
+ * ------------------------------------------------------------------------------------------------- */
 
 enum { BLOCK_MIN = 16 * 1024, BLOCK_MAX = 1024 * 1024, ALIGN = 16 };
 
@@ -94,7 +96,8 @@ void *tmpl_alloc(struct tmpl_run *c, size_t n, size_t size)
     return p;
 }
 
-/* --- errors and budget -------------------------------------------------------------------------------------- */
+/* --- errors and budget
+ * -------------------------------------------------------------------------------------- */
 
 int tmpl_err(struct tmpl_run *c, int code, const char *fmt, ...)
 {
@@ -121,10 +124,12 @@ int tmpl_enter(struct tmpl_run *c)
     int code = tmpl_step(c, 1);
     if (code < 0) return code;
     if (++c->value_depth <= TEMPLATE_VALUE_DEPTH_MAX) return 0;
-    return tmpl_err(c, ERR_LIMIT, "a value holds lists or objects more than %d deep", TEMPLATE_VALUE_DEPTH_MAX);
+    return tmpl_err(c, ERR_LIMIT, "a value holds lists or objects more than %d deep",
+                    TEMPLATE_VALUE_DEPTH_MAX);
 }
 
-/* --- constructors ------------------------------------------------------------------------------------------- */
+/* --- constructors
+ * ------------------------------------------------------------------------------------------- */
 
 struct tval tmpl_none(void)
 {
@@ -156,17 +161,22 @@ int tmpl_undef_err(struct tmpl_run *c, struct tval v)
     static const struct text NOTHING = {.p = "", .trusted = true};
     const struct text *t = v.u.s ? v.u.s : &NOTHING;
     switch (v.kind) {
-    case UNDEF_NAME: return tmpl_err(c, ERR_FORMAT, "'%.*s' is undefined", STR_ARG(*t));
-    case UNDEF_ATTR: return tmpl_err(c, ERR_FORMAT, "there is no attribute or item '%.*s'", STR_ARG(*t));
-    case UNDEF_UNSAFE: return tmpl_err(c, ERR_FORMAT, "access to '%.*s' is not allowed", STR_ARG(*t));
-    default: return tmpl_err(c, ERR_FORMAT, "%.*s", STR_ARG(*t));
+    case UNDEF_NAME:
+        return tmpl_err(c, ERR_FORMAT, "'%.*s' is undefined", STR_ARG(*t));
+    case UNDEF_ATTR:
+        return tmpl_err(c, ERR_FORMAT, "there is no attribute or item '%.*s'", STR_ARG(*t));
+    case UNDEF_UNSAFE:
+        return tmpl_err(c, ERR_FORMAT, "access to '%.*s' is not allowed", STR_ARG(*t));
+    default:
+        return tmpl_err(c, ERR_FORMAT, "%.*s", STR_ARG(*t));
     }
 }
 
 const char *tmpl_type_name(struct tval v)
 {
-    static const char *const NAME[] = {"nothing", "undefined", "None", "bool",      "int",  "float", "str",    "list",     "tuple",
-                                       "dict",    "range",     "view", "generator", "namespace", "loop", "macro", "function", "cycler"};
+    static const char *const NAME[] = {"nothing",   "undefined", "None",  "bool",  "int",      "float",
+                                       "str",       "list",      "tuple", "dict",  "range",    "view",
+                                       "generator", "namespace", "loop",  "macro", "function", "cycler"};
     return NAME[v.type];
 }
 
@@ -180,7 +190,8 @@ double tmpl_as_float(struct tval v)
     return v.type == TV_FLOAT ? v.u.f : (double)tmpl_as_int(v);
 }
 
-/* --- lists -------------------------------------------------------------------------------------------------- */
+/* --- lists
+ * -------------------------------------------------------------------------------------------------- */
 
 int tmpl_list_new(struct tmpl_run *c, enum tmpl_type type, struct tval *out)
 {
@@ -237,7 +248,8 @@ int tmpl_list_concat(struct tmpl_run *c, struct tval a, struct tval b, struct tv
     return 0;
 }
 
-/* --- dicts -------------------------------------------------------------------------------------------------- */
+/* --- dicts
+ * -------------------------------------------------------------------------------------------------- */
 
 enum { DICT_LINEAR = 8 };
 
@@ -275,7 +287,9 @@ static int hash(struct tmpl_run *c, struct tval v, unsigned depth, uint64_t *h)
         }
         return 0;
     case TV_BOOL:
-    case TV_INT: *h = mix(*h, (uint64_t)tmpl_as_int(v)); return 0;
+    case TV_INT:
+        *h = mix(*h, (uint64_t)tmpl_as_int(v));
+        return 0;
     case TV_TUPLE:
         for (size_t i = 0; i < v.u.list->n; i++) {
             int code = tmpl_step(c, 1);
@@ -285,10 +299,15 @@ static int hash(struct tmpl_run *c, struct tval v, unsigned depth, uint64_t *h)
         return 0;
     case TV_LIST:
     case TV_DICT:
-    case TV_VIEW: return 1;
+    case TV_VIEW:
+        return 1;
     case TV_NONE:
-    case TV_UNDEF: *h = mix(*h, v.type); return 0;
-    default: *h = mix(*h, (uint64_t)(uintptr_t)v.u.list); return 0;
+    case TV_UNDEF:
+        *h = mix(*h, v.type);
+        return 0;
+    default:
+        *h = mix(*h, (uint64_t)(uintptr_t)v.u.list);
+        return 0;
     }
 }
 
@@ -373,7 +392,8 @@ int tmpl_dict_set(struct tmpl_run *c, struct tdict *d, struct tval k, struct tva
         if (!(d->slot = TMPL_NEW(c, uint32_t, d->n_slot))) return c->code;
         for (size_t i = 0; i < d->n; i++) {
             h = 0;
-            if ((code = hash(c, d->p[i].k, 0, &h)) != 0) return code < 0 ? code : tmpl_err(c, ERR_INTERNAL, "a key changed");
+            if ((code = hash(c, d->p[i].k, 0, &h)) != 0)
+                return code < 0 ? code : tmpl_err(c, ERR_INTERNAL, "a key changed");
             slot_put(d, h, i);
         }
     }
@@ -397,7 +417,8 @@ int tmpl_dict_getz(struct tmpl_run *c, const struct tdict *d, struct str k, stru
     return tmpl_dict_get(c, d, (struct tval){.type = TV_STR, .u.s = &t}, out);
 }
 
-/* --- sorting ------------------------------------------------------------------------------------------------ */
+/* --- sorting
+ * ------------------------------------------------------------------------------------------------ */
 
 int tmpl_sort(struct tmpl_run *c, struct tval *v, struct tval *key, size_t n, bool reverse)
 {

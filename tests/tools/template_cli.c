@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * template_cli: the template interpreter behind lines of JSON, for tests/oracle/template.py. Each line of standard
- * input is {"template": "...", "input": {"messages", "tools", "kwargs", "specials", "bos_token", "eos_token",
- * "add_generation_prompt", "now"}}; each answer is {"text": ..., "segments": [[text, trusted], ...]} or
+ * template_cli: the template interpreter behind lines of JSON, for tests/oracle/template.py. Each line of
+ * standard input is {"template": "...", "input": {"messages", "tools", "kwargs", "specials", "bos_token",
+ * "eos_token", "add_generation_prompt", "now"}}; each answer is {"text": ..., "segments": [[text, trusted],
+ * ...]} or
  * {"error": code, "message": ...}.
  */
 #include <stdio.h>
@@ -12,7 +13,8 @@
 static struct str text_of(const json_t *j, const char *key)
 {
     const json_t *s = json_object_get(j, key);
-    return json_is_string(s) ? (struct str){json_string_value(s), json_string_length(s)} : (struct str){NULL, 0};
+    return json_is_string(s) ? (struct str){json_string_value(s), json_string_length(s)}
+                             : (struct str){NULL, 0};
 }
 
 static json_t *not_null(json_t *j)
@@ -42,7 +44,8 @@ static json_t *answer(const json_t *line)
     if (code < 0) return json_pack("{s:i, s:s}", "error", code, "message", e.msg);
     json_t *seg = json_array();
     for (size_t k = 0; k < out.n_seg; k++)
-        json_array_append_new(seg, json_pack("[s%, b]", out.seg[k].text.p, out.seg[k].text.n, (int)out.seg[k].trusted));
+        json_array_append_new(
+            seg, json_pack("[s%, b]", out.seg[k].text.p, out.seg[k].text.n, (int)out.seg[k].trusted));
     json_t *r = json_pack("{s:s%, s:o}", "text", out.text.p, out.text.n, "segments", seg);
     template_output_finish(&out);
     return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The chat-template interpreter: every case of tests/cases/template/cases.txt (templates and what jinja2 made of them,
- * written by tests/oracle/template.py), the marks on user text, the limits against hostile templates, and messages.
+ * The chat-template interpreter: every case of tests/cases/template/cases.txt (templates and what jinja2 made
+ * of them, written by tests/oracle/template.py), the marks on user text, the limits against hostile
+ * templates, and messages.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +19,8 @@
 static struct str text_of(const json_t *j, const char *key)
 {
     const json_t *s = json_object_get(j, key);
-    return json_is_string(s) ? (struct str){json_string_value(s), json_string_length(s)} : (struct str){NULL, 0};
+    return json_is_string(s) ? (struct str){json_string_value(s), json_string_length(s)}
+                             : (struct str){NULL, 0};
 }
 
 static struct template_input input_of(const json_t *j)
@@ -34,7 +36,8 @@ static struct template_input input_of(const json_t *j)
     };
 }
 
-static int run(const char *source, size_t n, const struct template_input *in, struct template_output *out, struct err *e)
+static int run(const char *source, size_t n, const struct template_input *in, struct template_output *out,
+               struct err *e)
 {
     struct template *t;
     *out = (struct template_output){0};
@@ -61,7 +64,9 @@ static bool one_case(const json_t *row, const struct template_input *in)
         sum += out.seg[i].text.n;
     }
     ok &= sum == out.text.n;
-    if (!ok) print_error("%.*s\n  wanted %s\n  got    %s\n", STR_ARG(source), want.p ? want.p : why.p, code < 0 ? e.msg : out.text.p);
+    if (!ok)
+        print_error("%.*s\n  wanted %s\n  got    %s\n", STR_ARG(source), want.p ? want.p : why.p,
+                    code < 0 ? e.msg : out.text.p);
     template_output_finish(&out);
     return ok;
 }
@@ -100,14 +105,16 @@ static void segments(const char *source, const char *role, const char *text, cha
 {
     json_t *m = json_pack("[{s:s, s:s}]", "role", role, "content", text);
     json_t *kw = json_pack("{s:i, s:{s:s}}", "n", 5, "o", "k", text);
-    struct template_input in = {.messages = m, .kwargs = kw, .bos_token = STR("<s>"), .eos_token = STR("</s>")};
+    struct template_input in = {
+        .messages = m, .kwargs = kw, .bos_token = STR("<s>"), .eos_token = STR("</s>")};
     struct template_output out;
     struct err e = {0};
     if (run(source, strlen(source), &in, &out, &e) < 0) fail_msg("%s: %s", source, e.msg);
     size_t n = 0;
     got[0] = 0;
     for (size_t i = 0; i < out.n_seg; i++)
-        n += (size_t)snprintf(got + n, cap - n, out.seg[i].trusted ? "%.*s" : "{%.*s}", (int)out.seg[i].text.n, out.seg[i].text.p);
+        n += (size_t)snprintf(got + n, cap - n, out.seg[i].trusted ? "%.*s" : "{%.*s}",
+                              (int)out.seg[i].text.n, out.seg[i].text.p);
     template_output_finish(&out);
     json_decref(m);
     json_decref(kw);
@@ -191,17 +198,35 @@ static void limits(void **state)
         {"{{ 99999999999999999999 }}", ERR_LIMIT},
         {"{{ 1e400|int }}", ERR_FORMAT},
         {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", ERR_LIMIT},
-        {"{% for a in range(99999) %}{% for b in range(99999) %}xxxxxxxxxxxxxxxx{% endfor %}{% endfor %}", ERR_LIMIT},
+        {"{% for a in range(99999) %}{% for b in range(99999) %}xxxxxxxxxxxxxxxx{% endfor %}{% endfor %}",
+         ERR_LIMIT},
         {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", ERR_LIMIT},
-        {"{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", ERR_LIMIT},
-        {"{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s|replace('', ns.s) %}{% endfor %}", ERR_LIMIT},
-        {"{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}", ERR_LIMIT},
-        {"{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}", ERR_LIMIT},
-        {"{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l == [ns.l[0], ns.l[1]] }}", 0},
-        {"{% set ns = namespace(l=(1,)) %}{% for i in range(60) %}{% set ns.l = (ns.l, ns.l) %}{% endfor %}{{ {ns.l: 1} }}", ERR_LIMIT},
-        {"{% set ns = namespace(g=[1]) %}{% for i in range(9999) %}{% set ns.g = ns.g|map('string') %}{% endfor %}{{ ns.g|list }}", ERR_LIMIT},
-        {"{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = ns.l + [i] %}{% endfor %}{{ ns.l|length }}", 0},
-        {"{% set ns = namespace(s='') %}{% for i in range(99999) %}{% set ns.s = ns.s ~ 'abc' %}{% endfor %}{{ ns.s|length }}", 0},
+        {"{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s|replace('', ns.s) %}{% "
+         "endfor %}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l "
+         "}}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ "
+         "ns.l }}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ "
+         "ns.l == [ns.l[0], ns.l[1]] }}",
+         0},
+        {"{% set ns = namespace(l=(1,)) %}{% for i in range(60) %}{% set ns.l = (ns.l, ns.l) %}{% endfor "
+         "%}{{ {ns.l: 1} }}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(g=[1]) %}{% for i in range(9999) %}{% set ns.g = ns.g|map('string') %}{% "
+         "endfor %}{{ ns.g|list }}",
+         ERR_LIMIT},
+        {"{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = ns.l + [i] %}{% endfor %}{{ "
+         "ns.l|length }}",
+         0},
+        {"{% set ns = namespace(s='') %}{% for i in range(99999) %}{% set ns.s = ns.s ~ 'abc' %}{% endfor "
+         "%}{{ ns.s|length }}",
+         0},
         {"{% set ns = namespace(x=0) %}{% set ns.x = ns %}{{ ns }}", ERR_LIMIT},
         {"{% for i in [[]] recursive %}{{ loop([i]) }}{% endfor %}", ERR_LIMIT},
     };
@@ -224,8 +249,26 @@ static void limits(void **state)
 
 static void deep_source(void **state)
 {
-    static const char *const UNIT[] = {"(", "[", "{1:", "-", "not ", "a if b else ", "{{", "a.b(", "a|f(", "{% if a %}", "{% for a in b %}",
-                                       "a[", "a ~ ", "a + ", "a.b", "|upper", "'a' ", "{% macro m() %}", "a and ", "a**"};
+    static const char *const UNIT[] = {"(",
+                                       "[",
+                                       "{1:",
+                                       "-",
+                                       "not ",
+                                       "a if b else ",
+                                       "{{",
+                                       "a.b(",
+                                       "a|f(",
+                                       "{% if a %}",
+                                       "{% for a in b %}",
+                                       "a[",
+                                       "a ~ ",
+                                       "a + ",
+                                       "a.b",
+                                       "|upper",
+                                       "'a' ",
+                                       "{% macro m() %}",
+                                       "a and ",
+                                       "a**"};
     (void)state;
     for (size_t i = 0; i < sizeof UNIT / sizeof *UNIT; i++) {
         size_t n = 20000, len = strlen(UNIT[i]);
@@ -293,8 +336,8 @@ static void messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cases), cmocka_unit_test(marks), cmocka_unit_test(limits), cmocka_unit_test(deep_source),
-        cmocka_unit_test(deep_json), cmocka_unit_test(messages),
+        cmocka_unit_test(cases),       cmocka_unit_test(marks),     cmocka_unit_test(limits),
+        cmocka_unit_test(deep_source), cmocka_unit_test(deep_json), cmocka_unit_test(messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
