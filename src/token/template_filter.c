@@ -160,23 +160,23 @@ FILTER(f_truncate)
 {
     static const struct text DOTS = {.p = "...", .n = 3, .n_cp = 3, .trusted = true};
     struct tval end = k->arg[2], head;
-    int64_t length, leeway;
+    int64_t length, leeway, n, limit;
     bool kill;
     int code;
-    if (k->self.type != TV_STR)
-        return tmpl_err(c, ERR_FORMAT, "truncate needs a text, not a %s", tmpl_type_name(k->self));
     if (end.type == TV_MISSING) end = (struct tval){.type = TV_STR, .u.s = &DOTS};
     if (end.type != TV_STR) return tmpl_err(c, ERR_FORMAT, "truncate needs a text as its end");
     if (k->arg[3].type == TV_NONE) k->arg[3] = MISSING;
     if ((code = int_arg(c, k->arg[0], 255, &length)) < 0 || (code = bool_arg(c, k->arg[1], &kill)) < 0 ||
         (code = int_arg(c, k->arg[3], 5, &leeway)) < 0)
         return code;
-    const struct text *t = k->self.u.s;
     if (length < (int64_t)end.u.s->n_cp || leeway < 0)
         return tmpl_err(c, ERR_FORMAT, "truncate to less than its end mark");
+    if ((code = tmpl_length(c, k->self, &n)) < 0) return code;
     *out = k->self;
-    int64_t limit;
-    if (__builtin_add_overflow(length, leeway, &limit) || (int64_t)t->n_cp <= limit) return 0;
+    if (__builtin_add_overflow(length, leeway, &limit) || n <= limit) return 0;
+    if (k->self.type != TV_STR)
+        return tmpl_err(c, ERR_FORMAT, "truncate needs a text, not a %s", tmpl_type_name(k->self));
+    const struct text *t = k->self.u.s;
     size_t cut = tmpl_text_offset(t, (size_t)(length - (int64_t)end.u.s->n_cp));
     if (!kill) {
         for (size_t i = cut; i > 0; i--) {
@@ -577,7 +577,7 @@ FILTER(f_first)
 static int reversed(struct tmpl_run *c, struct tval v, struct titer **it)
 {
     if (v.type != TV_LIST && v.type != TV_TUPLE && v.type != TV_DICT && v.type != TV_VIEW &&
-        v.type != TV_RANGE)
+        v.type != TV_RANGE && v.type != TV_UNDEF)
         return tmpl_err(c, ERR_FORMAT, "a %s cannot be walked from its end", tmpl_type_name(v));
     int code = tmpl_iter(c, v, it);
     if (code == 0) (*it)->kind = IT_REVERSED;
@@ -590,10 +590,8 @@ FILTER(f_last)
         .p = "the sequence has no last item", .n = 29, .n_cp = 29, .trusted = true};
     struct titer *it;
     int code;
-    if (k->self.type == TV_STR || k->self.type == TV_UNDEF) {
-        if (k->self.type == TV_STR && k->self.u.s->n)
-            return tmpl_getitem(c, k->self, tmpl_int(-1, true), out);
-        if (k->self.type == TV_UNDEF) return tmpl_undef_err(c, k->self);
+    if (k->self.type == TV_STR) {
+        if (k->self.u.s->n) return tmpl_getitem(c, k->self, tmpl_int(-1, true), out);
         code = 0;
     } else if ((code = reversed(c, k->self, &it)) < 0 || (code = tmpl_next(c, it, out)) < 0) {
         return code;
@@ -609,7 +607,7 @@ FILTER(f_reverse)
     int code;
     if (k->self.type == TV_STR)
         return tmpl_slice(c, k->self, tmpl_none(), tmpl_none(), tmpl_int(-1, true), out);
-    if (k->self.type == TV_ITER || k->self.type == TV_UNDEF) {
+    if (k->self.type == TV_ITER) {
         if ((code = tmpl_to_list(c, k->self, TV_LIST, &list)) < 0) return code;
         return tmpl_slice(c, list, tmpl_none(), tmpl_none(), tmpl_int(-1, true), out);
     }
@@ -683,6 +681,10 @@ FILTER(f_sort) /* reverse, case_sensitive, attribute */
         code = multi_keys(c, l, attr.u.s, sensitive, &key);
     else
         code = sort_keys(c, l, attr, sensitive, &key);
+    for (size_t i = 0; i < l->n && code == 0; i++) { /* as lists: what is equal need not have an order */
+        struct tval one = key[i];
+        if ((code = tmpl_list_new(c, TV_LIST, &key[i])) == 0) code = tmpl_list_add(c, key[i].u.list, one);
+    }
     return code < 0 ? code : tmpl_sort(c, l->v, key, l->n, reverse);
 }
 

@@ -318,7 +318,8 @@ int tmpl_format_percent(struct tmpl_run *c, const struct text *fmt, struct tval 
         code = percent_one(&p, &b);
     }
     if (code < 0) return code;
-    bool mapping = args.type == TV_DICT || args.type == TV_LIST || p.by_key;
+    bool mapping = args.type == TV_DICT || args.type == TV_LIST || args.type == TV_RANGE ||
+                   args.type == TV_UNDEF || p.by_key;
     if (!mapping && p.used < (args.type == TV_TUPLE ? args.u.list->n : 1))
         return tmpl_err(c, ERR_FORMAT, "the format has fewer places than there are values");
     return tmpl_build_done(&b, out);

@@ -387,7 +387,7 @@ int tmpl_arith(struct tmpl_run *c, enum tmpl_op op, struct tval a, struct tval b
     if (op == OP_ADD && a_seq && a.type == b.type) return tmpl_list_concat(c, a, b, out);
     if (op == OP_MUL && a_seq && tmpl_is_int(b)) return repeat(c, a, tmpl_as_int(b), out);
     if (op == OP_MUL && b_seq && tmpl_is_int(a)) return repeat(c, b, tmpl_as_int(a), out);
-    if (op == OP_MOD && a.type == TV_STR && b.type != TV_UNDEF)
+    if (op == OP_MOD && a.type == TV_STR)
         return tmpl_format_percent(c, a.u.s, b, a.markup, out);
     return unsupported(c, SIGN[op], a, b);
 }

@@ -5,6 +5,7 @@
   template.py check FOLDER...   every *.jinja file below the folders x the conversations below: the text must be the same
                                 byte for byte, or both must refuse; the marks must keep user text out of trusted parts
   template.py cases             the small cases of tests/cases/template/cases.in against jinja2 (no file is written)
+  template.py random N SEED     N generated templates against jinja2
   template.py write             rewrites tests/cases/template/cases.txt, which `make check` replays, from cases.in
 
 Needs jinja2; build the helper first: make template-cli. CLI=path names another build of it.
@@ -13,6 +14,7 @@ import datetime
 import glob
 import json
 import os
+import random
 import subprocess
 import sys
 
@@ -271,6 +273,137 @@ def cases():
     return 1 if bad else 0
 
 
+class Random:
+    """Grammar-driven templates: small, mostly meaningful, over the variables of CONTEXT."""
+
+    def __init__(self, seed):
+        self.r = random.Random(seed)
+
+    def pick(self, *xs):
+        return self.r.choice(xs)
+
+    def string(self):
+        return self.pick("''", "'a'", "'abc'", "'Hello World'", "' x '", "'a,b,,c'", "'né€😀'", "'a\\nb\\n'", "'<b>&'", "'12'",
+                         "'3.5'", "s", "uni", "'A-b c'", "users[0].name", "'%s'", "'{}'", "'tEst'", "'ß'", "'x\\ty'")
+
+    def number(self):
+        return self.pick("0", "1", "-1", "2", "3", "7", "10", "2.5", "-0.5", "n", "f", "1e3", "true", "100", "0.1")
+
+    def sequence(self, d):
+        return self.pick("[]", "[1, 2, 3]", "l", "users", "['b', 'A', 'c']", "(1, 2)", "range(4)", "d", "d.items()", "[[1, 2], [3]]",
+                         "[none, '', 0, 'x']", "messages", "'abc'", "nope", "[1.5, 1, true]", "d.values()",
+                         "[%s, %s]" % (self.expr(d - 1), self.expr(d - 1)))
+
+    def filter(self, d):
+        e = lambda: self.expr(d - 2)  # noqa: E731
+        return self.pick(
+            "upper", "lower", "title", "capitalize", "trim", "length", "first", "last", "list", "reverse", "sort", "join", "string",
+            "int", "float", "abs", "round", "unique|list", "sum", "max", "min", "tojson", "escape", "safe", "items|list", "default('d')",
+            "default(%s, true)" % e(), "join(%s)" % self.string(), "replace('a', %s)" % self.string(), "indent(%s)" % self.number(),
+            "map('upper')|list", "map('length')|list", "select|list", "reject('none')|list", "select('string')|list", "batch(2)|list",
+            "slice(2)|list", "trim('a')", "round(%s)" % self.number(), "truncate(5)", "wordcount", "center(%s)" % self.number(),
+            "dictsort", "map(attribute='name')|list", "selectattr('age')|list|length", "sort(reverse=true)", "d(%s)" % e(),
+            "tojson(indent=2)", "striptags", "urlencode", "int(%s)" % self.number(), "format(%s)" % e(), "count", "e",
+            "sort(attribute='age')|map(attribute='name')|list", "map('int')|sum", "attr('a')", "groupby('age')|length",
+            "batch(%s, 'x')|list" % self.pick("1", "2", "3"), "select('gt', 1)|list", "map('default', 'z')|list", "forceescape")
+
+    def test(self, d):
+        return self.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "sequence",
+                         "iterable", "callable", "odd", "even", "lower", "upper", "true", "false", "in %s" % self.sequence(d - 1),
+                         "divisibleby(%s)" % self.number(), "eq %s" % self.number(), "sameas(none)", "escaped", "gt 1", "ne 'a'")
+
+    def method(self, d):
+        s = self.string
+        return self.pick("upper()", "lower()", "title()", "strip()", "strip(%s)" % s(), "lstrip()", "rstrip('c')", "split()",
+                         "split(',')", "split(%s)" % s(), "rsplit(' ', 1)", "startswith(%s)" % s(), "endswith('c')", "find(%s)" % s(),
+                         "replace(%s, %s)" % (s(), s()), "count(%s)" % s(), "join(['x', 'y'])", "splitlines()", "isdigit()",
+                         "capitalize()", "swapcase()", "zfill(%s)" % self.number(), "ljust(5)", "rjust(%s)" % self.number(),
+                         "center(7, '*')", "partition(%s)" % s(), "get('a')", "keys()|list", "items()|list", "values()|list",
+                         "index(%s)" % self.expr(d - 2), "format(%s)" % self.expr(d - 2), "isalpha()", "isupper()", "rfind('b')",
+                         "removeprefix('a')", "split(none, 1)", "rpartition('b')", "isspace()", "get(%s, 5)" % s())
+
+    def expr(self, d):
+        if d <= 0:
+            return self.pick(self.string(), self.number(), "none", "nope", "d.a", "l[0]", "users[1].name", "d.nope", "true", "false")
+        k = self.r.randrange(14)
+        e = lambda: self.expr(d - 1)  # noqa: E731
+        if k == 0:
+            return "(%s %s %s)" % (e(), self.pick("+", "-", "*", "/", "//", "%", "~", "**"), e())
+        if k == 1:
+            return "(%s %s %s)" % (e(), self.pick("==", "!=", "<", ">", "<=", ">=", "in", "not in"), e())
+        if k == 2:
+            return "(%s %s %s)" % (e(), self.pick("and", "or"), e())
+        if k in (3, 4, 5):
+            return "(%s)|%s" % (self.pick(e, lambda: self.sequence(d), self.string, self.number)(), self.filter(d))
+        if k == 6:
+            return "(%s) is %s%s" % (e(), self.pick("", "not "), self.test(d))
+        if k in (7, 8):
+            return "(%s).%s" % (self.pick(self.string, self.string, e, lambda: "d")(), self.method(d))
+        if k == 9:
+            return "(%s)[%s]" % (self.sequence(d), self.pick("0", "-1", "1:", ":-1", "::-1", "::2", "1:3", "'a'", "5", "-2:", ":2", "3::-2"))
+        if k == 10:
+            return "(%s if %s else %s)" % (e(), e(), e())
+        if k == 11:
+            return "not %s" % e()
+        if k == 12:
+            return self.pick("-%s", "+%s", "{'k': %s}", "[%s]", "(%s,)", "{'k': %s}.k", "[%s][0]") % e()
+        return self.sequence(d)
+
+    def statement(self, d):
+        e = lambda: self.expr(2)  # noqa: E731
+        b = lambda: self.body(d - 1)  # noqa: E731
+        ws = lambda: (self.pick("", "", "-", "+"), self.pick("", "", "-"))  # noqa: E731
+        tag = lambda t: "{%%%s %s %s%%}" % (ws()[0], t, ws()[1])  # noqa: E731
+        k = self.r.randrange(9)
+        if k == 0:
+            return tag("if " + e()) + b() + self.pick("", tag("else") + b(), tag("elif " + e()) + b()) + tag("endif")
+        if k in (1, 2):
+            inside = self.pick("", "{{ loop.index }}", "{{ x }}", "{{ loop.last }}{{ loop.previtem }}", "{% if loop.first %}f{% endif %}",
+                               "{% if loop.index > 2 %}{% break %}{% endif %}", "{{ loop.length }}{{ loop.nextitem }}", "{% set y = x %}")
+            return (tag("for x in " + self.sequence(2) + self.pick("", " if x", " if x is string")) + inside + b() +
+                    self.pick("", tag("else") + b()) + tag("endfor"))
+        if k == 3:
+            return tag("set y = " + e()) + "{{ y }}"
+        if k == 4:
+            return tag("set y" + self.pick("", " | upper", "|trim")) + b() + tag("endset") + "[{{ y }}]"
+        if k == 5:
+            return tag("macro m(a, b=%s)" % e()) + "{{ a }}{{ b }}" + b() + tag("endmacro") + "{{ m(%s) }}" % e()
+        if k == 6:
+            return tag("filter " + self.pick("upper", "trim", "replace('a', 'b')", "indent(2)")) + b() + tag("endfilter")
+        if k == 7:
+            return tag("with y = " + e()) + "{{ y }}" + b() + tag("endwith")
+        return "{% set ns = namespace(v=" + e() + ") %}{% set ns.v = [ns.v, " + e() + "] %}{{ ns.v }}"
+
+    def body(self, d):
+        out = ""
+        for _ in range(self.r.randrange(1, 4)):
+            k = self.r.randrange(4)
+            if k == 0:
+                out += self.pick("text", "\n", "  ", "a\n  ", " b ", "\n\n")
+            elif k == 1 or d <= 0:
+                out += "{{%s %s %s}}" % (self.pick("", "", "-"), self.expr(2), self.pick("", "", "-"))
+            else:
+                out += self.statement(d)
+        return out
+
+
+def generated(n, seed):
+    tutti, gen, bad, ok = Tutti(), Random(seed), 0, 0
+    for i in range(n):
+        source = "{{ %s }}" % gen.expr(3) if i % 2 else gen.body(2)
+        want, why = python_render(source, CONTEXT)
+        got = tutti.render(source, CONTEXT)
+        if got.get("text") == want:
+            ok += want is not None
+            continue
+        if want and " at 0x" in want or got.get("error") in (-6, -4):
+            continue  # an address, or a limit of ours
+        bad += 1
+        print("%r\n    python: %r\n    tutti:  %r" % (source, want if want is not None else why, got.get("text", got.get("message"))))
+    print("%d generated, %d rendered alike, %d differ" % (n, ok, bad))
+    return 1 if bad else 0
+
+
 def write():
     with open(os.path.join(CASES, "cases.txt"), "w", encoding="utf-8") as out:
         out.write(json.dumps({"input": CONTEXT}, ensure_ascii=False) + "\n")
@@ -288,4 +421,6 @@ if __name__ == "__main__":
         sys.exit(write())
     if len(sys.argv) > 2 and sys.argv[1] == "check":
         sys.exit(check(sys.argv[2:]))
+    if len(sys.argv) == 4 and sys.argv[1] == "random":
+        sys.exit(generated(int(sys.argv[2]), int(sys.argv[3])))
     sys.exit(__doc__)
