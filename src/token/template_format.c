@@ -66,12 +66,6 @@ static void append(char *z, size_t cap, const char *tail)
 }
 
 /* Puts the separator between groups of three of the digits before the point. */
-static void append(char *z, size_t cap, const char *tail)
-{
-    size_t n = strlen(z);
-    snprintf(z + n, cap - n, "%s", tail);
-}
-
 static void group_digits(char *z, size_t cap, char sep)
 {
     size_t digits = strspn(z, "0123456789"), commas = digits ? (digits - 1) / 3 : 0, n = strlen(z);
