@@ -94,14 +94,14 @@ static int add_vector(struct lower *l, const struct tensor *t)
     const float *x = model_floats(&m, t, l->e);
     float *copy = x ? ARENA_NEW(&m.arena, float, padded) : NULL;
     p->arena = m.arena;
-    const float **v = copy ? grow(l, p->vectors, p->n_vectors, &p->cap_vectors, sizeof *v) : NULL;
+    struct vector *v = copy ? grow(l, p->vectors, p->n_vectors, &p->cap_vectors, sizeof *v) : NULL;
     if (!v) {
         l->rc = l->e && l->e->code ? l->e->code : ERR_MEMORY;
         return -1;
     }
     memcpy(copy, x, n * sizeof *copy);
     p->vectors = v;
-    v[p->n_vectors] = copy;
+    v[p->n_vectors] = (struct vector){t, copy};
     return p->n_vectors++;
 }
 

@@ -6,7 +6,7 @@
  *   fuse     neighbours that work row by row become one step;
  *            products of one vector become one step             (fuse.c)
  *   plan     lifetimes of buffers -> offsets in one block       (plan.c)
- *   verify   re-checks the result without trusting the above    (verify.c)
+ *   verify   re-checks the result without trusting the above    (verify.c, trace.c)
  *   print    what `tutti explain` shows                         (print.c)
  *
  * A step is one of four kinds, by how it is divided among workers:
@@ -89,6 +89,11 @@ struct weight { /* a matrix that the chip packs at load */
     enum mat_role role;
 };
 
+struct vector { /* a norm gain or a bias */
+    const struct tensor *t;
+    const float *x; /* [t->ne[0]], padded to whole panels */
+};
+
 struct program {
     const struct model *model; /* borrowed */
     int max_rows, max_out;
@@ -98,7 +103,7 @@ struct program {
     int n_buffers;
     struct weight *weights;
     int n_weights;
-    const float **vectors; /* norm gains and biases, padded to whole panels */
+    struct vector *vectors;
     int n_vectors;
     int turn, logits;      /* buffers */
     size_t block_bytes;    /* all shared buffers */
@@ -122,6 +127,7 @@ int program_lower(struct program *p, struct err *e);
 int program_fuse(struct program *p, struct err *e);
 int program_plan(struct program *p, struct err *e);
 int program_verify(const struct program *p, struct err *e);
+int program_trace(const struct program *p, struct err *e); /* part of verify */
 
 /* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
 void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verify: re-checks a compiled program without trusting the passes: every buffer is written before it is read, holds
- * the kind and width that its reader expects, and keeps its bytes until its last reader: no step writes a byte of
- * another buffer that is still to be read. A failure is a defect of the compiler, not of the model.
+ * verify: re-checks a compiled program without trusting the passes.
+ *
+ *   here       numbers are in range; every buffer is large enough for the rows it holds, is written before it is read, holds
+ *              the kind and width that its reader expects, and keeps its bytes until its last reader: no step writes a byte
+ *              of another buffer that is still to be read
+ *   trace.c    the steps, in order, are the model's graph
+ *
+ * A failure is a defect of the compiler, not of the model. After it a chip may run the program without further checks.
  */
 #include "kern/act.h"
 #include "program/program.h"
@@ -23,65 +28,149 @@ static int fail(struct check *c, const char *what, int buffer)
     return c->rc;
 }
 
+/* --- numbers in range --------------------------------------------------------------------------------------- */
+
+static bool below(int i, int n)
+{
+    return i >= 0 && i < n;
+}
+
+/* Buffers of the block hold a row per token, or per selected row; local ones a single row. */
+static void check_buffer(struct check *c, int i)
+{
+    const struct program *p = c->p;
+    const struct buffer *b = &p->buffers[i];
+    if (b->width < 1 || b->width > MODEL_WIDTH_MAX || b->at % 64) fail(c, "width or place of a buffer", i);
+    if (b->kind != BUFFER_FLOAT && (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
+        fail(c, "kind of a buffer", i);
+    if (c->rc) return;
+    int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows;
+    size_t room = b->local ? p->scratch_bytes : p->block_bytes;
+    size_t need = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows) : (size_t)rows * (size_t)buffer_stride(b) * sizeof(float);
+    if (b->bytes < need) fail(c, "a buffer is too small for its rows", i);
+    if (b->at > room || b->bytes > room - b->at) fail(c, "a buffer lies outside the block", i);
+    if (b->first > b->last || b->last >= p->n_steps) fail(c, "lifetime of a buffer", i);
+}
+
+static void check_row_op(struct check *c, const struct row_op *r)
+{
+    const struct program *p = c->p;
+    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED;
+    if (!below((int)r->kind, ROW_ADD + 1)) fail(c, "unknown row operation", r->dst);
+    if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0)) fail(c, "operands of a row operation", r->dst);
+    if (!none && !below(r->src, p->n_buffers)) fail(c, "no such buffer", r->src);
+    if (two && !below(r->src2, p->n_buffers)) fail(c, "no such buffer", r->src2);
+    if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
+    if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
+    if (r->kind == ROW_ROPE && !below(r->n_head, MODEL_HEADS_MAX + 1)) fail(c, "wrong number of heads", r->dst);
+}
+
+static void check_numbers(struct check *c, const struct step *s)
+{
+    const struct program *p = c->p;
+    int n = p->n_buffers;
+    switch (s->kind) {
+    case STEP_ROWS:
+        if (s->n < 1 || s->n > PROGRAM_ROW_OPS) fail(c, "number of row operations", -1);
+        for (int i = 0; i < s->n && !c->rc; i++) check_row_op(c, &s->row[i]);
+        return;
+    case STEP_MATMUL:
+        if (s->n < 1 || s->n > PROGRAM_MATS) fail(c, "number of matrices", -1);
+        for (int i = 0; i < s->n && !c->rc; i++) {
+            const struct step_mat *m = &s->mat[i];
+            if (!below(m->src, n) || !below(m->dst, n)) fail(c, "no such buffer", m->dst);
+            if (!below(m->w, p->n_weights)) fail(c, "no such weight", m->dst);
+            if (m->bias != -1 && !below(m->bias, p->n_vectors)) fail(c, "no such vector", m->dst);
+        }
+        return;
+    case STEP_STORE:
+        if (!below(s->attn.k, n) || !below(s->attn.v, n)) fail(c, "no such buffer", s->attn.k);
+        if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.k);
+        return;
+    case STEP_ATTEND:
+        if (!below(s->attn.q, n) || !below(s->attn.out, n)) fail(c, "no such buffer", s->attn.q);
+        if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.q);
+        return;
+    }
+    fail(c, "unknown kind of step", -1);
+}
+
+/* --- lifetimes ---------------------------------------------------------------------------------------------- */
+
 static bool overlap(const struct buffer *a, const struct buffer *b)
 {
     return a->local == b->local && a->at < b->at + b->bytes && b->at < a->at + a->bytes;
 }
 
+/* After the numbers were checked. The head may run several times per batch, so what it reads of the body must last. */
 static void use(void *ud, int i, bool write)
 {
     struct check *c = ud;
-    if (i < 0 || i >= c->p->n_buffers) {
-        fail(c, "no such buffer", i);
-        return;
-    }
-    const struct buffer *b = &c->p->buffers[i];
+    const struct program *p = c->p;
+    const struct buffer *b = &p->buffers[i];
     if (!write && !c->written[i]) fail(c, "read before it is written", i);
-    if (c->step < b->first || c->step > b->last) fail(c, "used outside its lifetime", i);
-    if (b->at + b->bytes > (b->local ? c->p->scratch_bytes : c->p->block_bytes)) fail(c, "outside the block", i);
+    if (b->first < 0 || c->step < b->first || c->step > b->last) fail(c, "used outside its lifetime", i);
+    if (b->local && p->steps[c->step].kind != STEP_ROWS) fail(c, "a worker's row used by all", i);
+    if (b->head && c->step < p->n_body) fail(c, "a buffer of the head used in the body", i);
+    if (!b->head && !b->local && c->step >= p->n_body && (write || b->last < p->n_steps - 1)) fail(c, "a buffer of the body does not last", i);
     if (!write) return;
     c->written[i] = true;
-    for (int j = 0; j < c->p->n_buffers; j++) {
-        const struct buffer *o = &c->p->buffers[j];
+    for (int j = 0; j < p->n_buffers; j++) {
+        const struct buffer *o = &p->buffers[j];
         if (j == i || o->first < 0 || !overlap(o, b) || (b->local && (o->first > c->step || o->last < c->step))) continue;
-        if (o->local || o->last >= c->step) {
-            if (c->written[j] && o->last >= c->step) fail(c, "overwrites a living buffer", i);
-        }
+        if (c->written[j] && o->last >= c->step) fail(c, "overwrites a living buffer", i);
         if (o->last < c->step) c->written[j] = false;
     }
 }
+
+/* --- kinds and widths --------------------------------------------------------------------------------------- */
 
 static int width(const struct check *c, int buffer)
 {
     return c->p->buffers[buffer].width;
 }
 
-static void check_step(struct check *c, const struct step *s)
+static void expect(struct check *c, int buffer, enum buffer_kind kind, int want)
+{
+    if (c->p->buffers[buffer].kind != kind) fail(c, "wrong kind of buffer", buffer);
+    if (width(c, buffer) != want) fail(c, "wrong width", buffer);
+}
+
+static void check_row_widths(struct check *c, const struct row_op *r)
+{
+    const struct hparams *h = &c->p->model->h;
+    int w = width(c, r->dst);
+    expect(c, r->dst, r->kind == ROW_QUANT ? BUFFER_CODES : BUFFER_FLOAT, w);
+    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope.dim : w);
+    if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, w);
+    if (r->kind == ROW_TURN && w != h->rope.dim) fail(c, "wrong width", r->dst);
+    if (r->kind == ROW_ROPE && w != r->n_head * h->head_dim) fail(c, "wrong number of heads", r->dst);
+    if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
+    if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0]) fail(c, "width differs from the gain", r->dst);
+}
+
+static void check_widths(struct check *c, const struct step *s)
 {
     const struct program *p = c->p;
     const struct hparams *h = &p->model->h;
-    if (s->kind == STEP_MATMUL) {
+    int n_q = h->n_head * h->head_dim, n_kv = h->n_head_kv * h->head_dim;
+    if (s->kind == STEP_ROWS) {
+        for (int i = 0; i < s->n; i++) check_row_widths(c, &s->row[i]);
+    } else if (s->kind == STEP_MATMUL) {
         for (int i = 0; i < s->n; i++) {
             const struct step_mat *m = &s->mat[i];
             const struct weight *w = &p->weights[m->w];
-            if (width(c, m->src) != w->k || width(c, m->dst) != w->n) fail(c, "width differs from the matrix", m->src);
-            if (p->buffers[m->src].kind != BUFFER_CODES || p->buffers[m->src].tier != mat_tier(w->t->type, w->role))
-                fail(c, "not quantised for this weight type", m->src);
+            expect(c, m->src, BUFFER_CODES, w->k);
+            expect(c, m->dst, BUFFER_FLOAT, w->n);
+            if (p->buffers[m->src].tier != mat_tier(w->t->type, w->role)) fail(c, "not quantised for this weight type", m->src);
+            if (m->bias >= 0 && p->vectors[m->bias].t->ne[0] != (uint64_t)w->n) fail(c, "width differs from the bias", m->dst);
         }
     } else if (s->kind == STEP_STORE) {
-        if (width(c, s->attn.k) != h->n_head_kv * h->head_dim || width(c, s->attn.v) != width(c, s->attn.k))
-            fail(c, "keys or values have another width", s->attn.k);
-    } else if (s->kind == STEP_ATTEND) {
-        if (width(c, s->attn.q) != h->n_head * h->head_dim || width(c, s->attn.out) != width(c, s->attn.q))
-            fail(c, "queries have another width", s->attn.q);
+        expect(c, s->attn.k, BUFFER_FLOAT, n_kv);
+        expect(c, s->attn.v, BUFFER_FLOAT, n_kv);
     } else {
-        for (int i = 0; i < s->n; i++) {
-            const struct row_op *r = &s->row[i];
-            if (r->kind == ROW_ROPE ? width(c, r->dst) != r->n_head * h->head_dim
-                                    : r->src >= 0 && width(c, r->src) != width(c, r->dst))
-                fail(c, "row operation on another width", r->dst);
-            if ((r->kind == ROW_QUANT) != (p->buffers[r->dst].kind == BUFFER_CODES)) fail(c, "wrong kind of buffer", r->dst);
-        }
+        expect(c, s->attn.q, BUFFER_FLOAT, n_q);
+        expect(c, s->attn.out, BUFFER_FLOAT, n_q);
     }
 }
 
@@ -91,12 +180,17 @@ int program_verify(const struct program *p, struct err *e)
     arena_init(&a);
     struct check c = {.p = p, .e = e, .written = ARENA_NEW(&a, bool, (size_t)p->n_buffers)};
     if (!c.written) return err(e, ERR_MEMORY, "out of memory");
-    if (p->n_body < 1 || p->n_body >= p->n_steps) fail(&c, "no head", -1);
+    if (p->n_body < 1 || p->n_body >= p->n_steps || p->max_out < 1 || p->max_out > p->max_rows) fail(&c, "no head", -1);
+    if (!below(p->turn, p->n_buffers) || !below(p->logits, p->n_buffers) || p->buffers[p->logits].local) fail(&c, "no logits", p->logits);
+    for (int i = 0; i < p->n_buffers && !c.rc; i++)
+        if (p->buffers[i].first >= 0) check_buffer(&c, i);
     for (c.step = 0; c.step < p->n_steps && !c.rc; c.step++) {
-        step_uses(p, &p->steps[c.step], use, &c);
-        if (!c.rc) check_step(&c, &p->steps[c.step]);
+        check_numbers(&c, &p->steps[c.step]);
+        if (!c.rc) step_uses(p, &p->steps[c.step], use, &c);
+        if (!c.rc) check_widths(&c, &p->steps[c.step]);
     }
-    if (!c.rc && !c.written[p->logits]) fail(&c, "logits are never written", p->logits);
+    if (!c.rc && (!c.written[p->logits] || !p->buffers[p->logits].head)) fail(&c, "logits are never written", p->logits);
+    if (!c.rc) expect(&c, p->logits, BUFFER_FLOAT, p->model->h.n_vocab);
     arena_finish(&a);
-    return c.rc;
+    return c.rc ? c.rc : program_trace(p, e);
 }

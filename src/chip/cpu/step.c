@@ -25,7 +25,7 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     case ROW_TURN: rope_angles(c->rope, (uint64_t)c->row_pos[row], dst, dst + b->width / 2); break;
     case ROW_EMBED: mat_row(&c->mats[r->w], c->row_token[row], dst); break;
     case ROW_SELECT: memcpy(dst, cpu_row(c, worker, r->src, c->select[row]), (size_t)b->width * sizeof *dst); break;
-    case ROW_NORM: rc = k->norm(dst, src, p->vectors[r->w], b->width, h->norm_eps); break;
+    case ROW_NORM: rc = k->norm(dst, src, p->vectors[r->w].x, b->width, h->norm_eps); break;
     case ROW_QUANT: rc = k->quant(&c->codes[r->dst], row, src); break;
     case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope.dim / 2, h->rope_halves); break;
     case ROW_GATE: k->silu_mul(dst, src, cpu_row(c, worker, r->src2, row), b->width); break;
@@ -61,7 +61,7 @@ static void run_matmul(struct cpu *c, const struct step *s, int worker)
         c->kern->matmul(y, stride, w, p0, p1, &c->codes[m->src], 0, c->n_rows);
         if (m->bias >= 0)
             for (int row = 0; row < c->n_rows; row++)
-                c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias] + p0 * PANEL, (p1 - p0) * PANEL);
+                c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias].x + p0 * PANEL, (p1 - p0) * PANEL);
     }
 }
 
