@@ -2,6 +2,7 @@
 /* The chips that exist, and the checks that all of them share: see chip.h. */
 #include "chip/chip.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,9 @@ static int check_batch(const struct chip *c, const struct batch *b, struct err *
             return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i, p->n, p->pos, c->program->max_rows);
         if ((int64_t)p->pos + p->n > (int64_t)p->seq->n_pages * ATTN_CHUNK)
             return err(e, ERR_USAGE, "batch part %d: positions up to %d have no KV pages", i, p->pos + p->n);
+        if (p->pos > p->seq->fault)
+            return err(e, ERR_RANGE, "a number left the contract's range at position %" PRId64 " of this sequence: there is no result from there on",
+                       p->seq->fault);
         for (int j = 0; j < p->n; j++)
             if (p->tokens[j] < 0 || p->tokens[j] >= n_vocab)
                 return err(e, ERR_USAGE, "token id %d is outside the vocabulary of %d", p->tokens[j], n_vocab);
@@ -43,7 +47,9 @@ static int check_batch(const struct chip *c, const struct batch *b, struct err *
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
 {
     int rc = check_batch(c, b, e);
-    return rc ? rc : c->ops->step(c, b, sink, ud, e);
+    if (rc) return rc;
+    for (int i = 0; i < b->n_parts; i++) b->parts[i].seq->fault = KV_NO_FAULT; /* from pos on it is written anew */
+    return c->ops->step(c, b, sink, ud, e);
 }
 
 void chip_explain(const struct chip *c, struct buf *out)

@@ -26,7 +26,8 @@ struct chip_options {
 };
 
 /* n consecutive tokens of one sequence, at positions pos .. pos + n - 1; all lower positions are in the cache. The
- * sequence has pages for them (kv_seq_reserve). */
+ * sequence has pages for them (kv_seq_reserve). A position that leaves the range of the arithmetic has no result, nor have
+ * those after it: they see its key (kv_seq.fault). */
 struct batch_part {
     struct kv_seq *seq;
     const int32_t *tokens;

@@ -53,6 +53,7 @@ int kv_seq_init(struct kv_seq *s, struct kv_pool *pool, int64_t cap_tokens, stru
     if (!s->page) return err(e, ERR_MEMORY, "out of memory");
     s->pool = pool;
     s->cap = (int)cap;
+    s->fault = KV_NO_FAULT;
     return 0;
 }
 
@@ -80,6 +81,7 @@ void kv_seq_truncate(struct kv_seq *s, int64_t n)
 {
     struct kv_pool *p = s->pool;
     int64_t keep = (n + ATTN_CHUNK - 1) / ATTN_CHUNK;
+    if (n <= s->fault) s->fault = KV_NO_FAULT;
     while (s->n_pages > keep) {
         char *page = s->page[--s->n_pages];
         madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */

@@ -33,7 +33,9 @@ struct kv_seq {
     struct kv_pool *pool;
     void **page;       /* [cap] page addresses; page[c] holds positions 128 c .. 128 c + 127 */
     int n_pages, cap;
+    int64_t fault;     /* first position that left the range of the arithmetic: nothing after it has a result; KV_NO_FAULT */
 };
+#define KV_NO_FAULT INT64_MAX
 
 /* Room for n_tokens positions, plus one page for each of n_seqs sequences. */
 int kv_pool_create(struct kv_pool **p, const struct kv_shape *shape, int64_t n_tokens, int n_seqs, struct err *e);
@@ -46,7 +48,7 @@ void kv_seq_finish(struct kv_seq *s); /* accepts a zeroed struct */
 
 /* Makes sure that positions below n have pages: takes them from the pool. ERR_LIMIT if there are none left. */
 int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e);
-/* Frees the pages that hold only positions >= n. */
+/* Forgets positions >= n: frees the pages that hold only such. */
 void kv_seq_truncate(struct kv_seq *s, int64_t n);
 
 static inline size_t kv_view_offset(const struct kv_pool *p, int layer, int head)

@@ -80,6 +80,20 @@ static void run_steps(void *arg, int worker)
     }
 }
 
+/* What comes after a bad position in its sequence sees a key that was not stored: bad as well. */
+static void spread_faults(struct cpu *c)
+{
+    for (int i = 0, row = 0; i < c->batch->n_parts; i++) {
+        const struct batch_part *p = &c->batch->parts[i];
+        for (int j = 0; j < p->n; j++, row++) {
+            if (p->seq->fault != KV_NO_FAULT)
+                cpu_fault(c, row);
+            else if (atomic_load_explicit(&c->status[row], memory_order_relaxed))
+                p->seq->fault = p->pos + j;
+        }
+    }
+}
+
 static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
 {
     struct cpu *c = (struct cpu *)chip;
@@ -99,6 +113,7 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
     c->first_step = 0;
     c->end_step = p->n_body;
     pool_run(c->pool, run_steps, c);
+    spread_faults(c);
     c->first_step = p->n_body;
     c->end_step = p->n_steps;
     for (int i = 0; i < b->n_out; i += p->max_out) {
