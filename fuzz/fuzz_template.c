@@ -21,7 +21,13 @@ static const char FIXED[] =
     "\xEE\x80\x80\"}],\"tools\":[{\"type\":\"function\",\"function\":"
     "{\"name\":\"f\xEE\x80\x80\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":"
     "\"integer\"}},\"required\":[\"x\"]}}}],"
-    "\"kwargs\":{\"enable_thinking\":true,\"n\":7,\"s\":\"a b\xEE\x80\x80\"}}";
+    "\"kwargs\":{\"enable_thinking\":true,\"n\":42,\"f\":2.5,\"s\":\"Hello "
+    "World\",\"nothing\":null,\"yes\":true,"
+    "\"d\":{\"a\":1,\"b\":\"two\",\"c\":[3]},\"e\":{\"items\":5,\"keys\":\"k\"},\"l\":[10,20,30,40,50],"
+    "\"uni\":\"n\xC3\xA9\xEE\x80\x80x\","
+    "\"users\":[{\"name\":\"Bob\",\"age\":30,\"admin\":false,\"tags\":[\"x\",\"y\"]},{\"name\":\"alice\","
+    "\"age\":25,"
+    "\"admin\":true,\"tags\":[]}]}}";
 
 static void check(const struct template_output *out, struct str source)
 {
