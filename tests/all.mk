@@ -13,13 +13,14 @@ check-clang: ## all tests built by clang
 
 # Each instruction set by name, then CPUs that lack one: an instruction too many ends the program (qemu has no AVX-512).
 X86_CPUS := Nehalem Haswell
-check-x86: $(B)/checkkern $(B)/tests/test_attn ## kernels on older x86-64 processors (qemu)
+check-x86: $(B)/checkkern $(B)/tests/test_attn $(B)/tutti ## kernels on older x86-64 processors (qemu)
 	@[ $(ARCH) = x86_64 ] || { echo "== $@: *skipped*, this is $(ARCH)"; exit 0; }; \
 	$(call have,qemu-x86_64); \
 	for cpu in $(X86_CPUS); do \
 	    echo "== $@: $$cpu"; \
 	    qemu-x86_64 -cpu $$cpu $(B)/checkkern --golden tests/kern/golden.txt 2>&1 | { grep -v 'TCG doesn.t support' || true; } || exit 1; \
 	    qemu-x86_64 -cpu $$cpu $(B)/tests/test_attn >$(B)/qemu.log 2>&1 || { cat $(B)/qemu.log; exit 1; }; \
+	    tests/e2e/digest.sh qemu-x86_64 -cpu $$cpu $(B)/tutti || exit 1; \
 	done
 
 # The whole program where arm64's libraries are installed (tools/deps --arm64), else only the kernels.
