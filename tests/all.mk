@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check-all: what `check` runs, in every configuration and on every machine that this one can imitate. A part whose
 # compiler or emulator is missing says *skipped* and why.
-.PHONY: check-debug check-asan check-clang check-x86 check-arm64
+.PHONY: check-debug check-asan check-tsan check-clang check-fuzz check-x86 check-arm64
 have = command -v $(1) >/dev/null || { echo "== $@: *skipped*, no $(1)"; exit 0; }
 
 check-debug: ## all tests without optimisation
 	+@echo "== $@" && $(MAKE) CONFIG=debug check
 check-asan: ## all tests with address and undefined-behaviour sanitizers
 	+@echo "== $@" && $(MAKE) CONFIG=asan check
+check-tsan: ## all tests with the thread sanitizer
+	+@echo "== $@" && $(MAKE) CONFIG=tsan check
+SMOKE ?= 20000
+check-fuzz: ## every fuzz target for SMOKE executions (20000)
+	+@$(call have,clang); for f in $(FUZZ:fuzz_%=%); do \
+	    echo "== $@: $$f"; \
+	    $(MAKE) CC=clang CONFIG=fuzz RUNS=$(SMOKE) fuzz-$$f >$(B)/fuzz-$$f.log 2>&1 || { tail -30 $(B)/fuzz-$$f.log; exit 1; }; \
+	    tail -1 $(B)/fuzz-$$f.log; \
+	done
 check-clang: ## all tests built by clang
 	+@$(call have,clang); echo "== $@" && $(MAKE) CC=clang B=build/$(ARCH)-clang check
 
@@ -41,5 +50,5 @@ check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated ar
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu cortex-a53' run-test_attn && \
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu max' SKIP='$(ARM_SKIP)' check
 
-check-all: check check-x86 check-arm64 check-clang check-debug check-asan ## check in every configuration
+check-all: check check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"

@@ -40,6 +40,15 @@ run-lint:
 	@tools/check-headers $(CC) $(CPPFLAGS) $(filter-out -g% -O% -D_FORTIFY%,$(CFLAGS_ALL))
 CHECKS += run-lint
 
+# No libm on the token path: what step, kernels and sampler call is not among the functions of mathematics.
+TOKEN_PATH := $(filter $(B)/src/kern/% $(B)/src/chip/% $(B)/src/base/pool.o $(B)/src/token/sampler.o,$(LIB_OBJ))
+LIBM := a?(sin|cos|tan|atan2)h?|exp2?|expm1|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|erfc?|[lt]gamma|fma|fmod|fmin|fmax|l?l?r(int|ound)|nearbyint|trunc|floor|ceil|ldexp|frexp|scalbl?n|remainder
+.PHONY: run-libm
+run-libm: $(TOKEN_PATH)
+	@echo "== no libm on the token path"
+	@! nm -uA $(TOKEN_PATH) | grep -E ' U _?_?($(LIBM))[fl]?(_finite|@.*)?$$'
+CHECKS += run-libm
+
 # `make all check`: one after the other, since check builds by a make of its own.
 ifneq ($(filter all,$(MAKECMDGOALS)),)
 check: all
