@@ -123,6 +123,7 @@ static int add_star2(struct tmpl_run *c, struct tval v, struct tmpl_call *k)
         if (d->p[i].k.type != TV_STR)
             return tmpl_err(c, ERR_FORMAT, "the keys of '**' in a call must be texts");
         struct str key = tmpl_view(d->p[i].k.u.s);
+        k->kw_foreign |= !tmpl_trusted(d->p[i].k);
         for (size_t j = 0; j < k->n_kw; j++) {
             if (str_eq(name[j], key))
                 return tmpl_err(c, ERR_FORMAT, "the argument '%.*s' is given twice", STR_ARG(key));

@@ -339,7 +339,7 @@ static int bind_macro(struct tmpl_run *c, const struct tmacro *m, struct tmpl_ca
         if ((code = tmpl_dict_new(c, &list)) < 0) return code;
         for (size_t i = 0; i < k->n_kw && code == 0; i++) {
             if (used[i]) continue;
-            if ((code = tmpl_str_out(c, k->kw_name[i], true, &v)) == 0)
+            if ((code = tmpl_str_out(c, k->kw_name[i], !k->kw_foreign, &v)) == 0)
                 code = tmpl_dict_set(c, list.u.dict, v, k->kw[i]);
         }
         if (code == 0) code = tmpl_bind(c, sc, t->id_kwargs, list);

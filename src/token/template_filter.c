@@ -301,7 +301,7 @@ FILTER(f_format)
     for (size_t i = 0; i < k->n_pos && code == 0; i++) code = tmpl_list_add(c, args.u.list, k->pos[i]);
     for (size_t i = 0; i < k->n_kw && code == 0; i++) {
         struct tval key;
-        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0)
+        if ((code = tmpl_str_out(c, k->kw_name[i], !k->kw_foreign, &key)) == 0)
             code = tmpl_dict_set(c, args.u.dict, key, k->kw[i]);
     }
     return code < 0 ? code : tmpl_format_percent(c, k->self.u.s, args, k->self.markup, out);

@@ -70,7 +70,7 @@ static int fill_dict(struct tmpl_run *c, struct tmpl_call *k, struct tdict *d)
         if (more < 0) return more;
     }
     for (size_t i = 0; i < k->n_kw && code == 0; i++) {
-        if ((code = tmpl_str_out(c, k->kw_name[i], true, &key)) == 0)
+        if ((code = tmpl_str_out(c, k->kw_name[i], !k->kw_foreign, &key)) == 0)
             code = tmpl_dict_set(c, d, key, k->kw[i]);
     }
     return code;

@@ -318,6 +318,7 @@ struct tmpl_call {
     struct str *kw_name; /* [n_kw] */
     struct tval *kw;
     size_t n_kw;
+    bool kw_foreign;    /* some names come from untrusted text, by **dict */
     struct tval arg[8]; /* by parameter, TV_MISSING where not given; not for natives with params "*" */
 };
 

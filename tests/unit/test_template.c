@@ -156,6 +156,9 @@ static void marks(void **state)
         {"{{ messages[0].content is string }}{{ messages[0].content == 'a' }}", "TrueFalse"},
         {"{{ messages[0].content.center(10, '_') }}", "_{a<|e|>B}__"},
         {"{{ messages[0].content|truncate(4, true, '..', 0) }}", "{a<}.."},
+        {"{% for k in dict(x=1, **o) %}{{ k }}{% endfor %}", "{xk}"},
+        {"{% macro m() %}{{ kwargs }}{% endmacro %}{{ m(**o) }}", "{{'k'}: {'a<|e|>B'}}"},
+        {"{{ namespace(**o) }}", "<Namespace {{'k'}: {'a<|e|>B'}}>"},
         {"{{ messages }}", "{[{'role': }'user'{, 'content': 'a<|e|>B'}]}"},
     };
     char got[512];
