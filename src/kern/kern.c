@@ -16,7 +16,7 @@
 #endif
 
 extern const struct elem_kern elem_kern_ref, elem_kern_avx2, elem_kern_avx512, elem_kern_neon;
-extern matmul_fn matmul_ref, matmul_avx2, matmul_avx512, matmul_neon, matmul_dotprod, matmul_i8mm;
+extern matmul_fn matmul_ref, matmul_avx2, matmul_avx512, matmul_amx, matmul_neon, matmul_dotprod, matmul_i8mm;
 
 #if defined(__x86_64__)
 /* Feature bits count only if the operating system saves the registers (XCR0). */
@@ -41,6 +41,19 @@ static bool has_avx512(void)
     uint32_t a, b, c, d;
     if (!has_avx2() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     return (b & want) == want && (c & bit_AVX512VNNI) && (xcr0() & 0xe6) == 0xe6;
+}
+
+/* Tiles of 16 rows of 64 bytes, saved by the operating system, which gives them only to a process that asks for them:
+ * for all of its threads, also later ones. Asking again is harmless. */
+static bool has_amx(void)
+{
+    const uint32_t want = 1u << 24 | 1u << 25; /* AMX-TILE, AMX-INT8 */
+    uint32_t a, b, c, d;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & want) != want) return false;
+    if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d)) return false; /* palette 1 */
+    if (b >> 16 < 8 || (b & 0xffff) < 64 || (c & 0xffff) < 16) return false;
+    if ((xcr0() & 0x60000) != 0x60000) return false;
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XTILEDATA */) == 0;
 }
 #elif defined(__aarch64__)
 /* The bits of AT_HWCAP and AT_HWCAP2 are the kernel's ABI; older headers lack the second name. */
@@ -68,6 +81,7 @@ static const struct {
 #if defined(__x86_64__)
     {{"avx2", &elem_kern_avx2, matmul_avx2, &attn_kern_avx2}, has_avx2},
     {{"avx512", &elem_kern_avx512, matmul_avx512, &attn_kern_avx512}, has_avx512},
+    {{"amx", &elem_kern_avx512, matmul_amx, &attn_kern_avx512}, has_amx},
 #elif defined(__aarch64__)
     {{"neon", &elem_kern_neon, matmul_neon, &attn_kern_neon}, always},
     {{"dotprod", &elem_kern_neon, matmul_dotprod, &attn_kern_neon}, has_dotprod},
