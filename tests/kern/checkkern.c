@@ -22,6 +22,7 @@
 #endif
 #include "checkkern.h"
 #include "kern/num.h"
+#include "tables.h"
 
 static long n_case, n_bad;
 static const char *only_kern = "", *only_isa;
@@ -71,10 +72,12 @@ bool selected(const char *kern)
 
 bool isa_selected(int i)
 {
-    return i > 0 && kern_usable(i) && (!only_isa || strcmp(only_isa, kern_at(i)->name) == 0);
+    return i > 0 && table_usable(i) && (!only_isa || strcmp(only_isa, table_at(i)->name) == 0);
 }
 
 /* --- quantiser and matrix product ------------------------------------------------------------------------- */
+
+enum { TOK_MAX = 277 }; /* more tokens, and below more panels, than a kernel takes at a time */
 
 struct shape {
     enum dtype type;
@@ -86,9 +89,9 @@ struct shape {
 static void check_product(const struct shape *s)
 {
     char what[96];
-    const struct kern *ref = kern_at(0);
+    const struct kern *ref = table_at(0);
     enum act_tier tier = mat_tier(s->type, s->role);
-    int k = s->k, n_tok = s->n_tok, rc[64];
+    int k = s->k, n_tok = s->n_tok, rc[TOK_MAX];
     struct mat w;
     make_mat(&w, s->type, s->n, k, s->extreme);
     size_t bytes = act_bytes(tier, k, n_tok), stride = (size_t)w.n_panels * PANEL + 16;
@@ -110,9 +113,9 @@ static void check_product(const struct shape *s)
     float *y = guard_alloc(ybytes, 4), *y2 = guard_alloc(ybytes, 4);
     ref->matmul(y, stride, &w, 0, w.n_panels, &a, 0, n_tok);
     add_hash(MATMUL, y, ybytes);
-    for (int i = 0; i < kern_count(); i++) {
+    for (int i = 0; i < table_count(); i++) {
         if (!isa_selected(i)) continue;
-        const struct kern *v = kern_at(i);
+        const struct kern *v = table_at(i);
         rng_state = at;
         memset(mem2, 0xff, bytes);
         float *x2 = guard_alloc((size_t)k * 4, 4);
@@ -149,6 +152,7 @@ static void check_products(void)
                                                   (enum fill)(r / 64 % N_FILL)});
                 }
             }
+            check_product(&(struct shape){type, role, 70, 2 * step, TOK_MAX, 0, FILL_NORMAL});
             for (int f = 0; f < N_FILL; f++) check_product(&(struct shape){type, role, 16, 2 * step, 3, 1, (enum fill)f});
         }
     }
@@ -193,16 +197,16 @@ static void check_elem(void)
             size_t size[N_ELEM];
             fill_row(x, n, (enum fill)f);
             fill_row(g, n, FILL_NORMAL);
-            int rc = run_elem(kern_at(0)->elem, want, size, x, g, n);
+            int rc = run_elem(table_at(0)->elem, want, size, x, g, n);
             /* The bits of a NaN differ between machines: of bad rows only the norm's answer counts. */
             int count = f == FILL_BAD ? SILU : N_ELEM;
-            for (int i = 0; i < kern_count(); i++) {
+            for (int i = 0; i < table_count(); i++) {
                 if (!isa_selected(i)) continue;
-                const char *isa = kern_at(i)->name;
-                if (run_elem(kern_at(i)->elem, got, size, x, g, n) != rc) bad("norm", isa, fill_name[f], "the return value");
+                const char *isa = table_at(i)->name;
+                if (run_elem(table_at(i)->elem, got, size, x, g, n) != rc) bad("norm", isa, fill_name[f], "the return value");
                 for (int o = 0; o < count; o++) compare(elem_name[o], isa, fill_name[f], want[o], got[o], size[o]);
                 memcpy(got[ADD], x, (size_t)n * 4); /* in place */
-                kern_at(i)->elem->norm(got[ADD], got[ADD], g, n, 1e-5f);
+                table_at(i)->elem->norm(got[ADD], got[ADD], g, n, 1e-5f);
                 compare("norm in place", isa, fill_name[f], want[NORM], got[ADD], size[ADD]);
             }
             for (int o = 0; o < count; o++) {
@@ -297,8 +301,8 @@ int main(int argc, char **argv)
     rng_state = seed;
     if (selected("elem")) check_elem();
     printf("checkkern: seed %" PRIu64 "%s, instruction sets:", seed, ftz ? ", flush to zero" : "");
-    for (int i = 0; i < kern_count(); i++)
-        if (i == 0 || isa_selected(i)) printf(" %s", kern_at(i)->name);
+    for (int i = 0; i < table_count(); i++)
+        if (i == 0 || isa_selected(i)) printf(" %s", table_at(i)->name);
     printf("\n");
     for (int i = 0; i < N_PARTS; i++) printf("%-8s %016" PRIx64 "\n", parts[i].name, parts[i].hash);
     if (golden) check_golden(golden);
