@@ -42,6 +42,12 @@ int answer_wake_fd(void)
     return wake[0];
 }
 
+void answer_wake_drain(void)
+{
+    char drop[64];
+    while (read(wake[0], drop, sizeof drop) > 0) {}
+}
+
 /* --- output ----------------------------------------------------------------------------------------------- */
 
 /* A model's text must not steer the terminal: control characters but tab and newline become U+FFFD. */
@@ -69,27 +75,12 @@ static int take_text(void *ud, struct str s)
         write_terminal(s);
     else
         fwrite(s.p, 1, s.n, stdout);
-    if (fflush(stdout) || ferror(stdout)) t->write_errno = errno ? errno : EIO;
-    return t->write_errno != 0;
+    bool bad = fflush(stdout) || ferror(stdout);
+    if (bad && !(errno == EINTR && atomic_load(&answer_cancel))) t->write_errno = errno ? errno : EIO;
+    return bad;
 }
 
 /* --- conversation ----------------------------------------------------------------------------------------- */
-
-int talk_open(struct talk *t, const struct common *c, struct err *e)
-{
-    buf_init(&t->answer, ANSWER_TEXT_MAX);
-    t->messages = json_array();
-    if (!t->messages) return err(e, ERR_MEMORY, "out of memory");
-    return generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e);
-}
-
-void talk_close(struct talk *t)
-{
-    generate_close(&t->g);
-    json_decref(t->messages);
-    buf_finish(&t->answer);
-    common_close(&t->o);
-}
 
 /* {role, content}; faults of the text become U+FFFD, since JSON holds UTF-8. */
 static json_t *make_message(const char *role, struct str text)
@@ -101,23 +92,59 @@ static json_t *make_message(const char *role, struct str text)
     return m;
 }
 
-static bool has_system(const struct talk *t)
+int talk_open(struct talk *t, const struct common *c, struct err *e)
 {
-    const char *role = json_string_value(json_object_get(json_array_get(t->messages, 0), "role"));
-    return role && strcmp(role, "system") == 0;
+    buf_init(&t->answer, ANSWER_TEXT_MAX);
+    t->messages = json_array();
+    t->system = make_message("system", STR(TALK_SYSTEM));
+    if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
+    return generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e);
+}
+
+void talk_close(struct talk *t)
+{
+    generate_close(&t->g);
+    json_decref(t->messages);
+    json_decref(t->system);
+    buf_finish(&t->answer);
+    common_close(&t->o);
 }
 
 int talk_set_system(struct talk *t, const char *text, struct err *e)
 {
-    if (has_system(t)) json_array_remove(t->messages, 0);
-    if (!text || !*text) return 0;
-    json_t *m = make_message("system", str_from(text));
-    return m && json_array_insert_new(t->messages, 0, m) == 0 ? 0 : err(e, ERR_MEMORY, "out of memory");
+    json_t *m = *text ? make_message("system", str_from(text)) : NULL;
+    if (*text && !m) return err(e, ERR_MEMORY, "out of memory");
+    json_decref(t->system);
+    t->system = m;
+    t->own_system = true;
+    return 0;
+}
+
+const char *talk_system(const struct talk *t)
+{
+    const char *s = json_string_value(json_object_get(t->system, "content"));
+    return s ? s : "";
 }
 
 void talk_clear(struct talk *t)
 {
-    for (size_t n; (n = json_array_size(t->messages)) > (size_t)has_system(t);) json_array_remove(t->messages, n - 1);
+    json_array_clear(t->messages);
+}
+
+json_t *talk_messages(const struct talk *t)
+{
+    json_t *all = json_array();
+    if (all && !(t->system && json_array_append(all, t->system)) && !json_array_extend(all, t->messages)) return all;
+    json_decref(all);
+    return NULL;
+}
+
+static int render(struct talk *t, struct ids *ids, struct err *e)
+{
+    json_t *all = talk_messages(t);
+    int rc = all ? text_chat(&t->o.text, all, NULL, true, ids, e) : err(e, ERR_MEMORY, "out of memory");
+    json_decref(all);
+    return rc;
 }
 
 static int make_prompt(struct talk *t, struct str text, struct ids *ids, struct err *e)
@@ -125,7 +152,12 @@ static int make_prompt(struct talk *t, struct str text, struct ids *ids, struct 
     if (t->plain) return tokenizer_encode(t->o.text.tok, t->o.text.scratch, text, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, ids, e);
     json_t *m = make_message("user", text);
     if (!m || json_array_append_new(t->messages, m)) return err(e, ERR_MEMORY, "out of memory");
-    return text_chat(&t->o.text, t->messages, NULL, true, ids, e);
+    int rc = render(t, ids, e);
+    if (rc != ERR_USAGE || t->own_system || !t->system) return rc;
+    /* The template refuses a system message that nobody asked for. */
+    json_decref(t->system);
+    t->system = NULL;
+    return render(t, ids, e);
 }
 
 int talk_answer(struct talk *t, struct str text, struct err *e)
@@ -137,6 +169,7 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
                                 .n_stop = t->n_stop,
                                 .max_tokens = t->max_tokens,
                                 .show_special = t->show_special,
+                                .ignore_end = t->ignore_end,
                                 .cancel = &answer_cancel,
                                 .text = take_text,
                                 .ud = t};
@@ -172,8 +205,8 @@ void talk_report(const struct talk *t)
             generate_end_name[g->end]);
     fprintf(stderr, "context: %d of %d tokens\n", g->n_ids, g->n_ctx);
     if (t->sample.temperature > 0)
-        fprintf(stderr, "seed:    %" PRIu64 "\n", t->sample.seed);
+        fprintf(stderr, "seed:    %" PRIu64 ", temperature %g\n", t->sample.seed, (double)t->sample.temperature);
     else
-        fprintf(stderr, "seed:    none (greedy)\n");
+        fprintf(stderr, "seed:    not used, temperature 0\n");
     fprintf(stderr, "kernels: %s\nmemory:  %.1f MiB at most\n", t->o.engine->kern->name, (double)u.ru_maxrss / 1024);
 }

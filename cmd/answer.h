@@ -20,9 +20,11 @@ struct talk {
     struct str stop[ARG_LIST_MAX];
     int n_stop, max_tokens;
     bool plain;       /* completion without a chat template */
-    bool show_special;
+    bool show_special, ignore_end;
     bool verbose;
-    json_t *messages; /* [{role, content}] */
+    json_t *messages; /* [{role, content}], from the user's first */
+    json_t *system;   /* message, or NULL */
+    bool own_system;  /* the user set or removed it */
     struct buf answer; /* text of the last answer */
     int write_errno;  /* why standard output no longer takes text, or 0 */
 };
@@ -31,9 +33,16 @@ struct talk {
 int talk_open(struct talk *t, const struct common *c, struct err *e);
 void talk_close(struct talk *t); /* accepts a zeroed struct */
 
-/* The message of a role that opens the conversation; text NULL or "" removes it. */
+/*
+ * The system message opens the conversation. Until one is set it is TALK_SYSTEM, unless the template refuses it; "" is
+ * none, which leaves it to the template.
+ */
+#define TALK_SYSTEM "You are a helpful assistant."
 int talk_set_system(struct talk *t, const char *text, struct err *e);
-/* Drops all messages but the system message. */
+const char *talk_system(const struct talk *t); /* "" = none */
+/* The conversation as one array, the system message first: json_decref it. NULL: out of memory. */
+json_t *talk_messages(const struct talk *t);
+/* Drops all messages; the system message stays. */
 void talk_clear(struct talk *t);
 
 /*
@@ -48,6 +57,7 @@ extern atomic_int answer_cancel;  /* an answer under way shall stop */
 extern atomic_int answer_signal;  /* SIGTERM or SIGHUP that arrived, or 0 */
 /* Installs the handlers. once: a second SIGINT ends the program at once. */
 void answer_signals(bool once);
-int answer_wake_fd(void); /* readable after a signal */
+int answer_wake_fd(void);     /* readable after a signal, until answer_wake_drain */
+void answer_wake_drain(void);
 
 #endif

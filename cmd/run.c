@@ -50,7 +50,7 @@ static int answer_once(struct talk *t, struct str prompt)
     answer_signals(true);
     int rc = talk_answer(t, prompt, &e), sig = atomic_load(&answer_signal);
     bool newline = t->answer.n && t->answer.p[t->answer.n - 1] != '\n' && !t->write_errno;
-    if (newline && (putchar('\n') == EOF || fflush(stdout))) t->write_errno = errno;
+    if (newline && t->g.end != GENERATE_CANCELLED && (putchar('\n') == EOF || fflush(stdout))) t->write_errno = errno;
     if (rc) return common_fail(&doc, &e);
     if (t->verbose) talk_report(t);
     if (t->write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
@@ -70,10 +70,11 @@ int cmd_run(int argc, char **argv)
     int status;
     sampling_init(&s);
     const struct arg table[] = {
-        {"system", 0, ARG_STR, &system, "TEXT", "message that opens the conversation: how the model shall behave", 0, 0},
+        {"system", 0, ARG_STR, &system, "TEXT", "message that opens the conversation (default: " TALK_SYSTEM "); '': none", 0, 0},
         {"raw", 0, ARG_FLAG, &raw, NULL, "continue the prompt as it stands, without the chat template", 0, 0},
         SAMPLING_ARGS(s),
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
+        {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
         {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error", 0, 0},
         COMMON_ARGS(c),
         {0}};
@@ -98,7 +99,7 @@ int cmd_run(int argc, char **argv)
     if (!(status = common_open(&doc, &t.o, argv[at], &c, 1, 1))) {
         t.plain = raw || !t.o.text.chat;
         if (!raw && t.plain) fprintf(stderr, "tutti run: the model has no chat template: plain completion\n");
-        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (rc = talk_set_system(&t, system, &e)))
+        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (system && (rc = talk_set_system(&t, system, &e))))
             status = common_fail(&doc, &e);
         else
             status = chat ? chat_run(&t) : answer_once(&t, buf_str(&prompt));

@@ -74,10 +74,21 @@ static int read_key(const struct gguf *g, const struct field *f, struct sampler_
     return 0;
 }
 
+static uint64_t n_weights(const struct gguf *g)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct tensor *t = gguf_tensor_at(g, i);
+        n += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; /* the reader checked that sizes do not overflow */
+    }
+    return n;
+}
+
 int sampling_resolve(const struct sampling *s, const struct gguf *file, struct sampler_params *p, struct err *e)
 {
     int rc = 0;
     sampler_params_default(p);
+    if (file && n_weights(file) < SAMPLING_SMALL) p->temperature = 0;
     for (int i = 0; i < N_FIELDS && !rc; i++) {
         const struct field *f = &fields[i];
         const void *given = at_const(&s->given, f);
