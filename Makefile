@@ -69,6 +69,7 @@ LDLIBS := $(PKG_LIBS) -lpthread -lm
 
 # Instruction-set flags by file suffix. Kernel files see no other headers than kern's and intrinsics.
 ISA_avx2    := -mavx2 -mfma -mf16c
+ISA_avxvnni := $(ISA_avx2) -mavxvnni
 ISA_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 ISA_amx     := $(ISA_avx512) -mamx-tile -mamx-int8
 ISA_neon    :=
@@ -76,7 +77,7 @@ ISA_dotprod := -march=armv8.2-a+dotprod
 ISA_i8mm    := -march=armv8.2-a+dotprod+i8mm
 isa_of = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-X86_ISA := %_avx2.c %_avx512.c %_amx.c
+X86_ISA := %_avx2.c %_avxvnni.c %_avx512.c %_amx.c
 ARM_ISA := %_neon.c %_dotprod.c %_i8mm.c
 ifeq ($(ARCH),x86_64)
 FOREIGN := $(ARM_ISA)

@@ -16,7 +16,8 @@
 #endif
 
 extern const struct elem_kern elem_kern_ref, elem_kern_avx2, elem_kern_avx512, elem_kern_neon;
-extern matmul_fn matmul_ref, matmul_avx2, matmul_avx512, matmul_amx, matmul_neon, matmul_dotprod, matmul_i8mm;
+extern matmul_fn matmul_ref, matmul_avx2, matmul_avxvnni, matmul_avx512, matmul_amx;
+extern matmul_fn matmul_neon, matmul_dotprod, matmul_i8mm;
 
 #if defined(__x86_64__)
 /* Feature bits count only if the operating system saves the registers (XCR0). */
@@ -33,6 +34,12 @@ static bool has_avx2(void)
     uint32_t a, b, c, d, c1;
     if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     return (c1 & bit_FMA) && (c1 & bit_F16C) && (b & bit_AVX2) && (xcr0() & 0x06) == 0x06;
+}
+
+static bool has_avxvnni(void)
+{
+    uint32_t a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
 static bool has_avx512(void)
@@ -80,6 +87,7 @@ static const struct {
     {{"ref", &elem_kern_ref, matmul_ref, &attn_kern_ref}, always},
 #if defined(__x86_64__)
     {{"avx2", &elem_kern_avx2, matmul_avx2, &attn_kern_avx2}, has_avx2},
+    {{"avxvnni", &elem_kern_avx2, matmul_avxvnni, &attn_kern_avx2}, has_avxvnni},
     {{"avx512", &elem_kern_avx512, matmul_avx512, &attn_kern_avx512}, has_avx512},
     {{"amx", &elem_kern_avx512, matmul_amx, &attn_kern_avx512}, has_amx},
 #elif defined(__aarch64__)

@@ -25,7 +25,11 @@
 #include "kern/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
-enum { SEGMENT = ARITH_SEGMENT, QUADS = PANEL / 4 };
+enum {
+    SEGMENT = ARITH_SEGMENT,
+    QUADS = PANEL / 4,
+    BLOCK_BYTES = 128 << 10, /* packed weights that stay in L2 while tokens pass; not measured */
+};
 
 /* --- weights: a quarter of a 32-block, 4 rows, as 8 vectors of signed codes -------------------------------- */
 
@@ -445,10 +449,15 @@ static panel_fn *instance(enum dtype type, enum act_tier tier, int n)
 matmul_fn MATMUL_NAME;
 void MATMUL_NAME(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
-    for (int p = p0; p < p1; p++) {
+    /* Panels of a block stay in the L2 cache while all tiles of tokens pass; a tile of activations stays in L1. */
+    int block = (int)(BLOCK_BYTES / w->panel_bytes);
+    if (block < 1) block = 1;
+    for (int b = p0; b < p1; b += block) {
+        int end = b + block < p1 ? b + block : p1;
         for (int t = 0; t < n_tok; t += ACT_TILE) {
             int n = n_tok - t < ACT_TILE ? n_tok - t : ACT_TILE;
-            instance(w->type, x->tier, n)(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
+            panel_fn *fn = instance(w->type, x->tier, n);
+            for (int p = b; p < end; p++) fn(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
         }
     }
 }
