@@ -16,9 +16,9 @@ const char contract_text[] = "NC1\n"
     ;
 
 /* contract_selftest of the reference. A contract with other bits has another value: take it from the test's message. */
-#define GOLDEN UINT64_C(0xbffe384797b50441)
+#define GOLDEN UINT64_C(0xd98f5187cdce0f77)
 
-enum { K = 512, N = 32, TOKENS = 3, D = 32, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 64 * 1024, PAGE_BYTES = 32 * 1024 };
+enum { K = 512, N = 32, TOKENS = 3, MAT_TOKENS = 19, D = 32, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 72 * 1024, PAGE_BYTES = 32 * 1024 };
 
 struct state {
     uint64_t rng, hash;
@@ -28,7 +28,7 @@ struct state {
     _Alignas(64) char page[PAGE_BYTES];
     _Alignas(64) char parts[3 * ATTN_ROWS * (sizeof(struct attn_part) + D * sizeof(float))];
     struct attn_q q;
-    float x[K], y[TOKENS][N];
+    float x[K], y[MAT_TOKENS][N]; /* a full tile of tokens, for kernels that want one, and a rest */
     uint64_t w[K];
 };
 
@@ -55,7 +55,7 @@ static void test_matmul(struct state *s, const struct kern *k, enum dtype type, 
     struct mat m;
     struct act a;
     must(mat_init(&m, type, N, K, NULL) == 0 && mat_bytes(&m) <= sizeof s->mat);
-    must(act_bytes(mat_tier(type, role), K, TOKENS) <= sizeof s->act);
+    must(act_bytes(mat_tier(type, role), K, MAT_TOKENS) <= sizeof s->act);
     m.data = s->mat;
     for (int p = 0; p < m.n_panels; p++) {
         for (int r = 0; r < PANEL; r++) {
@@ -81,12 +81,12 @@ static void test_matmul(struct state *s, const struct kern *k, enum dtype type, 
         }
         must(mat_pack(&m, p, s->rows[0], sizeof s->rows[0], NULL) == 0);
     }
-    act_init(&a, mat_tier(type, role), K, TOKENS, s->act);
-    for (int t = 0; t < TOKENS; t++) {
+    act_init(&a, mat_tier(type, role), K, MAT_TOKENS, s->act);
+    for (int t = 0; t < MAT_TOKENS; t++) {
         fill(s, s->x, K);
         must(k->elem->quant(&a, t, s->x) == 0);
     }
-    k->matmul(&s->y[0][0], N, &m, 0, m.n_panels, &a, 0, TOKENS);
+    k->matmul(&s->y[0][0], N, &m, 0, m.n_panels, &a, 0, MAT_TOKENS);
     add(s, s->y, sizeof s->y);
 }
 

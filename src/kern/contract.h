@@ -8,7 +8,7 @@
 /* All rows of arith.def, one line each ("CONST NAME bits\n"): what the contract's id is a hash of. */
 extern const char contract_text[];
 
-/* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about a millisecond). */
+/* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about two milliseconds). */
 uint64_t contract_selftest(const struct kern *k);
 
 /* 0 if the table gives the contract's bits, else ERR_MISMATCH: this CPU or this build computes something else. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tables.h: the kernel tables of this build, and after them one that exists for tests: "amx-emulated", matmul_amx.c
- * compiled with its tiles in plain C (kern/amx_tile.h), so that all but the instructions themselves is tested on every
- * processor with AVX-512.
+ * tables.h: the kernel tables of this build, and after them two that test AMX on every processor with AVX-512:
+ *
+ *   amx-emulated   matmul_amx.c compiled with its tiles in plain C (kern/amx_tile.h)
+ *   amx-trapped    the real matmul_amx, its tile instructions carried out by a signal handler (checkkern_amx.c)
  */
 #ifndef TUTTI_TESTS_KERN_TABLES_H
 #define TUTTI_TESTS_KERN_TABLES_H
@@ -11,8 +12,8 @@
 #include "kern/kern.h"
 
 #ifdef __x86_64__
-enum { TABLES_EMULATED = 1 };
-extern matmul_fn matmul_amx_emulated;
+enum { TABLES_EXTRA = 2 };
+extern matmul_fn matmul_amx, matmul_amx_emulated, matmul_amx_trapped;
 
 static inline int table_avx512(void)
 {
@@ -23,12 +24,13 @@ static inline int table_avx512(void)
 
 static inline const struct kern *table_at(int i)
 {
-    static struct kern emulated;
+    static struct kern extra[TABLES_EXTRA];
     if (i < kern_count()) return kern_at(i);
-    emulated = *kern_at(table_avx512());
-    emulated.name = "amx-emulated";
-    emulated.matmul = matmul_amx_emulated;
-    return &emulated;
+    struct kern *k = &extra[i - kern_count()];
+    *k = *kern_at(table_avx512());
+    k->name = i == kern_count() ? "amx-emulated" : "amx-trapped";
+    k->matmul = i == kern_count() ? matmul_amx_emulated : matmul_amx_trapped;
+    return k;
 }
 
 static inline bool table_usable(int i)
@@ -36,7 +38,7 @@ static inline bool table_usable(int i)
     return kern_usable(i < kern_count() ? i : table_avx512());
 }
 #else
-enum { TABLES_EMULATED = 0 };
+enum { TABLES_EXTRA = 0 };
 
 static inline const struct kern *table_at(int i)
 {
@@ -51,7 +53,7 @@ static inline bool table_usable(int i)
 
 static inline int table_count(void)
 {
-    return kern_count() + TABLES_EMULATED;
+    return kern_count() + TABLES_EXTRA;
 }
 
 #endif
