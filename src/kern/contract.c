@@ -3,6 +3,7 @@
 #include "kern/contract.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include "kern/attn.h"
 #include "kern/rope.h"
@@ -148,4 +149,20 @@ int contract_check(const struct kern *k, struct err *e)
     uint64_t h = contract_selftest(k);
     if (h == GOLDEN) return 0;
     return err(e, ERR_MISMATCH, "self-test: kernels '%s' give %016" PRIx64 ", the contract is %016" PRIx64 "; use another set (--isa) and report this", k->name, h, GOLDEN);
+}
+
+const struct kern *contract_select(const char *isa, const struct kern **refused, struct err *e)
+{
+    const char *env = getenv("TUTTI_ISA");
+    *refused = NULL;
+    if (isa || (env && *env)) {
+        const struct kern *k = kern_select(isa, e);
+        return k && contract_check(k, e) == 0 ? k : NULL;
+    }
+    for (int i = kern_count() - 1; i >= 0; i--) {
+        if (!kern_usable(i)) continue;
+        if (contract_check(kern_at(i), e) == 0) return kern_at(i);
+        if (!*refused) *refused = kern_at(i);
+    }
+    return NULL;
 }

@@ -11,6 +11,12 @@ extern const char contract_text[];
 /* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about two milliseconds). */
 uint64_t contract_selftest(const struct kern *k);
 
+/*
+ * kern_select and contract_check in one. Without a name (isa NULL and no $TUTTI_ISA) the best set that passes is taken:
+ * *refused is then the best one that this machine has but that failed, or NULL. A named set must pass.
+ */
+const struct kern *contract_select(const char *isa, const struct kern **refused, struct err *e);
+
 /* 0 if the table gives the contract's bits, else ERR_MISMATCH: this CPU or this build computes something else. */
 int contract_check(const struct kern *k, struct err *e);
 

@@ -30,6 +30,7 @@ struct cpu {
     struct chip chip;
     struct pool *pool;
     const struct kern *kern;
+    const struct kern *refused; /* a better set that failed the self-test, or NULL */
     struct mat *mats;   /* [program->n_weights] */
     char *weights;      /* mapping that holds the packed weights */
     size_t weights_bytes;

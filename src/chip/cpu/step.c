@@ -189,10 +189,13 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
     c->chip.ops = &chip_cpu;
     c->chip.program = p;
     arena_init(&c->arena);
-    int rc = ERR_USAGE;
-    c->kern = kern_select(opt->isa, e);
-    if (!c->kern || (rc = contract_check(c->kern, e)) || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
+    struct err none = {0};
+    if (!e) e = &none;
+    int rc = 0;
+    c->kern = contract_select(opt->isa, &c->refused, e);
+    if (!c->kern || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
         (rc = cpu_load_weights(c, opt, e))) {
+        if (!c->kern) rc = e->code;
         unload(&c->chip);
         return rc;
     }
@@ -204,6 +207,7 @@ static void explain(const struct chip *chip, struct buf *out)
 {
     const struct cpu *c = (const struct cpu *)chip;
     buf_printf(out, "chip:    cpu, %d threads, kernels %s (matmul, element-wise, attention)\n", pool_size(c->pool), c->kern->name);
+    if (c->refused) buf_printf(out, "warning: kernels %s of this machine fail the self-test of the contract and are not used\n", c->refused->name);
     buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
 }
 
