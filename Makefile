@@ -58,7 +58,7 @@ PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 # A missing library is named here and not by a compiler error; demo, check and check-all install what is missing.
-ifneq ($(filter-out check check-all check-arm64 run-checkkern clean demo format help lint uninstall,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out check check-all check-arm64 check-fma run-checkkern clean demo format help lint uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>&1 || echo missing),)
 $(error $(PKG_CONFIG) does not find all of $(PKGS). $(shell tools/deps | head -1 | sed 's/^deps: //'); 'tools/deps --install' installs them)
 endif

@@ -27,9 +27,9 @@ check-x86: $(B)/checkkern $(B)/tests/test_attn $(B)/tutti ## kernels on older x8
 	$(call have,qemu-x86_64); \
 	for cpu in $(X86_CPUS); do \
 	    echo "== $@: $$cpu"; \
-	    qemu-x86_64 -cpu $$cpu $(B)/checkkern --golden tests/kern/golden.txt 2>&1 | { grep -v 'TCG doesn.t support' || true; } || exit 1; \
+	    qemu-x86_64 -cpu $$cpu $(B)/checkkern --golden tests/kern/golden.txt 2>$(B)/qemu.log || { cat $(B)/qemu.log; exit 1; }; \
 	    qemu-x86_64 -cpu $$cpu $(B)/tests/test_attn >$(B)/qemu.log 2>&1 || { cat $(B)/qemu.log; exit 1; }; \
-	    tests/e2e/digest.sh qemu-x86_64 -cpu $$cpu $(B)/tutti || exit 1; \
+	    tests/e2e/digest.sh qemu-x86_64 -cpu $$cpu $(B)/tutti 2>$(B)/qemu.log || { cat $(B)/qemu.log; exit 1; }; \
 	done
 
 # The whole program where arm64's libraries are installed (tools/deps --arm64), else only the kernels.
@@ -46,9 +46,10 @@ check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated ar
 	    echo "== $@: $$cpu"; \
 	    $(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu '$$cpu run-checkkern || exit 1; \
 	done; \
+	$(MAKE) CC=$(ARM_CC) check-fma || exit 1; \
 	$(ARM_LIBS) || { echo "== $@: the rest *skipped*, no arm64 libraries (tools/deps --install --arm64)"; exit 0; }; \
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu cortex-a53' run-test_attn && \
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu max' SKIP='$(ARM_SKIP)' check
 
-check-all: check check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+check-all: check check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"
