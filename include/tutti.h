@@ -54,10 +54,10 @@ enum tutti_code {
     TUTTI_ERR_FORMAT = -3,      /* malformed file or template */
     TUTTI_ERR_UNSUPPORTED = -4, /* well-formed, but this build cannot run it */
     TUTTI_ERR_MEMORY = -5,
-    TUTTI_ERR_LIMIT = -6,       /* the context is full, a text is too long, ... */
+    TUTTI_ERR_LIMIT = -6, /* the context is full, a text is too long, ... */
     TUTTI_ERR_NOT_FOUND = -7,
-    TUTTI_ERR_RANGE = -8,       /* a number left the range of the arithmetic: no result for this input */
-    TUTTI_ERR_INTERNAL = -12,   /* a defect of the library */
+    TUTTI_ERR_RANGE = -8,     /* a number left the range of the arithmetic: no result for this input */
+    TUTTI_ERR_INTERNAL = -12, /* a defect of the library */
 };
 
 struct tutti_error {
@@ -85,29 +85,32 @@ struct tutti_model_options {
 TUTTI_API void tutti_model_options_default(struct tutti_model_options *options);
 
 /* Opens a GGUF file and makes it ready to run. options NULL: the defaults. */
-TUTTI_API int tutti_model_open(tutti_model **model, const char *path, const struct tutti_model_options *options, struct tutti_error *error);
+TUTTI_API int tutti_model_open(tutti_model **model, const char *path,
+                               const struct tutti_model_options *options, struct tutti_error *error);
 /* After all its sessions and decoders. */
 TUTTI_API void tutti_model_close(tutti_model *model);
 
 struct tutti_model_info {
-    uint32_t size;      /* sizeof(struct tutti_model_info), set by the caller */
-    int32_t n_vocab;    /* token ids are 0 .. n_vocab - 1 */
-    int32_t n_ctx;      /* tokens of all sessions together */
-    int32_t n_ctx_train;/* the longest context that the model knows */
+    uint32_t size;       /* sizeof(struct tutti_model_info), set by the caller */
+    int32_t n_vocab;     /* token ids are 0 .. n_vocab - 1 */
+    int32_t n_ctx;       /* tokens of all sessions together */
+    int32_t n_ctx_train; /* the longest context that the model knows */
     int32_t n_layer, n_embd, n_head, n_head_kv;
-    int32_t bos, eos;   /* token ids, -1: none */
-    int32_t has_chat;   /* 1: the file has a chat template */
-    char arch[64];      /* "llama" */
-    char name[128];     /* as the file says, may be empty */
+    int32_t bos, eos; /* token ids, -1: none */
+    int32_t has_chat; /* 1: the file has a chat template */
+    char arch[64];    /* "llama" */
+    char name[128];   /* as the file says, may be empty */
 };
 
-TUTTI_API int tutti_model_info(const tutti_model *model, struct tutti_model_info *info, struct tutti_error *error);
+TUTTI_API int tutti_model_info(const tutti_model *model, struct tutti_model_info *info,
+                               struct tutti_error *error);
 
 /* Receives text in pieces; not terminated. */
 typedef void tutti_write_fn(void *user_data, const char *text, size_t n_bytes);
 
 /* The compiled program as text: steps, buffers, kernels in use. */
-TUTTI_API int tutti_model_explain(const tutti_model *model, tutti_write_fn *write, void *user_data, struct tutti_error *error);
+TUTTI_API int tutti_model_explain(const tutti_model *model, tutti_write_fn *write, void *user_data,
+                                  struct tutti_error *error);
 
 /* --- text ------------------------------------------------------------------------------------------------ */
 
@@ -118,12 +121,12 @@ enum {
 };
 
 /* Ids of a text into ids[cap]. Returns how many there are: if more than cap, only the first cap were written. */
-TUTTI_API int64_t tutti_tokenize(const tutti_model *model, const char *text, size_t n_bytes, uint32_t flags, int32_t *ids, size_t cap,
-                                 struct tutti_error *error);
+TUTTI_API int64_t tutti_tokenize(const tutti_model *model, const char *text, size_t n_bytes, uint32_t flags,
+                                 int32_t *ids, size_t cap, struct tutti_error *error);
 
 /* Text of ids into text[cap], UTF-8, not terminated; broken bytes become U+FFFD. Returns the bytes there are, as above. */
-TUTTI_API int64_t tutti_detokenize(const tutti_model *model, const int32_t *ids, size_t n_ids, uint32_t flags, char *text, size_t cap,
-                                   struct tutti_error *error);
+TUTTI_API int64_t tutti_detokenize(const tutti_model *model, const int32_t *ids, size_t n_ids, uint32_t flags,
+                                   char *text, size_t cap, struct tutti_error *error);
 
 struct tutti_message {
     const char *role;    /* "system", "user", "assistant" */
@@ -134,18 +137,21 @@ struct tutti_message {
  * Ids of a conversation as the model's own chat template writes it, ready to be answered. Contents never become control
  * tokens, whatever they say. Returns the count, as tutti_tokenize does.
  */
-TUTTI_API int64_t tutti_chat(tutti_model *model, const struct tutti_message *messages, size_t n_messages, int32_t *ids, size_t cap,
-                             struct tutti_error *error);
+TUTTI_API int64_t tutti_chat(tutti_model *model, const struct tutti_message *messages, size_t n_messages,
+                             int32_t *ids, size_t cap, struct tutti_error *error);
 
 /* 1 if an answer ends with this token. */
 TUTTI_API int tutti_token_is_end(const tutti_model *model, int32_t id);
 
 /* Ids to text as they come: only whole characters leave. */
 typedef struct tutti_decoder tutti_decoder;
-TUTTI_API int tutti_decoder_create(tutti_decoder **decoder, const tutti_model *model, uint32_t flags, struct tutti_error *error);
-TUTTI_API int tutti_decoder_feed(tutti_decoder *decoder, int32_t id, tutti_write_fn *write, void *user_data, struct tutti_error *error);
+TUTTI_API int tutti_decoder_create(tutti_decoder **decoder, const tutti_model *model, uint32_t flags,
+                                   struct tutti_error *error);
+TUTTI_API int tutti_decoder_feed(tutti_decoder *decoder, int32_t id, tutti_write_fn *write, void *user_data,
+                                 struct tutti_error *error);
 /* Writes what is left; the decoder then starts anew. */
-TUTTI_API int tutti_decoder_finish(tutti_decoder *decoder, tutti_write_fn *write, void *user_data, struct tutti_error *error);
+TUTTI_API int tutti_decoder_finish(tutti_decoder *decoder, tutti_write_fn *write, void *user_data,
+                                   struct tutti_error *error);
 TUTTI_API void tutti_decoder_free(tutti_decoder *decoder);
 
 /* --- session --------------------------------------------------------------------------------------------- */
@@ -153,11 +159,13 @@ TUTTI_API void tutti_decoder_free(tutti_decoder *decoder);
 typedef struct tutti_session tutti_session;
 
 /* n_ctx: the longest the session may become; 0: the model's n_ctx. */
-TUTTI_API int tutti_session_create(tutti_session **session, tutti_model *model, int32_t n_ctx, struct tutti_error *error);
+TUTTI_API int tutti_session_create(tutti_session **session, tutti_model *model, int32_t n_ctx,
+                                   struct tutti_error *error);
 TUTTI_API void tutti_session_free(tutti_session *session);
 
 /* Appends tokens and runs them. After an error the session holds what it held before. */
-TUTTI_API int tutti_session_feed(tutti_session *session, const int32_t *ids, size_t n_ids, struct tutti_error *error);
+TUTTI_API int tutti_session_feed(tutti_session *session, const int32_t *ids, size_t n_ids,
+                                 struct tutti_error *error);
 
 struct tutti_sampling {
     uint32_t size;            /* sizeof(struct tutti_sampling) */
@@ -176,10 +184,12 @@ TUTTI_API void tutti_sampling_default(struct tutti_sampling *sampling);
 
 /* Draws the next token and appends it; it is run by the next call that needs it. sampling NULL: greedy. The session must
  * hold at least one token. TUTTI_ERR_LIMIT: the context is full. */
-TUTTI_API int tutti_session_next(tutti_session *session, const struct tutti_sampling *sampling, int32_t *id, struct tutti_error *error);
+TUTTI_API int tutti_session_next(tutti_session *session, const struct tutti_sampling *sampling, int32_t *id,
+                                 struct tutti_error *error);
 
 /* Logits of the token after the last one into logits[cap], cap >= n_vocab. */
-TUTTI_API int tutti_session_logits(tutti_session *session, float *logits, size_t cap, struct tutti_error *error);
+TUTTI_API int tutti_session_logits(tutti_session *session, float *logits, size_t cap,
+                                   struct tutti_error *error);
 
 TUTTI_API int64_t tutti_session_length(const tutti_session *session); /* tokens */
 

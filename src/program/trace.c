@@ -9,13 +9,13 @@
 
 struct trace {
     const struct program *p;
-    int node;         /* next node of the graph */
-    bool turned;      /* cosines and sines are there */
-    int stored;       /* layer whose keys and values were stored last */
-    int *buffer_of;   /* [value] that holds it, -1 */
-    int *version;     /* [value] */
-    int *value_in;    /* [buffer] that it holds, -1 */
-    int *version_in;  /* [buffer] of codes */
+    int node;        /* next node of the graph */
+    bool turned;     /* cosines and sines are there */
+    int stored;      /* layer whose keys and values were stored last */
+    int *buffer_of;  /* [value] that holds it, -1 */
+    int *version;    /* [value] */
+    int *value_in;   /* [buffer] that it holds, -1 */
+    int *version_in; /* [buffer] of codes */
 };
 
 static bool holds(const struct trace *t, int value, int buffer)
@@ -44,16 +44,22 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
 {
     switch (n->op) {
     case OP_EMBED: return r->kind == ROW_EMBED && t->p->weights[r->w].t == n->w && bind(t, n->out, r->dst);
-    case OP_NORM: return r->kind == ROW_NORM && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) && bind(t, n->out, r->dst);
+    case OP_NORM:
+        return r->kind == ROW_NORM && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) &&
+               bind(t, n->out, r->dst);
     case OP_GATE:
-        return r->kind == ROW_GATE && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) && bind(t, n->out, r->dst);
+        return r->kind == ROW_GATE && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
+               bind(t, n->out, r->dst);
     case OP_ROPE:
         t->version[n->in[0]]++;
-        return r->kind == ROW_ROPE && t->turned && r->src == t->p->turn && holds(t, n->in[0], r->dst) && r->n_head == n->n_head;
+        return r->kind == ROW_ROPE && t->turned && r->src == t->p->turn && holds(t, n->in[0], r->dst) &&
+               r->n_head == n->n_head;
     case OP_ADD:
         t->version[n->in[0]]++;
         return r->kind == ROW_ADD && holds(t, n->in[0], r->dst) && holds(t, n->in[1], r->src);
-    case OP_SELECT: return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) && bind(t, n->out, r->dst);
+    case OP_SELECT:
+        return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
+               bind(t, n->out, r->dst);
     case OP_MATMUL:
     case OP_ATTEND: break;
     }
@@ -65,7 +71,8 @@ static bool trace_row(struct trace *t, const struct node *n, const struct row_op
     if (r->kind == ROW_TURN) return t->turned = r->dst == t->p->turn;
     if (r->kind == ROW_QUANT) {
         int value = t->value_in[r->src];
-        if (!holds(t, value, r->src) || (t->value_in[r->dst] >= 0 && t->value_in[r->dst] != value)) return false;
+        if (!holds(t, value, r->src) || (t->value_in[r->dst] >= 0 && t->value_in[r->dst] != value))
+            return false;
         t->value_in[r->dst] = value;
         t->version_in[r->dst] = t->version[value];
         return true;
@@ -77,8 +84,9 @@ static bool trace_row(struct trace *t, const struct node *n, const struct row_op
 static bool trace_mat(struct trace *t, const struct node *n, const struct step_mat *m)
 {
     t->node++;
-    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && vector_is(t, m->bias, n->bias) && t->value_in[m->src] == n->in[0] &&
-           t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
+    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && vector_is(t, m->bias, n->bias) &&
+           t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] &&
+           bind(t, n->out, m->dst);
 }
 
 static bool trace_attn(struct trace *t, const struct node *n, const struct step *s)
@@ -127,7 +135,8 @@ int program_trace(const struct program *p, struct err *e)
     for (int i = 0; i < p->n_steps && !rc; i++) {
         int node = t.node;
         if (!trace_step(&t, i))
-            rc = err(e, ERR_INTERNAL, "program step %d is not node %d of the graph (%s)", i, node, node < g->n_nodes ? op_name[g->nodes[node].op] : "none");
+            rc = err(e, ERR_INTERNAL, "program step %d is not node %d of the graph (%s)", i, node,
+                     node < g->n_nodes ? op_name[g->nodes[node].op] : "none");
     }
     if (!rc && (t.node != g->n_nodes || !holds(&t, g->logits, p->logits)))
         rc = err(e, ERR_INTERNAL, "the program ends at node %d of %d", t.node, g->n_nodes);

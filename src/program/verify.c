@@ -41,12 +41,14 @@ static void check_buffer(struct check *c, int i)
     const struct program *p = c->p;
     const struct buffer *b = &p->buffers[i];
     if (b->width < 1 || b->width > MODEL_WIDTH_MAX || b->at % 64) fail(c, "width or place of a buffer", i);
-    if (b->kind != BUFFER_FLOAT && (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
+    if (b->kind != BUFFER_FLOAT &&
+        (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
         fail(c, "kind of a buffer", i);
     if (c->rc) return;
     int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows;
     size_t room = b->local ? p->scratch_bytes : p->block_bytes;
-    size_t need = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows) : (size_t)rows * (size_t)buffer_stride(b) * sizeof(float);
+    size_t need = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows)
+                                          : (size_t)rows * (size_t)buffer_stride(b) * sizeof(float);
     if (b->bytes < need) fail(c, "a buffer is too small for its rows", i);
     if (b->at > room || b->bytes > room - b->at) fail(c, "a buffer lies outside the block", i);
     if (b->first > b->last || b->last >= p->n_steps) fail(c, "lifetime of a buffer", i);
@@ -57,12 +59,14 @@ static void check_row_op(struct check *c, const struct row_op *r)
     const struct program *p = c->p;
     bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED;
     if (!below((int)r->kind, ROW_ADD + 1)) fail(c, "unknown row operation", r->dst);
-    if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0)) fail(c, "operands of a row operation", r->dst);
+    if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0))
+        fail(c, "operands of a row operation", r->dst);
     if (!none && !below(r->src, p->n_buffers)) fail(c, "no such buffer", r->src);
     if (two && !below(r->src2, p->n_buffers)) fail(c, "no such buffer", r->src2);
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
-    if (r->kind == ROW_ROPE && !below(r->n_head, MODEL_HEADS_MAX + 1)) fail(c, "wrong number of heads", r->dst);
+    if (r->kind == ROW_ROPE && !below(r->n_head, MODEL_HEADS_MAX + 1))
+        fail(c, "wrong number of heads", r->dst);
 }
 
 static void check_numbers(struct check *c, const struct step *s)
@@ -112,12 +116,15 @@ static void use(void *ud, int i, bool write)
     if (b->first < 0 || c->step < b->first || c->step > b->last) fail(c, "used outside its lifetime", i);
     if (b->local && p->steps[c->step].kind != STEP_ROWS) fail(c, "a worker's row used by all", i);
     if (b->head && c->step < p->n_body) fail(c, "a buffer of the head used in the body", i);
-    if (!b->head && !b->local && c->step >= p->n_body && (write || b->last < p->n_steps - 1)) fail(c, "a buffer of the body does not last", i);
+    if (!b->head && !b->local && c->step >= p->n_body && (write || b->last < p->n_steps - 1))
+        fail(c, "a buffer of the body does not last", i);
     if (!write) return;
     c->written[i] = true;
     for (int j = 0; j < p->n_buffers; j++) {
         const struct buffer *o = &p->buffers[j];
-        if (j == i || o->first < 0 || !overlap(o, b) || (b->local && (o->first > c->step || o->last < c->step))) continue;
+        if (j == i || o->first < 0 || !overlap(o, b) ||
+            (b->local && (o->first > c->step || o->last < c->step)))
+            continue;
         if (c->written[j] && o->last >= c->step) fail(c, "overwrites a living buffer", i);
         if (o->last < c->step) c->written[j] = false;
     }
@@ -146,7 +153,8 @@ static void check_row_widths(struct check *c, const struct row_op *r)
     if (r->kind == ROW_TURN && w != h->rope.dim) fail(c, "wrong width", r->dst);
     if (r->kind == ROW_ROPE && w != r->n_head * h->head_dim) fail(c, "wrong number of heads", r->dst);
     if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
-    if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0]) fail(c, "width differs from the gain", r->dst);
+    if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0])
+        fail(c, "width differs from the gain", r->dst);
 }
 
 static void check_widths(struct check *c, const struct step *s)
@@ -162,8 +170,10 @@ static void check_widths(struct check *c, const struct step *s)
             const struct weight *w = &p->weights[m->w];
             expect(c, m->src, BUFFER_CODES, w->k);
             expect(c, m->dst, BUFFER_FLOAT, w->n);
-            if (p->buffers[m->src].tier != mat_tier(w->t->type, w->role)) fail(c, "not quantised for this weight type", m->src);
-            if (m->bias >= 0 && p->vectors[m->bias].t->ne[0] != (uint64_t)w->n) fail(c, "width differs from the bias", m->dst);
+            if (p->buffers[m->src].tier != mat_tier(w->t->type, w->role))
+                fail(c, "not quantised for this weight type", m->src);
+            if (m->bias >= 0 && p->vectors[m->bias].t->ne[0] != (uint64_t)w->n)
+                fail(c, "width differs from the bias", m->dst);
         }
     } else if (s->kind == STEP_STORE) {
         expect(c, s->attn.k, BUFFER_FLOAT, n_kv);
@@ -180,8 +190,10 @@ int program_verify(const struct program *p, struct err *e)
     arena_init(&a);
     struct check c = {.p = p, .e = e, .written = ARENA_NEW(&a, bool, (size_t)p->n_buffers)};
     if (!c.written) return err(e, ERR_MEMORY, "out of memory");
-    if (p->n_body < 1 || p->n_body >= p->n_steps || p->max_out < 1 || p->max_out > p->max_rows) fail(&c, "no head", -1);
-    if (!below(p->turn, p->n_buffers) || !below(p->logits, p->n_buffers) || p->buffers[p->logits].local) fail(&c, "no logits", p->logits);
+    if (p->n_body < 1 || p->n_body >= p->n_steps || p->max_out < 1 || p->max_out > p->max_rows)
+        fail(&c, "no head", -1);
+    if (!below(p->turn, p->n_buffers) || !below(p->logits, p->n_buffers) || p->buffers[p->logits].local)
+        fail(&c, "no logits", p->logits);
     for (int i = 0; i < p->n_buffers && !c.rc; i++)
         if (p->buffers[i].first >= 0) check_buffer(&c, i);
     for (c.step = 0; c.step < p->n_steps && !c.rc; c.step++) {
@@ -189,7 +201,8 @@ int program_verify(const struct program *p, struct err *e)
         if (!c.rc) step_uses(p, &p->steps[c.step], use, &c);
         if (!c.rc) check_widths(&c, &p->steps[c.step]);
     }
-    if (!c.rc && (!c.written[p->logits] || !p->buffers[p->logits].head)) fail(&c, "logits are never written", p->logits);
+    if (!c.rc && (!c.written[p->logits] || !p->buffers[p->logits].head))
+        fail(&c, "logits are never written", p->logits);
     if (!c.rc) expect(&c, p->logits, BUFFER_FLOAT, p->model->h.n_vocab);
     arena_finish(&a);
     return c.rc ? c.rc : program_trace(p, e);

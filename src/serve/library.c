@@ -37,8 +37,8 @@ struct tutti_model {
     int n_vocab, n_sessions, max_sessions;
     /* the step in flight */
     struct batch_part *parts;
-    int *out;                 /* [max_rows] */
-    tutti_session **row_of;   /* [max_rows] whose logits the i-th wanted row is */
+    int *out;               /* [max_rows] */
+    tutti_session **row_of; /* [max_rows] whose logits the i-th wanted row is */
 };
 
 struct tutti_session {
@@ -46,9 +46,9 @@ struct tutti_session {
     struct kv_seq kv;
     int32_t *tokens; /* [cap] */
     int64_t n, n_run, cap;
-    float *logits;   /* [n_vocab] after token n_run - 1 */
-    bool fresh;      /* logits are valid */
-    int status;      /* of the run in flight: 0 or ERR_RANGE */
+    float *logits; /* [n_vocab] after token n_run - 1 */
+    bool fresh;    /* logits are valid */
+    int status;    /* of the run in flight: 0 or ERR_RANGE */
 };
 
 struct tutti_decoder {
@@ -74,7 +74,8 @@ const char *tutti_version(void)
 
 void tutti_model_options_default(struct tutti_model_options *o)
 {
-    *o = (struct tutti_model_options){.size = sizeof *o, .n_sessions = 1, .n_batch = ENGINE_BATCH, .kv_bits = 16};
+    *o = (struct tutti_model_options){
+        .size = sizeof *o, .n_sessions = 1, .n_batch = ENGINE_BATCH, .kv_bits = 16};
 }
 
 static int open_model(tutti_model *m, const char *path, const struct tutti_model_options *o, struct err *e)
@@ -90,7 +91,8 @@ static int open_model(tutti_model *m, const char *path, const struct tutti_model
                                  .kv = o->kv_bits == 8 ? KV8 : KV16,
                                  .progress = o->progress,
                                  .progress_ud = o->user_data};
-    if ((rc = engine_open(&m->engine, path, &opt, e)) || (rc = text_open(&m->text, m->engine->file, e))) return rc;
+    if ((rc = engine_open(&m->engine, path, &opt, e)) || (rc = text_open(&m->text, m->engine->file, e)))
+        return rc;
     gguf_drop_all(m->engine->file); /* the vocabulary was copied */
     m->n_vocab = m->engine->model->h.n_vocab;
     m->max_sessions = o->n_sessions;
@@ -103,17 +105,21 @@ static int open_model(tutti_model *m, const char *path, const struct tutti_model
     return k ? sampler_create(&m->sampler, m->n_vocab, k, e) : ERR_USAGE;
 }
 
-int tutti_model_open(tutti_model **out, const char *path, const struct tutti_model_options *options, struct tutti_error *error)
+int tutti_model_open(tutti_model **out, const char *path, const struct tutti_model_options *options,
+                     struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     struct tutti_model_options o;
     tutti_model_options_default(&o);
-    if (options && options->size != sizeof o) return err(e, ERR_USAGE, "model options: size is %u, expected %zu", options->size, sizeof o);
+    if (options && options->size != sizeof o)
+        return err(e, ERR_USAGE, "model options: size is %u, expected %zu", options->size, sizeof o);
     if (options) o = *options;
     if (!out || !path) return err(e, ERR_USAGE, "tutti_model_open: model or path is NULL");
-    if (o.kv_bits != 8 && o.kv_bits != 16) return err(e, ERR_USAGE, "model options: kv_bits is %d, expected 8 or 16", o.kv_bits);
+    if (o.kv_bits != 8 && o.kv_bits != 16)
+        return err(e, ERR_USAGE, "model options: kv_bits is %d, expected 8 or 16", o.kv_bits);
     if (o.n_sessions < 1 || o.n_sessions > SESSIONS_MAX)
-        return err(e, ERR_USAGE, "model options: n_sessions is %d, expected 1..%d", o.n_sessions, SESSIONS_MAX);
+        return err(e, ERR_USAGE, "model options: n_sessions is %d, expected 1..%d", o.n_sessions,
+                   SESSIONS_MAX);
     tutti_model *m = calloc(1, sizeof *m);
     if (!m) return err(e, ERR_MEMORY, "out of memory");
     int rc = open_model(m, path, &o, e);
@@ -149,7 +155,8 @@ int tutti_model_info(const tutti_model *m, struct tutti_model_info *info, struct
 {
     struct err own, *e = clear(error, &own);
     const struct hparams *h = &m->engine->model->h;
-    if (info->size != sizeof *info) return err(e, ERR_USAGE, "model info: size is %u, expected %zu", info->size, sizeof *info);
+    if (info->size != sizeof *info)
+        return err(e, ERR_USAGE, "model info: size is %u, expected %zu", info->size, sizeof *info);
     *info = (struct tutti_model_info){.size = sizeof *info,
                                       .n_vocab = h->n_vocab,
                                       .n_ctx = m->engine->n_ctx,
@@ -192,35 +199,43 @@ static int64_t give_ids(struct ids *ids, int rc, int32_t *to, size_t cap)
     return n;
 }
 
-int64_t tutti_tokenize(const tutti_model *m, const char *text, size_t n, uint32_t flags, int32_t *to, size_t cap, struct tutti_error *error)
+int64_t tutti_tokenize(const tutti_model *m, const char *text, size_t n, uint32_t flags, int32_t *to,
+                       size_t cap, struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     struct ids ids;
-    if (flags & ~(uint32_t)(TUTTI_ADD_SPECIAL | TUTTI_PARSE_SPECIAL)) return err(e, ERR_USAGE, "tutti_tokenize: flags 0x%x are unknown", flags);
+    if (flags & ~(uint32_t)(TUTTI_ADD_SPECIAL | TUTTI_PARSE_SPECIAL))
+        return err(e, ERR_USAGE, "tutti_tokenize: flags 0x%x are unknown", flags);
     ids_init(&ids, TEXT_IDS_MAX);
-    unsigned f = (flags & TUTTI_ADD_SPECIAL ? TOK_ADD_SPECIAL : 0) | (flags & TUTTI_PARSE_SPECIAL ? TOK_PARSE_SPECIAL : 0);
+    unsigned f = (flags & TUTTI_ADD_SPECIAL ? TOK_ADD_SPECIAL : 0) |
+                 (flags & TUTTI_PARSE_SPECIAL ? TOK_PARSE_SPECIAL : 0);
     int rc = tokenizer_encode(m->text.tok, NULL, (struct str){text, n}, f, &ids, e);
     return give_ids(&ids, rc, to, cap);
 }
 
-int64_t tutti_detokenize(const tutti_model *m, const int32_t *ids, size_t n, uint32_t flags, char *text, size_t cap, struct tutti_error *error)
+int64_t tutti_detokenize(const tutti_model *m, const int32_t *ids, size_t n, uint32_t flags, char *text,
+                         size_t cap, struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     struct detok d;
     struct buf b;
-    if (flags & ~(uint32_t)TUTTI_SHOW_SPECIAL) return err(e, ERR_USAGE, "tutti_detokenize: flags 0x%x are unknown", flags);
+    if (flags & ~(uint32_t)TUTTI_SHOW_SPECIAL)
+        return err(e, ERR_USAGE, "tutti_detokenize: flags 0x%x are unknown", flags);
     buf_init(&b, DECODE_MAX);
     detok_init(&d, m->text.tok, (flags ? DETOK_SPECIAL : 0) | DETOK_SKIP_SPACE);
     for (size_t i = 0; i < n; i++) detok_feed(&d, ids[i], &b);
     detok_finish(&d, &b);
-    int64_t rc = b.failed ? err(e, b.failed, "the text of %zu tokens exceeds %d bytes or memory", n, DECODE_MAX) : (int64_t)b.n;
+    int64_t rc = b.failed
+                     ? err(e, b.failed, "the text of %zu tokens exceeds %d bytes or memory", n, DECODE_MAX)
+                     : (int64_t)b.n;
     size_t give = b.n < cap ? b.n : cap;
     if (rc > 0 && give) memcpy(text, b.p, give);
     buf_finish(&b);
     return rc;
 }
 
-int64_t tutti_chat(tutti_model *m, const struct tutti_message *messages, size_t n, int32_t *to, size_t cap, struct tutti_error *error)
+int64_t tutti_chat(tutti_model *m, const struct tutti_message *messages, size_t n, int32_t *to, size_t cap,
+                   struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     struct ids ids;
@@ -229,8 +244,8 @@ int64_t tutti_chat(tutti_model *m, const struct tutti_message *messages, size_t 
     for (size_t i = 0; i < n && !rc; i++) {
         json_t *o = json_object();
         /* _new takes over the value even if it fails; a NULL value (broken UTF-8, no memory) makes it fail */
-        if (json_object_set_new(o, "role", json_string(messages[i].role)) || json_object_set_new(o, "content", json_string(messages[i].content)) ||
-            json_array_append(list, o))
+        if (json_object_set_new(o, "role", json_string(messages[i].role)) ||
+            json_object_set_new(o, "content", json_string(messages[i].content)) || json_array_append(list, o))
             rc = err(e, ERR_FORMAT, "message %zu: role or content is not UTF-8", i);
         json_decref(o);
     }
@@ -248,7 +263,8 @@ int tutti_token_is_end(const tutti_model *m, int32_t id)
 int tutti_decoder_create(tutti_decoder **out, const tutti_model *m, uint32_t flags, struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
-    if (flags & ~(uint32_t)TUTTI_SHOW_SPECIAL) return err(e, ERR_USAGE, "tutti_decoder_create: flags 0x%x are unknown", flags);
+    if (flags & ~(uint32_t)TUTTI_SHOW_SPECIAL)
+        return err(e, ERR_USAGE, "tutti_decoder_create: flags 0x%x are unknown", flags);
     tutti_decoder *d = calloc(1, sizeof *d);
     if (!d) return err(e, ERR_MEMORY, "out of memory");
     buf_init(&d->buf, DECODE_MAX);
@@ -265,7 +281,8 @@ static int write_decoded(tutti_decoder *d, tutti_write_fn *write, void *ud, stru
     return rc;
 }
 
-int tutti_decoder_feed(tutti_decoder *d, int32_t id, tutti_write_fn *write, void *ud, struct tutti_error *error)
+int tutti_decoder_feed(tutti_decoder *d, int32_t id, tutti_write_fn *write, void *ud,
+                       struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     detok_feed(&d->detok, id, &d->buf);
@@ -293,8 +310,11 @@ int tutti_session_create(tutti_session **out, tutti_model *m, int32_t n_ctx, str
 {
     struct err own, *e = clear(error, &own);
     int64_t cap = n_ctx ? n_ctx : m->engine->n_ctx;
-    if (cap < 1 || cap > m->engine->n_ctx) return err(e, ERR_USAGE, "a session of %d tokens: this model was opened for 1..%d", n_ctx, m->engine->n_ctx);
-    if (m->n_sessions == m->max_sessions) return err(e, ERR_LIMIT, "the model was opened for %d sessions (n_sessions)", m->max_sessions);
+    if (cap < 1 || cap > m->engine->n_ctx)
+        return err(e, ERR_USAGE, "a session of %d tokens: this model was opened for 1..%d", n_ctx,
+                   m->engine->n_ctx);
+    if (m->n_sessions == m->max_sessions)
+        return err(e, ERR_LIMIT, "the model was opened for %d sessions (n_sessions)", m->max_sessions);
     tutti_session *s = calloc(1, sizeof *s);
     if (!s) return err(e, ERR_MEMORY, "out of memory");
     m->n_sessions++;
@@ -302,7 +322,8 @@ int tutti_session_create(tutti_session **out, tutti_model *m, int32_t n_ctx, str
     s->cap = cap;
     s->tokens = calloc((size_t)cap, sizeof *s->tokens);
     s->logits = calloc((size_t)m->n_vocab, sizeof *s->logits);
-    int rc = s->tokens && s->logits ? kv_seq_init(&s->kv, m->engine->kv, cap, e) : err(e, ERR_MEMORY, "out of memory");
+    int rc = s->tokens && s->logits ? kv_seq_init(&s->kv, m->engine->kv, cap, e)
+                                    : err(e, ERR_MEMORY, "out of memory");
     if (rc) {
         tutti_session_free(s);
         return rc;
@@ -349,7 +370,9 @@ static int run_step(tutti_model *m, tutti_session *const *list, size_t n, struct
     }
     if (!rc) rc = chip_step(m->engine->chip, &b, keep_logits, m, e);
     for (int i = 0; i < b.n_out && !rc; i++)
-        if (m->row_of[i]->status) rc = err(e, ERR_RANGE, "a number left the range of the arithmetic within %" PRId64 " tokens", m->row_of[i]->n);
+        if (m->row_of[i]->status)
+            rc = err(e, ERR_RANGE, "a number left the range of the arithmetic within %" PRId64 " tokens",
+                     m->row_of[i]->n);
     for (int i = 0; i < b.n_out && !rc; i++) m->row_of[i]->fresh = true;
     for (size_t i = 0, part = 0; i < end && !rc; i++)
         if ((int)part < b.n_parts && m->parts[part].seq == &list[i]->kv) list[i]->n_run += m->parts[part++].n;
@@ -361,7 +384,8 @@ static int catch_up(tutti_model *m, tutti_session *const *list, size_t n, struct
 {
     int rc = 0;
     for (size_t i = 0; i < n; i++)
-        if (list[i]->n_run == list[i]->n && !list[i]->fresh && list[i]->n) list[i]->n_run--; /* after a rewind: the last one again */
+        if (list[i]->n_run == list[i]->n && !list[i]->fresh && list[i]->n)
+            list[i]->n_run--; /* after a rewind: the last one again */
     for (size_t i = 0; i < n && !rc;) {
         if (list[i]->n_run == list[i]->n)
             i++;
@@ -386,10 +410,12 @@ int tutti_session_feed(tutti_session *s, const int32_t *ids, size_t n, struct tu
     struct err own, *e = clear(error, &own);
     int64_t before = s->n;
     if (n > (uint64_t)(s->cap - s->n))
-        return err(e, ERR_LIMIT, "%zu tokens after %" PRId64 " do not fit the session of %" PRId64, n, s->n, s->cap);
+        return err(e, ERR_LIMIT, "%zu tokens after %" PRId64 " do not fit the session of %" PRId64, n, s->n,
+                   s->cap);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= s->model->n_vocab)
-            return err(e, ERR_USAGE, "token id %d is outside the vocabulary of %d", ids[i], s->model->n_vocab);
+            return err(e, ERR_USAGE, "token id %d is outside the vocabulary of %d", ids[i],
+                       s->model->n_vocab);
     if (n) memcpy(s->tokens + s->n, ids, n * sizeof *ids);
     s->n += (int64_t)n;
     int rc = catch_up(s->model, (tutti_session *const[]){s}, 1, e);
@@ -401,10 +427,9 @@ void tutti_sampling_default(struct tutti_sampling *o)
 {
     struct sampler_params p;
     sampler_params_default(&p);
-    *o = (struct tutti_sampling){sizeof *o,           p.temperature,         p.top_k,
-                                 p.top_p,             p.min_p,               p.repetition_penalty,
-                                 p.frequency_penalty, p.presence_penalty,    p.penalty_last,
-                                 p.seed};
+    *o = (struct tutti_sampling){
+        sizeof *o,           p.temperature,      p.top_k,        p.top_p, p.min_p, p.repetition_penalty,
+        p.frequency_penalty, p.presence_penalty, p.penalty_last, p.seed};
 }
 
 static int run_to_logits(tutti_session *s, struct err *e)
@@ -413,14 +438,16 @@ static int run_to_logits(tutti_session *s, struct err *e)
     return s->fresh && s->n_run == s->n ? 0 : catch_up(s->model, (tutti_session *const[]){s}, 1, e);
 }
 
-int tutti_session_next(tutti_session *s, const struct tutti_sampling *o, int32_t *id, struct tutti_error *error)
+int tutti_session_next(tutti_session *s, const struct tutti_sampling *o, int32_t *id,
+                       struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     struct sampler_params p;
     sampler_params_default(&p);
     p.temperature = 0;
     if (o) {
-        if (o->size != sizeof *o) return err(e, ERR_USAGE, "sampling: size is %u, expected %zu", o->size, sizeof *o);
+        if (o->size != sizeof *o)
+            return err(e, ERR_USAGE, "sampling: size is %u, expected %zu", o->size, sizeof *o);
         p = (struct sampler_params){.temperature = o->temperature,
                                     .top_k = o->top_k,
                                     .top_p = o->top_p,
@@ -444,7 +471,8 @@ int tutti_session_next(tutti_session *s, const struct tutti_sampling *o, int32_t
 int tutti_session_logits(tutti_session *s, float *logits, size_t cap, struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
-    if (cap < (size_t)s->model->n_vocab) return err(e, ERR_USAGE, "room for %zu logits; there are %d", cap, s->model->n_vocab);
+    if (cap < (size_t)s->model->n_vocab)
+        return err(e, ERR_USAGE, "room for %zu logits; there are %d", cap, s->model->n_vocab);
     int rc = run_to_logits(s, e);
     if (!rc) memcpy(logits, s->logits, (size_t)s->model->n_vocab * sizeof *logits);
     return rc;
@@ -467,7 +495,8 @@ int tutti_step(tutti_session *const *list, size_t n, struct tutti_error *error)
 {
     struct err own, *e = clear(error, &own);
     for (size_t i = 0; i < n; i++) {
-        if (list[i]->model != list[0]->model) return err(e, ERR_USAGE, "session %zu is of another model than the first", i);
+        if (list[i]->model != list[0]->model)
+            return err(e, ERR_USAGE, "session %zu is of another model than the first", i);
         for (size_t j = 0; j < i; j++)
             if (list[i] == list[j]) return err(e, ERR_USAGE, "sessions %zu and %zu are the same", j, i);
     }

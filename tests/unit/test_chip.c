@@ -21,7 +21,8 @@
 #include "serve/engine.h"
 #include "token/sampler.h"
 
-static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
+                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
 enum { N_TINY = sizeof tiny / sizeof *tiny, TOKENS = 200, IDS = 384 };
 
 static int32_t text[TOKENS + 8];
@@ -119,7 +120,8 @@ static void pages_are_taken_and_given_back(void **state)
     struct kv_seq a, b;
     struct err e = {0};
     struct kv_shape shape = {KV16, 2, 3, 64};
-    assert_int_equal(kv_pool_create(&p, &shape, 4 * ATTN_CHUNK, 2, &e), 0); /* 4 pages and one for each of 2 sequences */
+    assert_int_equal(kv_pool_create(&p, &shape, 4 * ATTN_CHUNK, 2, &e),
+                     0); /* 4 pages and one for each of 2 sequences */
     assert_int_equal(p->max_pages, 6);
     assert_int_equal(p->page_bytes % 4096, 0);
     assert_int_equal(kv_seq_init(&a, p, 5 * ATTN_CHUNK, &e), 0);
@@ -132,8 +134,9 @@ static void pages_are_taken_and_given_back(void **state)
     assert_int_equal(a.n_pages, 1);
     assert_int_equal(kv_seq_reserve(&a, ATTN_CHUNK + 1, &e), 0);
     assert_int_equal(a.n_pages, 2);
-    assert_int_equal(kv_seq_reserve(&a, 5 * ATTN_CHUNK + 1, &e), ERR_LIMIT); /* longer than the sequence may be */
-    assert_int_equal(kv_seq_reserve(&b, 5 * ATTN_CHUNK, &e), ERR_LIMIT);     /* the pool has 4 left */
+    assert_int_equal(kv_seq_reserve(&a, 5 * ATTN_CHUNK + 1, &e),
+                     ERR_LIMIT);                                         /* longer than the sequence may be */
+    assert_int_equal(kv_seq_reserve(&b, 5 * ATTN_CHUNK, &e), ERR_LIMIT); /* the pool has 4 left */
     assert_non_null(strstr(e.msg, "no free KV page"));
     assert_int_equal(b.n_pages, 4);
     for (int i = 0; i < 4; i++) /* no page is given twice */
@@ -146,7 +149,8 @@ static void pages_are_taken_and_given_back(void **state)
     assert_int_equal(a.n_pages, 1);
     assert_int_equal(kv_seq_reserve(&b, 5 * ATTN_CHUNK, &e), 0);
     assert_ptr_equal(b.page[4], page);
-    for (size_t i = 0; i < p->page_bytes; i++) assert_int_equal(((char *)page)[i], 0); /* not what another sequence left */
+    for (size_t i = 0; i < p->page_bytes; i++)
+        assert_int_equal(((char *)page)[i], 0); /* not what another sequence left */
     kv_seq_finish(&b);
     kv_seq_finish(&b);
     kv_seq_finish(&a);
@@ -161,9 +165,11 @@ static void limits_of_the_cache(void **state)
     struct kv_seq s;
     struct err e = {0};
     assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 20}, 128, 1, &e), ERR_UNSUPPORTED);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, KV16_D_MAX + 16}, 128, 1, &e), ERR_UNSUPPORTED);
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, KV16_D_MAX + 16}, 128, 1, &e),
+                     ERR_UNSUPPORTED);
     assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 64}, 0, 1, &e), ERR_LIMIT);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1024, 1024, 256}, INT64_MAX / 4, 1, &e), ERR_LIMIT);
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1024, 1024, 256}, INT64_MAX / 4, 1, &e),
+                     ERR_LIMIT);
     assert_null(p);
     assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV8, 1, 1, 64}, 128, 1, &e), 0);
     assert_int_equal(kv_seq_init(&s, p, 0, &e), ERR_LIMIT);
@@ -195,7 +201,8 @@ static void add(void *ud, int i, const float *logits, int status)
 
 static uint64_t digest(const char *path, const char *isa, int threads, int chunk, enum kv_type kv)
 {
-    struct engine *en = open_engine(path, (struct engine_options){.isa = isa, .n_threads = threads, .kv = kv, .n_ctx = TOKENS});
+    struct engine *en = open_engine(
+        path, (struct engine_options){.isa = isa, .n_threads = threads, .kv = kv, .n_ctx = TOKENS});
     struct sum s = {0xcbf29ce484222325u, en->model->h.n_vocab, 0, NULL};
     struct kv_seq seq;
     struct err e = {0};
@@ -215,8 +222,10 @@ static void same_bits_everywhere(void **state)
         for (enum kv_type kv = KV16; kv <= KV8; kv++) {
             uint64_t want = digest(tiny[m], "ref", 1, 512, kv);
             for (int i = 0; i < kern_count(); i++)
-                if (kern_usable(i)) assert_int_equal(digest(tiny[m], kern_at(i)->name, 1 + i % 3, 64, kv), want);
-            for (int i = 0; i < 4; i++) assert_int_equal(digest(tiny[m], NULL, 1 + i % 3, chunks[i], kv), want);
+                if (kern_usable(i))
+                    assert_int_equal(digest(tiny[m], kern_at(i)->name, 1 + i % 3, 64, kv), want);
+            for (int i = 0; i < 4; i++)
+                assert_int_equal(digest(tiny[m], NULL, 1 + i % 3, chunks[i], kv), want);
             for (int t = 1; t <= 3; t++) assert_int_equal(digest(tiny[m], NULL, t, 50, kv), want);
         }
     }
@@ -238,7 +247,8 @@ static uint64_t digest_among(struct engine *en, int n_other)
             int k = j == first ? n : 1 + (at + j) % 4;
             if (j != first && len[j] + k > 20 * (j + 1)) kv_seq_truncate(&seq[j], len[j] = (at + j) % 3);
             assert_int_equal(kv_seq_reserve(&seq[j], len[j] + k, &e), 0);
-            parts[np++] = (struct batch_part){&seq[j], text + (j == first ? at : (len[j] + 31 * j) % TOKENS), k, len[j]};
+            parts[np++] = (struct batch_part){&seq[j], text + (j == first ? at : (len[j] + 31 * j) % TOKENS),
+                                              k, len[j]};
             if (j == first)
                 for (int i = 0; i < n; i++) out[i] = rows + i;
             rows += k;
@@ -255,7 +265,8 @@ static void same_bits_in_company(void **state)
 {
     (void)state;
     for (int m = 0; m < N_TINY; m++) {
-        struct engine *en = open_engine(tiny[m], (struct engine_options){.n_threads = 2, .n_ctx = 2048, .n_seqs = 8, .n_batch = 64});
+        struct engine *en = open_engine(
+            tiny[m], (struct engine_options){.n_threads = 2, .n_ctx = 2048, .n_seqs = 8, .n_batch = 64});
         uint64_t want = digest_among(en, 0);
         assert_int_equal(digest_among(en, 1), want);
         assert_int_equal(digest_among(en, 7), want);
@@ -286,7 +297,8 @@ static int bad_ids(struct engine *en, float g, bool *bad)
     int n = 0;
     for (int i = 0; i < p->n_vectors; i++)
         if (str_eqz(p->vectors[i].t->name, "blk.0.ffn_norm.weight"))
-            for (uint64_t j = 0; j < p->vectors[i].t->ne[0]; j++) memcpy((char *)(uintptr_t)(p->vectors[i].x + j), &g, sizeof g);
+            for (uint64_t j = 0; j < p->vectors[i].t->ne[0]; j++)
+                memcpy((char *)(uintptr_t)(p->vectors[i].x + j), &g, sizeof g);
     for (int32_t id = 0; id < 64; id++) {
         struct kv_seq seq;
         struct err e = {0};
@@ -303,10 +315,12 @@ static int bad_ids(struct engine *en, float g, bool *bad)
 static void faults_stay(void **state)
 {
     (void)state;
-    struct engine *en = open_engine(tiny[0], (struct engine_options){.n_threads = 2, .n_ctx = 512, .n_seqs = 2});
+    struct engine *en =
+        open_engine(tiny[0], (struct engine_options){.n_threads = 2, .n_ctx = 512, .n_seqs = 2});
     bool bad[64];
     int n = 0;
-    for (float g = 0x1p24f; g < 0x1p40f && n < 8; g *= 1.05f) n = bad_ids(en, g, bad); /* squares of activations reach 2^60 */
+    for (float g = 0x1p24f; g < 0x1p40f && n < 8; g *= 1.05f)
+        n = bad_ids(en, g, bad); /* squares of activations reach 2^60 */
     assert_in_range(n, 8, 56);
     int32_t good_id = 0;
     while (bad[good_id]) good_id++;
@@ -324,7 +338,8 @@ static void faults_stay(void **state)
     } while (r.status[3] == 0 && ids[3]++ < 64);
     for (int i = 0; i < 6; i++) assert_int_equal(r.status[i], i < 3 ? 0 : ERR_RANGE);
     for (int i = 0; i < 3; i++) assert_true(r.hash[i] == want.hash[i]);
-    assert_int_equal(engine_feed(en, &seq, ids, 1, 6, 0, true, note_rows, &r, &e), ERR_RANGE); /* later steps, too */
+    assert_int_equal(engine_feed(en, &seq, ids, 1, 6, 0, true, note_rows, &r, &e),
+                     ERR_RANGE); /* later steps, too */
     assert_non_null(strstr(e.msg, "position 3"));
     kv_seq_truncate(&seq, 3);
     assert_int_equal(engine_feed(en, &seq, ids, 1, 3, 0, true, note_rows, &r, &e), 0);
@@ -339,7 +354,8 @@ static void faults_stay(void **state)
 static void bad_batches_are_refused(void **state)
 {
     (void)state;
-    struct engine *en = open_engine(tiny[0], (struct engine_options){.n_threads = 1, .n_ctx = 256, .n_batch = 8});
+    struct engine *en =
+        open_engine(tiny[0], (struct engine_options){.n_threads = 1, .n_ctx = 256, .n_batch = 8});
     struct kv_seq seq;
     struct err e = {0};
     struct rows r;
@@ -347,9 +363,11 @@ static void bad_batches_are_refused(void **state)
     int out[3] = {0, 0, 1}, far = 8;
     assert_int_equal(kv_seq_init(&seq, en->kv, 256, &e), 0);
     assert_int_equal(kv_seq_reserve(&seq, 100, &e), 0);
-    struct batch_part cases[] = {{&seq, ids, 9, 0}, {&seq, ids, 0, 0}, {&seq, ids, 1, -1}, {&seq, ids, 8, 128}, {&seq, wrong, 2, 0}, {&seq, ids, 1, INT32_MAX}};
+    struct batch_part cases[] = {{&seq, ids, 9, 0},   {&seq, ids, 0, 0},   {&seq, ids, 1, -1},
+                                 {&seq, ids, 8, 128}, {&seq, wrong, 2, 0}, {&seq, ids, 1, INT32_MAX}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(chip_step(en->chip, &(struct batch){&cases[i], 1, out, 1}, note_rows, &r, &e), ERR_USAGE);
+        assert_int_equal(chip_step(en->chip, &(struct batch){&cases[i], 1, out, 1}, note_rows, &r, &e),
+                         ERR_USAGE);
     struct batch_part ok = {&seq, ids, 8, 0};
     assert_int_equal(chip_step(en->chip, &(struct batch){&ok, 0, out, 0}, note_rows, &r, &e), ERR_USAGE);
     assert_int_equal(chip_step(en->chip, &(struct batch){&ok, 1, out, 3}, note_rows, &r, &e), ERR_USAGE);
@@ -375,7 +393,8 @@ static void token_path_takes_nothing(void **state)
 #ifndef COUNTED
     skip();
 #endif
-    struct engine *en = open_engine(tiny[0], (struct engine_options){.n_threads = 2, .n_ctx = 1024, .n_seqs = 2});
+    struct engine *en =
+        open_engine(tiny[0], (struct engine_options){.n_threads = 2, .n_ctx = 1024, .n_seqs = 2});
     struct kv_seq seq;
     struct err e = {0};
     struct sampler *sampler;
@@ -414,8 +433,12 @@ static void token_path_takes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_are_taken_and_given_back), cmocka_unit_test(limits_of_the_cache), cmocka_unit_test(same_bits_everywhere),
-        cmocka_unit_test(same_bits_in_company),           cmocka_unit_test(faults_stay),         cmocka_unit_test(bad_batches_are_refused),
+        cmocka_unit_test(pages_are_taken_and_given_back),
+        cmocka_unit_test(limits_of_the_cache),
+        cmocka_unit_test(same_bits_everywhere),
+        cmocka_unit_test(same_bits_in_company),
+        cmocka_unit_test(faults_stay),
+        cmocka_unit_test(bad_batches_are_refused),
         cmocka_unit_test(token_path_takes_nothing),
     };
     make_text();

@@ -77,7 +77,8 @@ static void text_goes_there_and_back(void **state)
     assert_int_equal(tutti_detokenize(m, ids, (size_t)n, 0, back, 0, NULL), strlen(text));
     tutti_decoder *d;
     assert_int_equal(tutti_decoder_create(&d, m, 0, NULL), 0);
-    for (int64_t i = 0; i < n; i++) assert_int_equal(tutti_decoder_feed(d, ids[i], collect, streamed, NULL), 0);
+    for (int64_t i = 0; i < n; i++)
+        assert_int_equal(tutti_decoder_feed(d, ids[i], collect, streamed, NULL), 0);
     assert_int_equal(tutti_decoder_finish(d, collect, streamed, NULL), 0);
     assert_string_equal(streamed, text);
     tutti_decoder_free(d);
@@ -98,7 +99,8 @@ static void chat_is_rendered(void **state)
     int32_t ids[512];
     struct tutti_message hello = {"user", "hello"}, broken = {"user", "\xff"};
     if (info.has_chat) {
-        int64_t n = tutti_chat(m, &hello, 1, ids, 512, &e), bare = tutti_tokenize(m, "hello", 5, 0, ids, 512, &e);
+        int64_t n = tutti_chat(m, &hello, 1, ids, 512, &e),
+                bare = tutti_tokenize(m, "hello", 5, 0, ids, 512, &e);
         assert_true(n > bare);
         assert_int_equal(tutti_chat(m, &broken, 1, ids, 512, &e), TUTTI_ERR_FORMAT);
     }
@@ -180,7 +182,8 @@ static void limits_hold(void **state)
     assert_int_equal(tutti_session_next(s, &p, &id, &e), 0);
     assert_int_equal(tutti_session_rewind(s, 9, &e), 0);
     int32_t again;
-    assert_int_equal(tutti_session_next(s, &p, &again, &e), 0); /* the same seed and place draw the same token */
+    assert_int_equal(tutti_session_next(s, &p, &again, &e),
+                     0); /* the same seed and place draw the same token */
     assert_int_equal(again, id);
     assert_int_equal(tutti_session_next(s, &p, &id, &e), TUTTI_ERR_LIMIT);
     assert_int_equal(tutti_session_rewind(s, 11, &e), TUTTI_ERR_USAGE);
@@ -195,8 +198,9 @@ static void limits_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(faults_are_named),         cmocka_unit_test(text_goes_there_and_back), cmocka_unit_test(chat_is_rendered),
-        cmocka_unit_test(same_answer_by_every_way), cmocka_unit_test(limits_hold),
+        cmocka_unit_test(faults_are_named), cmocka_unit_test(text_goes_there_and_back),
+        cmocka_unit_test(chat_is_rendered), cmocka_unit_test(same_answer_by_every_way),
+        cmocka_unit_test(limits_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

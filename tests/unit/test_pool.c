@@ -152,8 +152,9 @@ static void arithmetic_is_fixed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares_cover_everything_once), cmocka_unit_test(wrong_sizes_are_refused), cmocka_unit_test(barriers_order_memory),
-        cmocka_unit_test(runs_again_after_sleep),       cmocka_unit_test(arithmetic_is_fixed),
+        cmocka_unit_test(shares_cover_everything_once), cmocka_unit_test(wrong_sizes_are_refused),
+        cmocka_unit_test(barriers_order_memory),        cmocka_unit_test(runs_again_after_sleep),
+        cmocka_unit_test(arithmetic_is_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@
 
 enum { FAULTS = 300, TOKENS = 5, VOCAB_MAX = 512 };
 
-static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
+                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
 enum { N_TINY = sizeof tiny / sizeof *tiny };
 
 struct opened {
@@ -76,7 +77,8 @@ static void sizes_are_checked(void **state)
     open_program(&o, tiny[0], 8, 1);
     static const int bad[][2] = {{0, 1}, {PROGRAM_ROWS_MAX + 1, 1}, {8, 0}, {8, 9}, {-1, -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(program_compile(&p, o.model, &(struct program_options){bad[i][0], bad[i][1]}, &e), ERR_USAGE);
+        assert_int_equal(program_compile(&p, o.model, &(struct program_options){bad[i][0], bad[i][1]}, &e),
+                         ERR_USAGE);
     assert_null(p);
     struct buf text;
     buf_init(&text, 1 << 20);
@@ -120,7 +122,8 @@ static void hurt_step(struct step *s)
         hurt_int(&s->n);
     } else if (s->kind == STEP_ROWS) {
         struct row_op *r = &s->row[below(s->n)];
-        int kind = (int)r->kind, used[5] = {0, 1, 2, kind == ROW_EMBED || kind == ROW_NORM ? 3 : 0, kind == ROW_ROPE ? 4 : 1};
+        int kind = (int)r->kind,
+            used[5] = {0, 1, 2, kind == ROW_EMBED || kind == ROW_NORM ? 3 : 0, kind == ROW_ROPE ? 4 : 1};
         switch (used[below(5)]) {
         case 0: hurt_int(&r->dst); break;
         case 1: hurt_int(&r->src); break;
@@ -132,7 +135,8 @@ static void hurt_step(struct step *s)
         struct step_mat *m = &s->mat[below(s->n)];
         hurt_int(((int *[]){&m->w, &m->bias, &m->src, &m->dst})[below(4)]);
     } else {
-        hurt_int(((int *[]){s->kind == STEP_STORE ? &s->attn.k : &s->attn.q, s->kind == STEP_STORE ? &s->attn.v : &s->attn.out, &s->layer})[below(3)]);
+        hurt_int(((int *[]){s->kind == STEP_STORE ? &s->attn.k : &s->attn.q,
+                            s->kind == STEP_STORE ? &s->attn.v : &s->attn.out, &s->layer})[below(3)]);
     }
 }
 
@@ -207,7 +211,9 @@ static void run(const struct program *p, struct result *r)
     struct batch_part part = {&seq, tokens, TOKENS, 0};
     memset(r, 0, sizeof *r);
     assert_int_equal(chip_load(&chip, NULL, p, &(struct chip_options){.n_threads = 1, .isa = "ref"}, &e), 0);
-    assert_int_equal(kv_pool_create(&pool, &(struct kv_shape){KV16, h->n_layer, h->n_head_kv, h->head_dim}, 128, 1, &e), 0);
+    assert_int_equal(
+        kv_pool_create(&pool, &(struct kv_shape){KV16, h->n_layer, h->n_head_kv, h->head_dim}, 128, 1, &e),
+        0);
     assert_int_equal(kv_seq_init(&seq, pool, 128, &e), 0);
     assert_int_equal(kv_seq_reserve(&seq, TOKENS, &e), 0);
     assert_int_equal(chip_step(chip, &(struct batch){&part, 1, &out, 1}, keep, r, &e), 0);
@@ -244,7 +250,8 @@ static void verifier_sees_faults(void **state)
                 continue;
             }
             run(&q, &wrong);
-            if (memcmp(&right, &wrong, sizeof right)) fail_msg("%s: fault %d passed the verifier and changed the result", tiny[i], k);
+            if (memcmp(&right, &wrong, sizeof right))
+                fail_msg("%s: fault %d passed the verifier and changed the result", tiny[i], k);
             harmless++;
         }
         printf("%s: %d faults, %d refused, %d harmless\n", tiny[i], FAULTS, refused, harmless);
@@ -257,6 +264,8 @@ static void verifier_sees_faults(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tiny_models_compile), cmocka_unit_test(sizes_are_checked), cmocka_unit_test(verifier_sees_faults)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tiny_models_compile),
+                                       cmocka_unit_test(sizes_are_checked),
+                                       cmocka_unit_test(verifier_sees_faults)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
