@@ -34,7 +34,7 @@ static void score_row(void *ud, int i, const float *z, int status)
     if (i < s->window / 2 || i > s->window - 2) return;
     int64_t row = s->row++;
     if (status) s->bad++;
-    double max = -INFINITY, sum = 0;
+    double max = -HUGE_VAL, sum = 0;
     int top = 0, ref_top = 0;
     for (int j = 0; j < s->n_vocab; j++)
         if ((double)z[j] > max) max = (double)z[j], top = j;
