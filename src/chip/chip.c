@@ -28,7 +28,7 @@ static int check_batch(const struct chip *c, const struct batch *b, struct err *
         if (p->n < 1 || p->pos < 0 || p->n > c->program->max_rows - rows)
             return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i, p->n, p->pos, c->program->max_rows);
         if ((int64_t)p->pos + p->n > (int64_t)p->seq->n_pages * ATTN_CHUNK)
-            return err(e, ERR_USAGE, "batch part %d: positions up to %d have no KV pages", i, p->pos + p->n);
+            return err(e, ERR_USAGE, "batch part %d: positions up to %" PRId64 " have no KV pages", i, (int64_t)p->pos + p->n);
         if (p->pos > p->seq->fault)
             return err(e, ERR_RANGE, "a number left the contract's range at position %" PRId64 " of this sequence: there is no result from there on",
                        p->seq->fault);

@@ -141,6 +141,12 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
     }
 }
 
+/* Rows past the last token hold anything, so their sums may wrap. */
+INLINE int32_t sum2(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
 /* --- K-quants, A8/256 ----------------------------------------------------------------------------------- */
 
 INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
@@ -179,7 +185,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                         isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a0, s0));
                         isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a1, s1));
                     } else {
-                        __m512i a = dot(start(type, n0 + n1), c, qb + 64 * t, 0, 8);
+                        __m512i a = dot(start(type, sum2(n0, n1)), c, qb + 64 * t, 0, 8);
                         isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a, s0));
                     }
                 }
@@ -192,7 +198,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                 if (has_min) {
                     __m512i nj = _mm512_setzero_si512(); /* minus J: the sums are stored negated */
                     for (int j = 0; j < 256 / size; j++) {
-                        int32_t s = size == 16 ? ns[j * ACT_TILE + t] : ns[2 * j * ACT_TILE + t] + ns[(2 * j + 1) * ACT_TILE + t];
+                        int32_t s = size == 16 ? ns[j * ACT_TILE + t] : sum2(ns[2 * j * ACT_TILE + t], ns[(2 * j + 1) * ACT_TILE + t]);
                         nj = _mm512_add_epi32(nj, _mm512_mullo_epi32(min16(type, sub + 16 * j, min + 16 * j), _mm512_set1_epi32(s)));
                     }
                     acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
