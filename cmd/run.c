@@ -98,7 +98,8 @@ int cmd_run(int argc, char **argv)
     for (int i = 0; i < s.stop.n; i++) t.stop[i] = str_from(s.stop.p[i]);
     if (!(status = common_open(&doc, &t.o, argv[at], &c, 1, 1))) {
         t.plain = raw || !t.o.text.chat;
-        if (!raw && t.plain) fprintf(stderr, "tutti run: the model has no chat template: plain completion\n");
+        if (!raw && t.plain)
+            fprintf(stderr, "tutti run: %s: plain completion\n", t.o.text.chat_err.code ? t.o.text.chat_err.msg : "the model has no chat template");
         if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (system && (rc = talk_set_system(&t, system, &e))))
             status = common_fail(&doc, &e);
         else

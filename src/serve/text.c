@@ -85,7 +85,7 @@ int text_open(struct text *t, const struct gguf *g, struct err *e)
     arena_finish(&a);
     if (!rc) rc = tok_scratch_create(&t->scratch, t->tok, e);
     if (!rc) rc = gguf_opt_str(g, "tokenizer.chat_template", (struct str){NULL, 0}, &source, e);
-    if (!rc && source.p) rc = template_compile(&t->chat, source, e) == 0 ? 0 : err_prefix(e, "key 'tokenizer.chat_template'");
+    if (!rc && source.p && template_compile(&t->chat, source, &t->chat_err)) err_prefix(&t->chat_err, "key 'tokenizer.chat_template'");
     if (rc) {
         text_close(t);
         return rc;
@@ -105,6 +105,10 @@ void text_close(struct text *t)
 
 int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt, struct ids *out, struct err *e)
 {
+    if (!t->chat && t->chat_err.code) {
+        if (e) *e = t->chat_err;
+        return t->chat_err.code;
+    }
     if (!t->chat) return err(e, ERR_UNSUPPORTED, "the model file has no chat template");
     time_t now = time(NULL);
     struct tm local;

@@ -13,7 +13,8 @@
 struct text {
     struct tokenizer *tok;
     struct tok_scratch *scratch;
-    struct template *chat; /* NULL: the file has none */
+    struct template *chat; /* NULL: the file has none, or one that cannot be compiled */
+    struct err chat_err;   /* why it cannot, or code 0 */
     struct str bos, eos;   /* as the chat template sees them; p NULL: none */
 };
 
