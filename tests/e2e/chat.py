@@ -102,11 +102,14 @@ check(re.search(r'seed +5\b', text), f'editing a line from the history: {text!r}
 
 # Ctrl-C: gives a line up, stops an answer, twice leaves.
 c.send('half a li')
+c.until('half a li')  # the editor has the terminal now: a Ctrl-C before that is no key
 c.send('\x03')
 check('again' in c.until(PROMPT), 'Ctrl-C at the prompt says nothing')
 c.line('/info')
+time.sleep(0.5)
 c.send('\x03')
 c.until(PROMPT)
+time.sleep(0.5)
 c.send('\x03')
 check(c.status() == 0, 'Ctrl-C twice at the prompt does not leave with 0')
 
