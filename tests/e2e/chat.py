@@ -140,13 +140,17 @@ def blocked(*args):
     fcntl.fcntl(w, 1031, 4096)  # F_SETPIPE_SZ
     p = subprocess.Popen(tutti + ['run', model, *args], stdout=w, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
     os.close(w)
-    select.select([r], [], [], PATIENCE_S)
+    end, left, quiet = time.time() + PATIENCE_S, b'', 0
+    while quiet < 5 and time.time() < end:  # full: what waits in the pipe has stopped growing
+        time.sleep(0.1)
+        now = fcntl.ioctl(r, termios.FIONREAD, b'\0' * 4)
+        quiet = quiet + 1 if now == left and any(now) else 0
+        left = now
     return p, r
 
 
 for sig, want in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
     p, r = blocked('x', '--raw', '--ignore-end', '--temperature', '1.5', '--top-p', '1', '--top-k', '0', '--min-p', '0')
-    time.sleep(0.3)
     p.send_signal(sig)
     try:
         status = p.wait(PATIENCE_S)
