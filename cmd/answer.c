@@ -3,6 +3,7 @@
 #include "answer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -66,10 +67,24 @@ static void write_terminal(struct str s)
     fwrite(s.p + from, 1, s.n - from, stdout);
 }
 
+/* Waits until standard output takes a piece; false if a signal asked to end. The wake pipe closes the gap between the
+ * look at the flag and a write that blocks. */
+static bool may_write(void)
+{
+    while (!atomic_load(&answer_cancel)) {
+        struct pollfd p[2] = {{.fd = STDOUT_FILENO, .events = POLLOUT}, {.fd = wake[0], .events = POLLIN}};
+        if (poll(p, wake[0] < 0 ? 1 : 2, -1) < 0 && errno != EINTR) return true;
+        if (p[0].revents) return true;
+        if (p[1].revents && !atomic_load(&answer_cancel)) answer_wake_drain();
+    }
+    return false;
+}
+
 static int take_text(void *ud, struct str s)
 {
     struct talk *t = ud;
     buf_append_str(&t->answer, s);
+    if (!may_write()) return 1;
     errno = 0;
     if (isatty(STDOUT_FILENO))
         write_terminal(s);
