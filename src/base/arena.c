@@ -70,3 +70,14 @@ char *arena_strdup(struct arena *a, struct str s)
     if (p && s.n) memcpy(p, s.p, s.n);
     return p;
 }
+
+void *arena_grow(struct arena *a, void *list, int n, int *cap, size_t size)
+{
+    if (n < *cap) return list;
+    int bigger = *cap ? 2 * *cap : 64;
+    void *p = arena_alloc(a, (size_t)bigger, size);
+    if (!p) return NULL;
+    if (n) memcpy(p, list, (size_t)n * size);
+    *cap = bigger;
+    return p;
+}

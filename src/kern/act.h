@@ -49,6 +49,12 @@ static inline int8_t *act_line(const struct act *a, int tok, int line)
     return a->q + ((size_t)(tok / ACT_TILE * a->k64 + line) * ACT_TILE + tok % ACT_TILE) * 64;
 }
 
+/* Which of 32 codes stands at word i of an A16 line: of each four 0 2 1 3. */
+static inline int act_word(int i)
+{
+    return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
+}
+
 static inline size_t act_at(int per_tok, int tok, int i) /* index into d, ns, sd */
 {
     return (size_t)(tok / ACT_TILE * per_tok + i) * ACT_TILE + tok % ACT_TILE;

@@ -76,12 +76,6 @@ static int quant_a8_256(struct act *a, int tok, const float *x)
     return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
 
-/* Words of each four in the order 0 2 1 3 (act.h). */
-static inline int word_at(int i)
-{
-    return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
-}
-
 static int quant_a16(struct act *a, int tok, const float *x)
 {
     uint32_t worst = 0;
@@ -97,12 +91,12 @@ static int quant_a16(struct act *a, int tok, const float *x)
             int line = 8 * g + h / 32;
             if (a->tier == ACT_A16_W8) {
                 int32_t s = 0;
-                for (int i = 0; i < 32; i++) s += q[h + i], lo[i] = (int16_t)q[h + word_at(i)];
+                for (int i = 0; i < 32; i++) s += q[h + i], lo[i] = (int16_t)q[h + act_word(i)];
                 a->ns[act_at(a->sums, tok, line)] = -s;
                 memcpy(act_line(a, tok, line), lo, 64);
                 continue;
             }
-            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + word_at(i)] & 255), hi[i] = (int16_t)(q[h + word_at(i)] >> 8);
+            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + act_word(i)] & 255), hi[i] = (int16_t)(q[h + act_word(i)] >> 8);
             memcpy(act_line(a, tok, line), lo, 64);
             memcpy(act_line(a, tok, line) + (a->qh - a->q), hi, 64);
         }

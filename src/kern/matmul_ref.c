@@ -54,11 +54,6 @@ static void step_block32(struct fold *f, const struct mat *w, int p, int b, cons
     }
 }
 
-static int word_at(int i) /* of each four k: 0 2 1 3 (act.h) */
-{
-    return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
-}
-
 static void step_q8_a16(struct fold *f, const struct mat *w, int p, int g, const struct act *x, int t0, int n_tok)
 {
     float sum[ACT_TILE][PANEL] = {{0}};
@@ -71,7 +66,7 @@ static void step_q8_a16(struct fold *f, const struct mat *w, int p, int g, const
             memcpy(q, act_line(x, t0 + t, b), 64);
             for (int r = 0; r < PANEL; r++) {
                 int32_t s = 0;
-                for (int i = 0; i < 32; i++) s += code[word_at(i)][r] * q[i];
+                for (int i = 0; i < 32; i++) s += code[act_word(i)][r] * q[i];
                 sum[t][r] = fma32((float)s, d[r], sum[t][r]);
             }
         }
@@ -125,7 +120,7 @@ static void step_w16(struct fold *f, const struct mat *w, int p, int g, const st
             memcpy(xh, act_line(x, t0 + t, b) + (x->qh - x->q), 64);
             for (int i = 0; i < 32; i++)
                 for (int r = 0; r < PANEL; r++)
-                    hi[t][r] += code[word_at(i)][r] * xh[i], lo[t][r] += code[word_at(i)][r] * xl[i];
+                    hi[t][r] += code[act_word(i)][r] * xh[i], lo[t][r] += code[act_word(i)][r] * xl[i];
         }
     }
     float d[PANEL], m[PANEL];

@@ -76,22 +76,10 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
     return t;
 }
 
-/* Room for one more element in a list that lives in the arena. */
-static void *grow(struct arena *a, void *list, int n, int *cap, size_t size)
-{
-    if (n < *cap) return list;
-    int bigger = *cap ? *cap * 2 : 64;
-    void *p = arena_alloc(a, (size_t)bigger, size);
-    if (!p) return NULL;
-    if (n) memcpy(p, list, (size_t)n * size);
-    *cap = bigger;
-    return p;
-}
-
 int graph_value(struct model *m, const char *name, int width)
 {
     struct graph *g = &m->graph;
-    struct value *v = grow(&m->arena, g->values, g->n_values, &g->cap_values, sizeof *v);
+    struct value *v = arena_grow(&m->arena, g->values, g->n_values, &g->cap_values, sizeof *v);
     if (!v) return -1;
     g->values = v;
     v[g->n_values] = (struct value){name, width};
@@ -101,7 +89,7 @@ int graph_value(struct model *m, const char *name, int width)
 struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out)
 {
     struct graph *g = &m->graph;
-    struct node *n = grow(&m->arena, g->nodes, g->n_nodes, &g->cap_nodes, sizeof *n);
+    struct node *n = arena_grow(&m->arena, g->nodes, g->n_nodes, &g->cap_nodes, sizeof *n);
     if (!n) return NULL;
     g->nodes = n;
     n[g->n_nodes] = (struct node){.op = op, .in = {in0, in1, in2}, .out = out, .layer = -1};

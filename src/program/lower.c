@@ -18,15 +18,8 @@ struct lower {
 
 static void *grow(struct lower *l, void *list, int n, int *cap, size_t size)
 {
-    if (n < *cap) return list;
-    int bigger = *cap ? 2 * *cap : 64;
-    void *q = arena_alloc(&l->p->arena, (size_t)bigger, size);
-    if (!q) {
-        l->rc = err(l->e, ERR_MEMORY, "out of memory");
-        return NULL;
-    }
-    if (n) memcpy(q, list, (size_t)n * size);
-    *cap = bigger;
+    void *q = arena_grow(&l->p->arena, list, n, cap, size);
+    if (!q) l->rc = err(l->e, ERR_MEMORY, "out of memory");
     return q;
 }
 
