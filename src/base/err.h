@@ -28,7 +28,8 @@
     X(ERR_NETWORK, -9, "network error", 502, 10)                                                             \
     X(ERR_MISMATCH, -10, "contents differ from what was expected", 422, 11)                                  \
     X(ERR_CANCELLED, -11, "cancelled", 499, 130)                                                             \
-    X(ERR_INTERNAL, -12, "internal error", 500, 70)
+    X(ERR_INTERNAL, -12, "internal error", 500, 70)                                                          \
+    X(ERR_BUSY, -13, "too busy", 429, 75)
 
 enum err_code {
     ERR_NONE = 0,
