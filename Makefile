@@ -54,7 +54,7 @@ ifeq ($(OPT),)
 $(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fuzz)
 endif
 
-PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc
+PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 # A missing library is named here and not by a compiler error; demo, check and check-all install what is missing.
