@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/pool.h"
 #include "base/progress.h"
 #include "cmd.h"
 #include "common.h"
@@ -18,7 +19,7 @@
 static const struct args_doc doc = {
     "inspect", "MODEL", "show metadata, tensors and types of a model, and the memory it takes",
     "Reads the file without running it. The last lines say whether this build can run the model and how much memory it takes: packed weights, "
-    "buffers for a step (attention's own, at most 32 MiB, left out), and the keys and values of a context of that many tokens."};
+    "buffers for a step with that many threads, and the keys and values of a context of that many tokens."};
 
 enum { VALUE_SHOWN = 60, ITEMS_SHOWN = 6, NAME_SHOWN = 120, OUT_MAX = 1 << 30, CTX_COLUMN = 4096, DTYPES = 64 };
 static const double MIB = 1048576;
@@ -48,7 +49,7 @@ static int size_weights(const struct program *p, uint64_t *bytes, struct err *e)
     return 0;
 }
 
-static void find_need(const struct gguf *g, int n_batch, struct need *n)
+static void find_need(const struct gguf *g, int n_batch, int n_threads, struct need *n)
 {
     struct model *m = NULL;
     struct program *p = NULL;
@@ -61,7 +62,7 @@ static void find_need(const struct gguf *g, int n_batch, struct need *n)
     if (!rc) rc = size_weights(p, &n->weights_bytes, &e);
     if (!rc) {
         n->n_ctx_train = m->h.n_ctx_train;
-        n->buffers_bytes = p->block_bytes;
+        n->buffers_bytes = chip_cpu.work_bytes(p, n_threads ? n_threads : pool_cpus());
         for (int i = 0; i < 2; i++) {
             struct kv_shape s = {i ? KV8 : KV16, m->h.n_layer, m->h.n_head_kv, m->h.head_dim};
             if (kv_supports(s.type, s.head_dim)) n->page_bytes[i] = kv_page_bytes(&s);
@@ -201,7 +202,6 @@ static void print_need(struct buf *b, const struct need *n, int ctx, int n_batch
     }
     buf_printf(b, "\nthis build can run it\nmemory in MiB: packed weights %.1f, buffers for steps of %d tokens %.1f\n", (double)n->weights_bytes / MIB, n_batch,
                (double)n->buffers_bytes / MIB);
-    buf_append_z(b, "attention works in up to 32 MiB more, by context and threads\n");
     buf_printf(b, "  %10s  %12s %12s  %12s %12s\n", "context", "16-bit KV", "all", "8-bit KV", "all");
     if (ctx) {
         print_need_row(b, n, ctx);
@@ -334,12 +334,13 @@ static json_t *json_all(const struct gguf *g, const struct path *path, const str
 int cmd_inspect(int argc, char **argv)
 {
     bool json = false, tensors = false, all = false;
-    int ctx = 0, batch = ENGINE_BATCH, status;
+    int ctx = 0, batch = ENGINE_BATCH, threads = 0, status;
     const struct arg table[] = {
         {"tensors", 0, ARG_FLAG, &tensors, NULL, "list every tensor", 0, 0},
         {"all", 'a', ARG_FLAG, &all, NULL, "show long strings and arrays in full", 0, 0},
         {"ctx", 'c', ARG_INT, &ctx, "N", "memory for a context of N tokens (default: 4096 and the model's)", 1, 1 << 24},
         {"batch-size", 'b', ARG_INT, &batch, "N", "buffers for steps of N tokens (default: 512)", 1, PROGRAM_ROWS_MAX},
+        {"threads", 't', ARG_INT, &threads, "N", "buffers for N threads (default: all CPUs)", 1, POOL_MAX},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON object", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
@@ -351,7 +352,7 @@ int cmd_inspect(int argc, char **argv)
     struct err e = {0};
     int rc = model_path_resolve(argv[at], &path, &e);
     if (!rc) rc = gguf_open(&g, path.z, &e);
-    if (!rc) find_need(g, batch, &n);
+    if (!rc) find_need(g, batch, threads, &n);
     if (!rc && ctx && !n.why_not[0] && ctx > n.n_ctx_train)
         rc = err(&e, ERR_USAGE, "a context of %d tokens: this model takes 1..%d", ctx, n.n_ctx_train);
     if (!rc && json) {

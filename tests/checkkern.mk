@@ -2,6 +2,9 @@
 # Kernels against their reference, and the reference against the hashes in the tree. Linked from the folders base and
 # kern alone, so that it needs no foreign library on any machine.
 CHECKKERN := $(wildcard tests/kern/checkkern*.c)
+ifeq ($(ARCH),x86_64)
+CHECKKERN += tests/kern/amx_trap.c
+endif
 $(B)/libkern.a: $(filter $(B)/src/kern/%,$(LIB_OBJ)) $(B)/src/base/err.o $(B)/src/base/dtype.o
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^

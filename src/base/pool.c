@@ -111,8 +111,10 @@ int pool_create(struct pool **out, int n, struct err *e)
     struct pool *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
     if (!p) return err(e, ERR_MEMORY, "out of memory for %d threads", n);
     memset(p, 0, sizeof *p);
-    sigset_t all, old; /* signals belong to the caller's threads */
+    sigset_t all, old; /* signals belong to the caller's threads, but for faults of the thread itself */
     sigfillset(&all);
+    static const int own[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     p->n = 1;
     int rc = 0;

@@ -51,6 +51,7 @@ typedef void logits_fn(void *ud, int i_out, const float *logits, int status);
 struct chip;
 struct chip_ops {
     const char *name, *summary;
+    uint64_t (*work_bytes)(const struct program *p, int n_threads); /* memory beside weights and cache, before load */
     int (*load)(struct chip **c, const struct program *p, const struct chip_options *opt, struct err *e);
     int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
     void (*explain)(const struct chip *c, struct buf *out);

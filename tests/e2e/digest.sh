@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# digest.sh [--bless] PROGRAM...: the promise itself. The logits of a text have the same bits on every instruction set, with
+# digest.sh [--bless] [--only ISA] PROGRAM...: the promise itself. The logits of a text have the same bits on every instruction set, with
 # any number of threads, any chunk and batch, and they are those of tests/data/digest.txt, on every machine. --bless writes
 # that file anew, for a change of the contract (doc/arithmetic.md).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 bless=
 [ "${1-}" != --bless ] || { bless=1; shift; }
+only=
+[ "${1-}" != --only ] || { only=$2; shift 2; }
 tutti=("$@")
 golden=tests/data/digest.txt
 text='The quick brown fox jumps over the lazy dog. It was 12,345 days ago; nobody counted.'
@@ -26,6 +28,11 @@ same() {
 
 sets=$("${tutti[@]}" digest -p x --isa none tests/data/tiny.gguf 2>&1 | sed -n 's/.*it has: *//p')
 [ -n "$sets" ] || { echo "digest: cannot list the instruction sets"; exit 1; }
+if [ -n "$only" ]; then
+    [[ " $sets " == *" $only "* ]] || { echo "digest: no instruction set $only, only $sets"; exit 1; }
+    sets=$only
+    export TUTTI_ISA=$only
+fi
 [ -z "$bless" ] || { grep '^#' $golden >$golden.new; }
 for model in tests/data/tiny*.gguf; do
     for kv in 16 8; do

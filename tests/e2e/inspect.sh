@@ -29,6 +29,10 @@ expect 0 'llama.context_length' inspect $data/tiny.gguf
 expect 0 'token_embd.weight' inspect $data/tiny.gguf --tensors
 expect 0 '... 512 in all]' inspect $data/tiny.gguf
 expect 0 ' 300 ' inspect $data/tiny.gguf --ctx 300
+# More threads take more memory, attention's; what `explain` finds after loading is that.
+buffers() { "${tutti[@]}" "$@" | sed -n 's/.*buffers [^0-9]*[0-9 a-z]*tokens \([0-9.]*\)$/\1/p; s/.*packed, buffers \([0-9.]*\) MiB$/\1/p'; }
+one=$(buffers inspect $data/tiny.gguf -t 1) two=$(buffers inspect $data/tiny.gguf -t 2)
+awk "BEGIN { exit !($two > $one) }" || fault "buffers of one thread $one MiB, of two $two"
 expect 2 'this model takes 1..2048' inspect $data/tiny.gguf --ctx 4096
 expect 2 'takes one MODEL' inspect
 expect 8 'tutti pull' inspect no-such-model

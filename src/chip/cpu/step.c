@@ -147,15 +147,29 @@ static int make_rope(struct cpu *c, struct err *e)
     return rope_init(c->rope, cfg, step_mem, e);
 }
 
+/* Slices of attention: room for 8 items per worker over the longest context, at most 32 MiB. */
+static size_t parts_bytes(const struct program *p, int workers)
+{
+    size_t n = (size_t)8 * (size_t)workers * ATTN_ROWS * attn_part_bytes(p->model->h.head_dim) * (size_t)(p->model->h.n_ctx_train / ATTN_CHUNK + 2);
+    return n < 32u << 20 ? n : 32u << 20;
+}
+
+/* What make_buffers takes, but for the arena's rounding. */
+static uint64_t work_bytes(const struct program *p, int workers)
+{
+    size_t D = (size_t)p->model->h.head_dim, rows = (size_t)p->max_rows * 3 * sizeof(int32_t);
+    size_t each = p->scratch_bytes + sizeof(struct attn_q) + attn_rows_scratch((int)D) + ATTN_ROWS * D * sizeof(float);
+    size_t items = cpu_attend_items_max(p) * sizeof(struct attend_item);
+    return p->block_bytes + parts_bytes(p, workers) + rows + items + (size_t)workers * each;
+}
+
 /* Everything that step needs, so that it allocates nothing. */
 static int make_buffers(struct cpu *c, struct err *e)
 {
     const struct program *p = c->chip.program;
     int D = p->model->h.head_dim, workers = pool_size(c->pool);
     size_t rows = (size_t)p->max_rows;
-    /* Slices of attention: room for 8 items per worker over the longest context, at most 32 MiB. */
-    c->parts_bytes = (size_t)8 * (size_t)workers * ATTN_ROWS * attn_part_bytes(D) * (size_t)(p->model->h.n_ctx_train / ATTN_CHUNK + 2);
-    if (c->parts_bytes > 32u << 20) c->parts_bytes = 32u << 20;
+    c->parts_bytes = parts_bytes(p, workers);
     c->block = ARENA_NEW(&c->arena, char, p->block_bytes);
     c->codes = ARENA_NEW(&c->arena, struct act, (size_t)p->n_buffers);
     c->workers = ARENA_NEW(&c->arena, struct cpu_worker, (size_t)workers);
@@ -211,4 +225,4 @@ static void explain(const struct chip *chip, struct buf *out)
     buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
 }
 
-const struct chip_ops chip_cpu = {"cpu", "this machine's processor", load, step, explain, unload};
+const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload};
