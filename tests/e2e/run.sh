@@ -8,6 +8,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export TUTTI_CACHE=$tmp/cache
 unset TUTTI_ISA
+export LC_ALL=C.UTF-8 # parts of strings are counted in characters
 bad=0
 
 fault() { echo "run: $*"; bad=1; }
