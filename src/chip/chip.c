@@ -61,3 +61,14 @@ void chip_unload(struct chip *c)
 {
     if (c) c->ops->unload(c);
 }
+
+int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e)
+{
+    if (!c->ops->limits) return err(e, ERR_UNSUPPORTED, "chip '%s' has no limits to measure", c->ops->name);
+    return c->ops->limits(c, bytes, out, e);
+}
+
+void chip_time_steps(struct chip *c, uint64_t *ns)
+{
+    c->step_ns = ns;
+}

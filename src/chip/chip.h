@@ -6,6 +6,7 @@
  *   chip_load      packs the weights, makes buffers; afterwards step allocates nothing
  *   chip_step      runs one batch: keys and values of its tokens enter the cache, wanted logits go to the sink
  *   chip_explain   which kernels are in use and where memory went
+ *   chip_limits    what the machine could do at best; chip_time_steps: what each step took
  *   chip_unload
  *
  * One thread owns a loaded chip.
@@ -48,6 +49,14 @@ struct batch {
  */
 typedef void logits_fn(void *ud, int i_out, const float *logits, int status);
 
+/* The bounds of a roofline, by short probes on all workers at once: see chip_limits. */
+struct chip_limits {
+    int workers;
+    double read;     /* bytes/s of a working set as large as asked for */
+    double multiply; /* operations/s of the unit that multiplies bytes; 0: not known */
+    const char *unit; /* its name */
+};
+
 struct chip;
 struct chip_ops {
     const char *name, *summary;
@@ -56,11 +65,13 @@ struct chip_ops {
     int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
     void (*explain)(const struct chip *c, struct buf *out);
     void (*unload)(struct chip *c);
+    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure */
 };
 
 struct chip {
     const struct chip_ops *ops;
     const struct program *program; /* borrowed */
+    uint64_t *step_ns;             /* see chip_time_steps */
 };
 
 extern const struct chip_ops chip_cpu;
@@ -70,5 +81,10 @@ int chip_load(struct chip **c, const char *name, const struct program *p, const 
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
 void chip_explain(const struct chip *c, struct buf *out);
 void chip_unload(struct chip *c); /* accepts NULL */
+
+/* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */
+int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);
+/* From now on the time of step i of the program is added to ns[i]; NULL (as at load): no clock is looked at. */
+void chip_time_steps(struct chip *c, uint64_t *ns);
 
 #endif

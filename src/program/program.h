@@ -8,6 +8,7 @@
  *   plan     lifetimes of buffers -> offsets in one block       (plan.c)
  *   verify   re-checks the result without trusting the above    (verify.c, trace.c)
  *   print    what `tutti explain` shows                         (print.c)
+ *   cost     bytes and operations of a step, for rooflines      (cost.c)
  *
  * A step is one of four kinds, by how it is divided among workers:
  *
@@ -24,6 +25,7 @@
 
 #include <stdio.h>
 #include "base/buf.h"
+#include "kern/attn.h"
 #include "kern/mat.h"
 #include "model/model.h"
 
@@ -128,6 +130,17 @@ int program_fuse(struct program *p, struct err *e);
 int program_plan(struct program *p, struct err *e);
 int program_verify(const struct program *p, struct err *e);
 int program_trace(const struct program *p, struct err *e); /* part of verify */
+
+/* What a step cannot do with less of (cost.c). */
+struct step_cost {
+    double bytes, ops;
+};
+struct kv_cost {
+    enum kv_type type;
+    double positions; /* of all sequences of the batch: keys and values that are read */
+    double pairs;     /* of a token and a position that it sees */
+};
+struct step_cost step_cost(const struct program *p, const struct step *s, int rows, const struct kv_cost *kv);
 
 /* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
 void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);

@@ -2,18 +2,16 @@
 /*
  * checkkern --bench: the matrix product of one thread against this machine's limits, both measured here: reading
  * bytes that no cache holds (1 and 2 tokens), and the instruction that multiplies codes, on registers only (from 8
- * tokens on; x86 only). Time is that of the thread, so other programs disturb the figures but do not enter them.
+ * tokens on; kern/peak.h). Time is that of the thread, so other programs disturb the figures but do not enter them.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #include "checkkern.h"
+#include "kern/peak.h"
 
-enum { K = 4096, BIG = 128 << 20 /* bytes of weights that are read from memory */, MANY_ROWS = 1024, ROUNDS = 9 };
+enum { K = 4096, BIG = 128 << 20 /* bytes of weights that are read from memory */, MANY_ROWS = 1024, ROUNDS = 9, PEAK_ROUNDS = 1000000 };
 
 static double now(void)
 {
@@ -40,59 +38,15 @@ static double read_limit(void) /* GB/s */
     return BIG / best * 1e-9;
 }
 
-#if defined(__x86_64__)
-#define PEAK_LOOPS 1000000
-#define EACH8(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) /* chains: latency times throughput, or more */
-
-__attribute__((target("avx2"))) static double peak_avx2(void) /* vpmaddubsw and the addition of its int16 sums */
-{
-    __m256i a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
-    double t0 = now();
-#define INIT(i) __m256i s##i = a;
-#define STEP(i)                                                 \
-    __asm__("" : "+x"(a));                                      \
-    s##i = _mm256_add_epi16(s##i, _mm256_maddubs_epi16(a, b));  \
-    __asm__ volatile("" : "+x"(s##i));
-    EACH8(INIT)
-    for (int n = 0; n < PEAK_LOOPS; n++) {
-        EACH8(STEP)
-    }
-    return PEAK_LOOPS * 8.0 * 64 / (now() - t0);
-#undef INIT
-#undef STEP
-}
-
-__attribute__((target("avx512f,avx512vnni"))) static double peak_avx512(void) /* vpdpbusd */
-{
-    __m512i a = _mm512_set1_epi32(1), b = _mm512_set1_epi32(2);
-    double t0 = now();
-#define INIT(i) __m512i s##i = a, u##i = a;
-#define STEP(i)                                \
-    s##i = _mm512_dpbusd_epi32(s##i, a, b);    \
-    u##i = _mm512_dpbusd_epi32(u##i, a, b);    \
-    __asm__ volatile("" : "+v"(s##i), "+v"(u##i));
-    EACH8(INIT)
-    for (int n = 0; n < PEAK_LOOPS; n++) {
-        EACH8(STEP)
-    }
-    return PEAK_LOOPS * 16.0 * 128 / (now() - t0);
-#undef INIT
-#undef STEP
-}
-#endif
-
 static double peak(const char *isa) /* TOPS, 0 if not known */
 {
     double best = 0;
-    for (int r = 0; r < ROUNDS; r++) {
-        double v = 0;
-#if defined(__x86_64__)
-        if (!strcmp(isa, "avx2")) v = peak_avx2();
-        if (!strcmp(isa, "avx512")) v = peak_avx512();
-#endif
+    peak_fn *fn = peak_of(isa);
+    for (int r = 0; fn && r < ROUNDS; r++) {
+        double t0 = now();
+        double ops = (double)fn(PEAK_ROUNDS), v = ops / (now() - t0);
         best = v > best ? v : best;
     }
-    (void)isa;
     return best * 1e-12;
 }
 

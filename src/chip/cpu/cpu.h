@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The CPU back end, shared by its files: load.c (weights, memory), step.c (the token path), attend.c (attention). */
+/* The CPU back end, shared by its files: load.c (weights, memory), step.c (the token path), attend.c (attention),
+ * limits.c (probes). */
 #ifndef TUTTI_CHIP_CPU_CPU_H
 #define TUTTI_CHIP_CPU_CPU_H
 
@@ -56,6 +57,8 @@ struct cpu {
 };
 
 int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *e);
+
+int cpu_limits(struct chip *chip, size_t bytes, struct chip_limits *out, struct err *e);
 
 void cpu_attend_plan(struct cpu *c);
 size_t cpu_attend_items_max(const struct program *p);

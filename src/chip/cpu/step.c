@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include "chip/cpu/cpu.h"
 #include "kern/contract.h"
 
@@ -65,18 +66,28 @@ static void run_matmul(struct cpu *c, const struct step *s, int worker)
     }
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void run_steps(void *arg, int worker)
 {
     struct cpu *c = arg;
+    uint64_t *ns = c->chip.step_ns;
     for (int i = c->first_step; i < c->end_step; i++) {
         const struct step *s = &c->chip.program->steps[i];
+        uint64_t begin = ns && worker == 0 ? now_ns() : 0;
         switch (s->kind) {
         case STEP_ROWS: run_rows(c, s, worker); break;
         case STEP_MATMUL: run_matmul(c, s, worker); break;
         case STEP_STORE: cpu_store(c, s, worker); break;
         case STEP_ATTEND: cpu_attend(c, s, worker); break;
         }
-        if (i + 1 < c->end_step) pool_barrier(c->pool);
+        if (i + 1 < c->end_step || ns) pool_barrier(c->pool);
+        if (ns && worker == 0) ns[i] += now_ns() - begin;
     }
 }
 
@@ -225,4 +236,4 @@ static void explain(const struct chip *chip, struct buf *out)
     buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
 }
 
-const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload};
+const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload, cpu_limits};

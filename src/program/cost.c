@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cost: what a step needs at least, for rooflines: bytes that come from memory (packed weights, keys and values; vectors
+ * stay in caches) and operations on the unit that multiplies bytes, a multiplication and an addition being two. A word
+ * takes the place of two bytes, so W16 in two planes counts four times, attention with a 16-bit cache as well.
+ */
+#include "kern/attn.h"
+#include "program/program.h"
+
+/* Multiplications of bytes that stand for one product of a weight and an activation. */
+static int planes(enum act_tier tier)
+{
+    return tier == ACT_A16_256 ? 4 : tier == ACT_A16_W8 ? 2 : 1;
+}
+
+static struct step_cost matmul_cost(const struct program *p, const struct step *s, int rows)
+{
+    struct step_cost c = {0, 0};
+    for (int i = 0; i < s->n; i++) {
+        const struct weight *w = &p->weights[s->mat[i].w];
+        struct mat m;
+        if (mat_init(&m, w->t->type, w->n, w->k, NULL)) continue; /* lower.c has seen it */
+        c.bytes += (double)mat_bytes(&m);
+        c.ops += 2.0 * planes(mat_tier(w->t->type, w->role)) * w->n * w->k * rows;
+    }
+    return c;
+}
+
+struct step_cost step_cost(const struct program *p, const struct step *s, int rows, const struct kv_cost *kv)
+{
+    const struct hparams *h = &p->model->h;
+    double position = (double)kv_view_bytes(kv->type, h->head_dim) / ATTN_CHUNK * h->n_head_kv; /* bytes */
+    switch (s->kind) {
+    case STEP_MATMUL: return matmul_cost(p, s, rows);
+    case STEP_STORE: return (struct step_cost){position * rows, 0};
+    case STEP_ATTEND: /* scores and sums of values */
+        return (struct step_cost){position * kv->positions, 2.0 * 2 * (kv->type == KV16 ? 4 : 2) * h->n_head * h->head_dim * kv->pairs};
+    default: return (struct step_cost){0, 0};
+    }
+}
