@@ -55,6 +55,14 @@ $(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fu
 endif
 
 PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd
+# The server's ledger; PostgreSQL where libpq is installed (else src/serve/ledger_postgresql_none.c).
+PKGS += sqlite3
+ifeq ($(shell $(PKG_CONFIG) --exists libpq 2>/dev/null && echo yes),yes)
+PKGS += libpq
+WITHOUT := %_postgresql_none.c
+else
+WITHOUT := %_postgresql.c
+endif
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 # A missing library is named here and not by a compiler error; demo, check and check-all install what is missing.
@@ -89,7 +97,7 @@ endif
 
 # --- sources --------------------------------------------------------------------------------------
 LIB_DIRS := base file model program kern chip chip/cpu token serve
-LIB_SRC := $(filter-out $(FOREIGN),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
+LIB_SRC := $(filter-out $(FOREIGN) $(WITHOUT),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))

@@ -5,4 +5,5 @@ E2E_RUN := $(patsubst tests/e2e/%.sh,e2e-%,$(wildcard tests/e2e/*.sh))
 $(E2E_RUN): e2e-%: tests/e2e/%.sh $(B)/tutti
 	@echo "== e2e $*"
 	@$< $(RUN) $(B)/tutti
+e2e-ledger: $(B)/tests/test_ledger
 CHECKS += $(E2E_RUN)
