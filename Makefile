@@ -71,7 +71,7 @@ ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>&1 || echo missing),)
 $(error $(PKG_CONFIG) does not find all of $(PKGS). $(shell tools/deps | head -1 | sed 's/^deps: //'); 'tools/deps --install' installs them)
 endif
 endif
-CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DTUTTI_VERSION='"$(VERSION)"'
+CPPFLAGS += -Iinclude -Isrc -I$(B)/gen -D_GNU_SOURCE -DTUTTI_VERSION='"$(VERSION)"'
 CFLAGS_ALL := -std=c11 $(OPT) $(WARN) $(ARITH) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS)
 LDLIBS := $(PKG_LIBS) -lpthread -lm
 
@@ -121,6 +121,13 @@ $(B)/libtutti.a: $(LIB_OBJ)
 $(B)/tutti: $(CMD_OBJ) $(B)/libtutti.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(CMD_OBJ) $(B)/libtutti.a $(LDLIBS) -lm
+
+# Every src/model/family_NAME.c is a family: the list of them is made of the names.
+FAMILIES := $(sort $(patsubst src/model/family_%.c,%,$(wildcard src/model/family_*.c)))
+$(B)/gen/model/families.def: $(wildcard src/model/family_*.c) Makefile
+	@mkdir -p $(@D)
+	@printf 'FAMILY(%s)\n' $(FAMILIES) >$@
+$(B)/src/model/model.o: $(B)/gen/model/families.def
 
 # kern is compiled at -O3 so that element-wise references vectorise; the bits do not depend on it.
 $(B)/src/kern/%.o: src/kern/%.c Makefile

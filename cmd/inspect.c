@@ -331,9 +331,18 @@ static json_t *json_all(const struct gguf *g, const struct path *path, const str
     return root;
 }
 
+/* The table of README.md: tests/e2e/inspect.sh compares the two. */
+static void print_families(void)
+{
+    int n;
+    const struct family *const *f = model_families(&n);
+    printf("| architecture | models |\n| --- | --- |\n");
+    for (int i = 0; i < n; i++) printf("| `%s` | %s |\n", f[i]->arch, f[i]->models);
+}
+
 int cmd_inspect(int argc, char **argv)
 {
-    bool json = false, tensors = false, all = false;
+    bool families = false, json = false, tensors = false, all = false;
     int ctx = 0, batch = ENGINE_BATCH, threads = 0, status;
     const struct arg table[] = {
         {"tensors", 0, ARG_FLAG, &tensors, NULL, "list every tensor", 0, 0},
@@ -341,10 +350,15 @@ int cmd_inspect(int argc, char **argv)
         {"ctx", 'c', ARG_INT, &ctx, "N", "memory for a context of N tokens (default: 4096 and the model's)", 1, 1 << 24},
         {"batch-size", 'b', ARG_INT, &batch, "N", "buffers for steps of N tokens (default: 512)", 1, PROGRAM_ROWS_MAX},
         {"threads", 't', ARG_INT, &threads, "N", "buffers for N threads (default: all CPUs)", 1, POOL_MAX},
+        {"families", 0, ARG_FLAG, &families, NULL, "print which architectures this build runs, and nothing else", 0, 0},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON object", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
+    if (families) {
+        print_families();
+        return 0;
+    }
     if (argc - at != 1) return args_fault(&doc, "takes one MODEL; see tutti inspect --help");
     struct path path;
     struct gguf *g = NULL;

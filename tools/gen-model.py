@@ -364,19 +364,23 @@ def write_data(f, o, name, kind, dims, what):
             left -= n
 
 
-def write_model(o):
-    plan, at, info = tensors(o), 0, b""
+def write_file(o, plan, meta):
+    at, info = 0, b""
     for name, kind, dims, _ in plan:
         info += string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, TYPES[kind][0], at)
         at += -(-tensor_bytes(kind, dims) // ALIGN) * ALIGN
-    meta = keys(o)
     with open(o.out, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(plan), len(meta)) + b"".join(meta) + info)
         for name, kind, dims, what in plan:
             f.write(b"\0" * (-f.tell() % ALIGN))
             write_data(f, o, name, kind, dims, what)
         f.write(b"\0" * (-f.tell() % ALIGN))
-        size = f.tell()
+        return f.tell()
+
+
+def write_model(o):
+    plan = tensors(o)
+    size = write_file(o, plan, keys(o))
     other = sorted({kind for _, kind, _, what in plan if isinstance(what, float) and kind != o.type})
     print(f"{o.out}: {size} bytes, {len(plan)} tensors, {o.type}" + (f", {', '.join(other)} where rows do not divide" if other else ""))
 

@@ -144,6 +144,11 @@ static void elem_add(float *x, const float *y, int n)
     for (int i = 0; i < n; i++) x[i] = x[i] + y[i];
 }
 
+static void elem_scale(float *x, float s, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = x[i] * s;
+}
+
 static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot, int halves)
 {
     for (int h = 0; h < n_head; h++, x += dim) {
@@ -178,4 +183,4 @@ static void elem_weights(uint64_t *w, const float *z, int n, float max, float te
 }
 
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_rope, elem_weights};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_scale, elem_rope, elem_weights};

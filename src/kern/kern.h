@@ -24,6 +24,7 @@ struct elem_kern {
     int (*norm)(float *y, const float *x, const float *g, int n, float eps);            /* RMSNorm; y may be x */
     void (*silu_mul)(float *y, const float *gate, const float *up, int n);              /* y = silu(gate) * up */
     void (*add)(float *x, const float *y, int n);                                       /* x += y */
+    void (*scale)(float *x, float s, int n);                                            /* x *= s */
     /* Rotates n_head heads of `dim` floats, the first 2*n_rot of each; cs[n_rot] cosines, then cs[n_rot] sines.
      * pairs: 0 = (2i, 2i+1), 1 = (i, i + n_rot). */
     void (*rope)(float *x, const float *cs, int n_head, int dim, int n_rot, int halves);

@@ -8,9 +8,17 @@
 #include <stdlib.h>
 #include "kern/num.h"
 
-const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "select"};
+const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "select"};
 
-static const struct family *const families[] = {&family_llama};
+/* Written by the Makefile: FAMILY(name) for every family_name.c. */
+#define FAMILY(name) extern const struct family family_##name;
+#include "model/families.def"
+#undef FAMILY
+#define FAMILY(name) &family_##name,
+static const struct family *const families[] = {
+#include "model/families.def"
+};
+#undef FAMILY
 
 const struct family *const *model_families(int *n)
 {
@@ -24,7 +32,7 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
     int rc = gguf_get_str(g, "general.architecture", &arch, e);
     if (rc) return rc;
     const struct family *f = NULL;
-    char known[256] = "";
+    char known[ERR_MSG_MAX / 2] = "";
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, " %s", families[i]->arch);
@@ -74,6 +82,34 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
         return NULL;
     }
     return t;
+}
+
+static struct tensor *view_new(struct model *m, const struct tensor *t, uint64_t offset, uint64_t bytes)
+{
+    struct tensor *v = ARENA_NEW(&m->arena, struct tensor, 1);
+    if (!v) return NULL;
+    *v = *t;
+    v->data = (const char *)t->data + offset;
+    v->size_bytes = bytes;
+    return v;
+}
+
+const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_t row0, uint64_t n)
+{
+    uint64_t row = dtype_row_bytes(t->type, t->ne[0]);
+    must(row0 <= t->ne[1] && n <= t->ne[1] - row0);
+    struct tensor *v = view_new(m, t, row0 * row, n * row);
+    if (v) v->ne[1] = n;
+    return v;
+}
+
+const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n)
+{
+    uint64_t element = dtype_row_bytes(t->type, 1);
+    must(from <= t->ne[0] && n <= t->ne[0] - from);
+    struct tensor *v = view_new(m, t, from * element, n * element);
+    if (v) v->ne[0] = n;
+    return v;
 }
 
 int graph_value(struct model *m, const char *name, int width)

@@ -22,6 +22,7 @@ enum {
     MODEL_WIDTH_MAX = 1 << 20, /* of any vector: bound of the exact norm (contract section 2) */
     MODEL_VOCAB_MAX = 1 << 20,
     MODEL_CTX_MAX = 1 << 24,
+    MODEL_ROPES = 2, /* tables of rotation: some families have one more for windowed layers */
 };
 
 struct hparams {
@@ -29,19 +30,21 @@ struct hparams {
     int n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx_train;
     float norm_eps;
     float attn_scale; /* of scores: fl(1 / sqrt(head_dim)) or the model's */
-    struct rope_config rope; /* freq_factors live in the model's arena */
-    bool rope_halves;        /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
+    struct rope_config rope[MODEL_ROPES]; /* freq_factors live in the model's arena */
+    int n_rope;
+    bool rope_halves; /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
 };
 
 /* Operators. `in` and `out` are value numbers. */
 enum op {
     OP_EMBED,  /* out = row of table w for each token id */
-    OP_NORM,   /* out = RMSNorm(in0) * w */
+    OP_NORM,   /* out = RMSNorm(in0) * w; n_head > 0: each head alone, w one head long */
     OP_MATMUL, /* out = w in0 (+ bias) */
     OP_ROPE,   /* out = in0 rotated by the token's position, in place */
     OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0 */
     OP_GATE,   /* out = silu(in0) * in1 */
     OP_ADD,    /* out = in0 + in1, in place of in0 */
+    OP_SCALE,  /* out = in0 * scale, in place */
     OP_SELECT, /* keeps the rows whose logits are wanted, in place; everything after sees only those */
 };
 extern const char *const op_name[];
@@ -50,7 +53,9 @@ struct node {
     enum op op;
     int in[3], out;             /* values, -1 = none */
     int layer;                  /* -1 outside the layers */
-    int n_head;                 /* OP_ROPE */
+    int n_head;                 /* OP_ROPE, OP_NORM */
+    int rope;                   /* OP_ROPE: which of hparams.rope */
+    float scale;                /* OP_SCALE */
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
 };
@@ -82,15 +87,18 @@ void model_close(struct model *m); /* accepts NULL */
 /* --- for family files --- */
 struct family {
     const char *arch;                                 /* general.architecture */
+    const char *models;                               /* "Llama 2 and 3, SmolLM2", for people */
     int (*build)(struct model *m, struct err *e);     /* fills h and graph; the arena is ready */
 };
-extern const struct family family_llama;
-const struct family *const *model_families(int *n);
+const struct family *const *model_families(int *n); /* every src/model/family_*.c, by name */
 
 /* Looks a tensor up by printf name and checks its shape; n1 = 0 for a vector. NULL and an error if it is absent or
  * has another shape; optional: NULL without an error if absent. */
 const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, int64_t n1, struct err *e,
                                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Rows row0 .. row0 + n - 1 of a matrix, and such elements of a vector, as a tensor of its own. NULL: out of memory. */
+const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_t row0, uint64_t n);
+const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n);
 int graph_value(struct model *m, const char *name, int width);
 struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out);
 /* F32, F16 or BF16 vector as floats in the model's arena. */

@@ -103,11 +103,12 @@ static enum mat_role role_of(const struct lower *l, const struct node *n)
     return n->out == l->g->logits ? MAT_HEAD : MAT_BODY;
 }
 
-/* Quantises a value for every tier that later products of it need. */
+/* Quantises a value that was just written for every tier that products need of it before it is written again. */
 static void quantise(struct lower *l, int node)
 {
     int value = l->g->nodes[node].out;
-    for (int i = node + 1; i < l->g->n_nodes && !l->rc; i++) {
+    for (int t = 0; t < ACT_TIERS; t++) l->codes_of[value][t] = -1;
+    for (int i = node + 1; i < l->g->n_nodes && !l->rc && l->g->nodes[i].out != value; i++) {
         const struct node *n = &l->g->nodes[i];
         if (n->op != OP_MATMUL || n->in[0] != value) continue;
         if (!mat_layout(n->w->type)) {
@@ -118,55 +119,69 @@ static void quantise(struct lower *l, int node)
         int *c = &l->codes_of[value][tier];
         if (*c >= 0) continue;
         *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, l->g->values[value].width);
-        add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, *c, l->buffer_of[value], -1, -1, 0});
+        add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
     }
+}
+
+/* Nodes that work row by row. */
+static void lower_row(struct lower *l, const struct node *n)
+{
+    int in0 = n->in[0] < 0 ? -1 : l->buffer_of[n->in[0]];
+    struct row_op r = {.dst = -1, .src = -1, .src2 = -1, .w = -1};
+    static const enum row_op_kind kind[] = {
+        [OP_EMBED] = ROW_EMBED, [OP_NORM] = ROW_NORM,   [OP_ROPE] = ROW_ROPE,     [OP_GATE] = ROW_GATE,
+        [OP_ADD] = ROW_ADD,     [OP_SCALE] = ROW_SCALE, [OP_SELECT] = ROW_SELECT,
+    };
+    switch (n->op) {
+    case OP_EMBED: r.dst = value_buffer(l, n->out), r.w = add_weight(l, n->w, MAT_BODY); break;
+    case OP_NORM: r.dst = value_buffer(l, n->out), r.src = in0, r.w = add_vector(l, n->w), r.n_head = n->n_head; break;
+    case OP_ROPE: r.dst = in0, r.src = l->p->turn[n->rope], r.n_head = n->n_head, r.rope = n->rope; break;
+    case OP_GATE: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]]; break;
+    case OP_ADD: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
+    case OP_SCALE: r.dst = in0, r.scale = n->scale; break;
+    case OP_SELECT: /* what follows is the head */
+        l->p->n_body = l->p->n_steps;
+        l->head = true;
+        l->buffer_of[n->out] = -1;
+        r.dst = value_buffer(l, n->out), r.src = in0;
+        break;
+    case OP_MATMUL:
+    case OP_ATTEND: return;
+    }
+    r.kind = kind[n->op];
+    add_row(l, n->layer, r);
+}
+
+static void lower_matmul(struct lower *l, const struct node *n)
+{
+    int w = add_weight(l, n->w, role_of(l, n)), bias = n->bias ? add_vector(l, n->bias) : -1, dst = value_buffer(l, n->out);
+    struct step *s = l->rc ? NULL : add_step(l, STEP_MATMUL, n->layer);
+    if (!s) return;
+    s->n = 1;
+    s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_tier(n->w->type, role_of(l, n))], dst};
+}
+
+static void lower_attend(struct lower *l, const struct node *n)
+{
+    struct step *s = add_step(l, STEP_STORE, n->layer);
+    if (!s) return;
+    s->attn.k = l->buffer_of[n->in[1]], s->attn.v = l->buffer_of[n->in[2]];
+    s->attn.q = s->attn.out = -1;
+    if (!(s = add_step(l, STEP_ATTEND, n->layer))) return;
+    s->attn.q = l->buffer_of[n->in[0]], s->attn.out = value_buffer(l, n->out);
+    s->attn.k = s->attn.v = -1;
 }
 
 static void lower_node(struct lower *l, int i)
 {
     const struct node *n = &l->g->nodes[i];
-    struct step *s;
-    switch (n->op) {
-    case OP_EMBED:
-        add_row(l, n->layer, (struct row_op){ROW_EMBED, value_buffer(l, n->out), -1, -1, add_weight(l, n->w, MAT_BODY), 0});
-        break;
-    case OP_NORM:
-        add_row(l, n->layer, (struct row_op){ROW_NORM, value_buffer(l, n->out), l->buffer_of[n->in[0]], -1, add_vector(l, n->w), 0});
-        break;
-    case OP_ROPE:
-        add_row(l, n->layer, (struct row_op){ROW_ROPE, l->buffer_of[n->in[0]], l->p->turn, -1, -1, n->n_head});
-        break;
-    case OP_GATE:
-        add_row(l, n->layer, (struct row_op){ROW_GATE, value_buffer(l, n->out), l->buffer_of[n->in[0]], l->buffer_of[n->in[1]], -1, 0});
-        break;
-    case OP_ADD:
-        add_row(l, n->layer, (struct row_op){ROW_ADD, l->buffer_of[n->in[0]], l->buffer_of[n->in[1]], -1, -1, 0});
-        break;
-    case OP_SELECT: { /* what follows is the head */
-        int from = l->buffer_of[n->in[0]];
-        l->p->n_body = l->p->n_steps;
-        l->head = true;
-        l->buffer_of[n->out] = -1;
-        add_row(l, n->layer, (struct row_op){ROW_SELECT, value_buffer(l, n->out), from, -1, -1, 0});
-        break;
-    }
-    case OP_MATMUL: {
-        int w = add_weight(l, n->w, role_of(l, n)), bias = n->bias ? add_vector(l, n->bias) : -1, dst = value_buffer(l, n->out);
-        if (l->rc || !(s = add_step(l, STEP_MATMUL, n->layer))) return;
-        s->n = 1;
-        s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_tier(n->w->type, role_of(l, n))], dst};
-        break;
-    }
-    case OP_ATTEND:
-        if (!(s = add_step(l, STEP_STORE, n->layer))) return;
-        s->attn.k = l->buffer_of[n->in[1]], s->attn.v = l->buffer_of[n->in[2]];
-        s->attn.q = s->attn.out = -1;
-        if (!(s = add_step(l, STEP_ATTEND, n->layer))) return;
-        s->attn.q = l->buffer_of[n->in[0]], s->attn.out = value_buffer(l, n->out);
-        s->attn.k = s->attn.v = -1;
-        break;
-    }
-    if (!l->rc && n->op != OP_ROPE && n->op != OP_ADD && n->op != OP_SELECT) quantise(l, i);
+    if (n->op == OP_MATMUL)
+        lower_matmul(l, n);
+    else if (n->op == OP_ATTEND)
+        lower_attend(l, n);
+    else
+        lower_row(l, n);
+    if (!l->rc) quantise(l, i);
 }
 
 int program_lower(struct program *p, struct err *e)
@@ -180,8 +195,10 @@ int program_lower(struct program *p, struct err *e)
         l.buffer_of[i] = -1;
         for (int t = 0; t < ACT_TIERS; t++) l.codes_of[i][t] = -1;
     }
-    p->turn = add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope.dim);
-    add_row(&l, -1, (struct row_op){ROW_TURN, p->turn, -1, -1, -1, 0});
+    for (int i = 0; i < MODEL_ROPES; i++) {
+        p->turn[i] = i < p->model->h.n_rope ? add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope[i].dim) : -1;
+        if (p->turn[i] >= 0) add_row(&l, -1, (struct row_op){ROW_TURN, .dst = p->turn[i], .src = -1, .src2 = -1, .w = -1, .rope = i});
+    }
     for (int i = 0; i < g->n_nodes && !l.rc; i++) lower_node(&l, i);
     if (!l.rc) p->logits = l.buffer_of[g->logits];
     return l.rc;

@@ -26,7 +26,8 @@ int program_plan(struct program *p, struct err *e)
     for (int i = 0; i < p->n_buffers; i++) {
         struct buffer *b = &p->buffers[i];
         if (b->first < 0) continue;
-        if (i == p->turn) b->last = p->n_body - 1;
+        for (int r = 0; r < MODEL_ROPES; r++)
+            if (i == p->turn[r]) b->last = p->n_body - 1;
         b->bytes = bytes_of(p, b);
         if (b->local) {
             b->at = scratch;

@@ -2,7 +2,7 @@
 /* print: a program as text, one line per step, then the buffers. See program.h. */
 #include "program/program.h"
 
-const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add"};
+const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale"};
 static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256", "A16/256"};
 
 static void print_buffer(const struct program *p, struct buf *out, int i)
@@ -17,6 +17,8 @@ static void print_row_op(const struct program *p, struct buf *out, const struct 
     print_buffer(p, out, r->dst);
     if (r->src >= 0) buf_append_z(out, " <- "), print_buffer(p, out, r->src);
     if (r->src2 >= 0) buf_append_z(out, ", "), print_buffer(p, out, r->src2);
+    if (r->kind == ROW_SCALE) buf_printf(out, " by %.9g", (double)r->scale);
+    if (r->kind == ROW_NORM && r->n_head) buf_printf(out, " in %d heads", r->n_head);
     if (r->kind == ROW_EMBED) buf_printf(out, " [%.*s]", STR_ARG(p->weights[r->w].t->name));
 }
 

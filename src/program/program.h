@@ -42,6 +42,8 @@ enum row_op_kind {
     ROW_ROPE,   /* dst rotated in place by src = ROW_TURN's output */
     ROW_GATE,   /* dst = silu(src) * src2 */
     ROW_ADD,    /* dst += src */
+    ROW_SCALE,  /* dst *= scale */
+    ROW_LAST = ROW_SCALE
 };
 extern const char *const row_op_name[];
 
@@ -49,7 +51,9 @@ struct row_op {
     enum row_op_kind kind;
     int dst, src, src2; /* buffers, -1 = none */
     int w;              /* weight (ROW_EMBED) or vector (ROW_NORM), -1 = none */
-    int n_head;         /* ROW_ROPE */
+    int n_head;         /* ROW_ROPE, ROW_NORM (0: the whole vector) */
+    int rope;           /* ROW_TURN, ROW_ROPE: which of the model's rotations */
+    float scale;        /* ROW_SCALE */
 };
 
 struct step_mat {
@@ -107,7 +111,7 @@ struct program {
     int n_weights;
     struct vector *vectors;
     int n_vectors;
-    int turn, logits;      /* buffers */
+    int turn[MODEL_ROPES], logits; /* buffers; -1 = none */
     size_t block_bytes;    /* all shared buffers */
     size_t scratch_bytes;  /* local buffers, per worker */
     struct arena arena;

@@ -5,12 +5,13 @@
  * that is changed in place (rotation, residual) gets a new version, and codes count only if they were made of the version
  * that the graph means.
  */
+#include "kern/num.h"
 #include "program/program.h"
 
 struct trace {
     const struct program *p;
     int node;        /* next node of the graph */
-    bool turned;     /* cosines and sines are there */
+    bool turned[MODEL_ROPES]; /* cosines and sines are there */
     int stored;      /* layer whose keys and values were stored last */
     int *buffer_of;  /* [value] that holds it, -1 */
     int *version;    /* [value] */
@@ -46,17 +47,20 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
     case OP_EMBED: return r->kind == ROW_EMBED && t->p->weights[r->w].t == n->w && bind(t, n->out, r->dst);
     case OP_NORM:
         return r->kind == ROW_NORM && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) &&
-               bind(t, n->out, r->dst);
+               r->n_head == n->n_head && bind(t, n->out, r->dst);
     case OP_GATE:
         return r->kind == ROW_GATE && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
                bind(t, n->out, r->dst);
     case OP_ROPE:
         t->version[n->in[0]]++;
-        return r->kind == ROW_ROPE && t->turned && r->src == t->p->turn && holds(t, n->in[0], r->dst) &&
-               r->n_head == n->n_head;
+        return r->kind == ROW_ROPE && r->rope == n->rope && t->turned[n->rope] && r->src == t->p->turn[n->rope] &&
+               holds(t, n->in[0], r->dst) && r->n_head == n->n_head;
     case OP_ADD:
         t->version[n->in[0]]++;
         return r->kind == ROW_ADD && holds(t, n->in[0], r->dst) && holds(t, n->in[1], r->src);
+    case OP_SCALE:
+        t->version[n->in[0]]++;
+        return r->kind == ROW_SCALE && holds(t, n->in[0], r->dst) && f32_bits(r->scale) == f32_bits(n->scale);
     case OP_SELECT:
         return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
                bind(t, n->out, r->dst);
@@ -68,7 +72,7 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
 
 static bool trace_row(struct trace *t, const struct node *n, const struct row_op *r, int step)
 {
-    if (r->kind == ROW_TURN) return t->turned = r->dst == t->p->turn;
+    if (r->kind == ROW_TURN) return t->turned[r->rope] = r->dst == t->p->turn[r->rope];
     if (r->kind == ROW_QUANT) {
         int value = t->value_in[r->src];
         if (!holds(t, value, r->src) || (t->value_in[r->dst] >= 0 && t->value_in[r->dst] != value))

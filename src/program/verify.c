@@ -57,15 +57,16 @@ static void check_buffer(struct check *c, int i)
 static void check_row_op(struct check *c, const struct row_op *r)
 {
     const struct program *p = c->p;
-    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED;
-    if (!below((int)r->kind, ROW_ADD + 1)) fail(c, "unknown row operation", r->dst);
+    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE;
+    if (!below((int)r->kind, ROW_LAST + 1)) fail(c, "unknown row operation", r->dst);
     if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0))
         fail(c, "operands of a row operation", r->dst);
     if (!none && !below(r->src, p->n_buffers)) fail(c, "no such buffer", r->src);
     if (two && !below(r->src2, p->n_buffers)) fail(c, "no such buffer", r->src2);
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
-    if (r->kind == ROW_ROPE && !below(r->n_head, MODEL_HEADS_MAX + 1))
+    if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope)) fail(c, "no such rotation", r->dst);
+    if ((r->kind == ROW_ROPE || r->kind == ROW_NORM) && !below(r->n_head, MODEL_HEADS_MAX + 1))
         fail(c, "wrong number of heads", r->dst);
 }
 
@@ -148,12 +149,12 @@ static void check_row_widths(struct check *c, const struct row_op *r)
     const struct hparams *h = &c->p->model->h;
     int w = width(c, r->dst);
     expect(c, r->dst, r->kind == ROW_QUANT ? BUFFER_CODES : BUFFER_FLOAT, w);
-    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope.dim : w);
+    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope[r->rope].dim : w);
     if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, w);
-    if (r->kind == ROW_TURN && w != h->rope.dim) fail(c, "wrong width", r->dst);
+    if (r->kind == ROW_TURN && w != h->rope[r->rope].dim) fail(c, "wrong width", r->dst);
     if (r->kind == ROW_ROPE && w != r->n_head * h->head_dim) fail(c, "wrong number of heads", r->dst);
     if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
-    if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0])
+    if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0] * (uint64_t)(r->n_head ? r->n_head : 1))
         fail(c, "width differs from the gain", r->dst);
 }
 
@@ -192,7 +193,9 @@ int program_verify(const struct program *p, struct err *e)
     if (!c.written) return err(e, ERR_MEMORY, "out of memory");
     if (p->n_body < 1 || p->n_body >= p->n_steps || p->max_out < 1 || p->max_out > p->max_rows)
         fail(&c, "no head", -1);
-    if (!below(p->turn, p->n_buffers) || !below(p->logits, p->n_buffers) || p->buffers[p->logits].local)
+    for (int i = 0; i < p->model->h.n_rope; i++)
+        if (!below(p->turn[i], p->n_buffers)) fail(&c, "no rotation", p->turn[i]);
+    if (!below(p->logits, p->n_buffers) || p->buffers[p->logits].local)
         fail(&c, "no logits", p->logits);
     for (int i = 0; i < p->n_buffers && !c.rc; i++)
         if (p->buffers[i].first >= 0) check_buffer(&c, i);

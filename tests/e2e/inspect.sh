@@ -51,6 +51,11 @@ expect 0 '<|im\u001b[31m\xff|>' inspect "$tmp/escape.gguf" --all
 LC_ALL=C sed 's/general\.name/general\x07nam/' $data/tiny.gguf >"$tmp/escape.gguf"
 expect 4 'control characters' inspect "$tmp/escape.gguf"
 
+# README's table of families is what the program says.
+"${tutti[@]}" inspect --families >"$tmp/families" || fault "--families: status $?"
+sed -n '/^| architecture /,/^$/p' README.md | sed '/^$/d' | diff - "$tmp/families" >"$tmp/diff" ||
+    fault "README.md's table of families differs from 'tutti inspect --families': $(cat "$tmp/diff")"
+
 # Text to ids and back.
 text=$'The cat, \xed\x95\x9c\xea\xb5\xad\xec\x96\xb4 \xf0\x9f\x98\x80\n\tand "more" \\ <|im_end|>'
 for model in tiny tiny-q4_k; do

@@ -160,8 +160,8 @@ static void check_products(void)
 
 /* --- element-wise operations ------------------------------------------------------------------------------ */
 
-enum { NORM, SILU, ROPE, ADD, WEIGHTS, N_ELEM };
-static const char *const elem_name[N_ELEM] = {"norm", "silu_mul", "rope", "add", "weights"};
+enum { NORM, SILU, ROPE, ADD, SCALE, WEIGHTS, N_ELEM };
+static const char *const elem_name[N_ELEM] = {"norm", "silu_mul", "rope", "add", "scale", "weights"};
 
 /* Sets results below 2^-90 to zero (--ftz, above). */
 static void drop_tiny(float *x, int n)
@@ -184,6 +184,8 @@ static int run_elem(const struct elem_kern *v, void *out[N_ELEM], size_t size[N_
     v->rope(out[ROPE], g, 2, n / 2, n / 4, n & 4);
     memcpy(out[ADD], x, (size_t)n * 4);
     v->add(out[ADD], g, n);
+    memcpy(out[SCALE], x, (size_t)n * 4);
+    v->scale(out[SCALE], g[0], n);
     v->weights(out[WEIGHTS], x, n, x[0], 0.7f);
     return rc;
 }

@@ -182,7 +182,7 @@ static void hurt(struct program *p)
             p->steps[i + 1] = s;
         }
         break;
-    case 5: hurt_int(((int *[]){&p->n_body, &p->turn, &p->logits, &p->max_out})[below(4)]); break;
+    case 5: hurt_int(((int *[]){&p->n_body, &p->turn[0], &p->logits, &p->max_out})[below(4)]); break;
     }
 }
 

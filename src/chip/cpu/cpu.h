@@ -38,7 +38,7 @@ struct cpu {
     char *block;        /* the program's shared buffers */
     struct act *codes;  /* [n_buffers], valid for BUFFER_CODES */
     struct cpu_worker *workers;
-    struct rope *rope;
+    struct rope rope[MODEL_ROPES];
     struct arena arena;
 
     /* the batch in flight */

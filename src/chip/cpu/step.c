@@ -13,6 +13,14 @@
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
+/* The vector as a whole (n_head 0), or head by head with one gain. */
+static int norm_heads(const struct elem_kern *k, float *y, const float *x, const float *gain, int n, int n_head, float eps)
+{
+    int rc = 0, width = n_head ? n / n_head : n;
+    for (int at = 0; at < n; at += width) rc |= k->norm(y + at, x + at, gain, width, eps);
+    return rc;
+}
+
 static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worker)
 {
     const struct program *p = c->chip.program;
@@ -23,14 +31,15 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     const float *src = r->src >= 0 && r->kind != ROW_SELECT ? cpu_row(c, worker, r->src, row) : NULL;
     int rc = 0;
     switch (r->kind) {
-    case ROW_TURN: rope_angles(c->rope, (uint64_t)c->row_pos[row], dst, dst + b->width / 2); break;
+    case ROW_TURN: rope_angles(&c->rope[r->rope], (uint64_t)c->row_pos[row], dst, dst + b->width / 2); break;
     case ROW_EMBED: mat_row(&c->mats[r->w], c->row_token[row], dst); break;
     case ROW_SELECT: memcpy(dst, cpu_row(c, worker, r->src, c->select[row]), (size_t)b->width * sizeof *dst); break;
-    case ROW_NORM: rc = k->norm(dst, src, p->vectors[r->w].x, b->width, h->norm_eps); break;
+    case ROW_NORM: rc = norm_heads(k, dst, src, p->vectors[r->w].x, b->width, r->n_head, h->norm_eps); break;
     case ROW_QUANT: rc = k->quant(&c->codes[r->dst], row, src); break;
-    case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope.dim / 2, h->rope_halves); break;
+    case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope[r->rope].dim / 2, h->rope_halves); break;
     case ROW_GATE: k->silu_mul(dst, src, cpu_row(c, worker, r->src2, row), b->width); break;
     case ROW_ADD: k->add(dst, src, b->width); break;
+    case ROW_SCALE: k->scale(dst, r->scale, b->width); break;
     }
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
 }
@@ -151,11 +160,13 @@ static void unload(struct chip *chip)
 
 static int make_rope(struct cpu *c, struct err *e)
 {
-    const struct rope_config *cfg = &c->chip.program->model->h.rope;
-    uint64_t *step_mem = ARENA_NEW(&c->arena, uint64_t, (size_t)cfg->dim);
-    c->rope = ARENA_NEW(&c->arena, struct rope, 1);
-    if (!step_mem || !c->rope) return err(e, ERR_MEMORY, "out of memory");
-    return rope_init(c->rope, cfg, step_mem, e);
+    const struct hparams *h = &c->chip.program->model->h;
+    int rc = 0;
+    for (int i = 0; i < h->n_rope && !rc; i++) {
+        uint64_t *step_mem = ARENA_NEW(&c->arena, uint64_t, (size_t)h->rope[i].dim);
+        rc = step_mem ? rope_init(&c->rope[i], &h->rope[i], step_mem, e) : err(e, ERR_MEMORY, "out of memory");
+    }
+    return rc;
 }
 
 /* Slices of attention: room for 8 items per worker over the longest context, at most 32 MiB. */

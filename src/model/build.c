@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keys and nodes for family files: see build.h. */
+#include "model/build.h"
+
+#include <stdio.h>
+#include "kern/num.h"
+
+/* --- keys --------------------------------------------------------------------------------------------------- */
+
+struct key_name {
+    char z[160];
+};
+
+static struct key_name name_of(const struct model *m, const char *key)
+{
+    struct key_name n;
+    snprintf(n.z, sizeof n.z, "%.*s.%s", STR_ARG(m->h.arch), key);
+    return n;
+}
+
+int key_u32(struct model *m, const char *key, int max, int *out, struct err *e)
+{
+    struct key_name name = name_of(m, key);
+    uint32_t v;
+    int rc = gguf_get_u32(m->file, name.z, &v, e);
+    if (rc) return rc;
+    if (v < 1 || v > (uint32_t)max) return err(e, ERR_LIMIT, "key '%s': %u is outside 1..%d", name.z, v, max);
+    *out = (int)v;
+    return 0;
+}
+
+int key_opt_u32(struct model *m, const char *key, int fallback, int max, int *out, struct err *e)
+{
+    *out = fallback;
+    return key_present(m, key) ? key_u32(m, key, max, out, e) : 0;
+}
+
+int key_opt_f32(struct model *m, const char *key, float fallback, float *out, struct err *e)
+{
+    struct key_name name = name_of(m, key);
+    int rc = gguf_opt_f32(m->file, name.z, fallback, out, e);
+    if (!rc && abs_bits(*out) >= ARITH_RANGE)
+        rc = err(e, ERR_FORMAT, "key '%s': NaN, infinite or at least 2^60", name.z);
+    return rc;
+}
+
+bool key_present(struct model *m, const char *key)
+{
+    return gguf_find(m->file, name_of(m, key).z) != NULL;
+}
+
+/* --- hyper-parameters --------------------------------------------------------------------------------------- */
+
+static int read_yarn(struct model *m, struct rope_config *c, struct err *e)
+{
+    int orig, rc;
+    if ((rc = key_opt_u32(m, "rope.scaling.original_context_length", m->h.n_ctx_train, MODEL_CTX_MAX, &orig, e)) ||
+        (rc = key_opt_f32(m, "rope.scaling.attn_factor", 1.0f, &c->attn, e)) ||
+        (rc = key_opt_f32(m, "rope.scaling.yarn_beta_fast", 32.0f, &c->beta_fast, e)) ||
+        (rc = key_opt_f32(m, "rope.scaling.yarn_beta_slow", 1.0f, &c->beta_slow, e)))
+        return rc;
+    c->orig_ctx = (float)orig;
+    return 0;
+}
+
+static int read_factors(struct model *m, const char *name, struct rope_config *c, struct err *e)
+{
+    const struct tensor *f = gguf_tensor(m->file, name);
+    if (!f) return 0;
+    if (f->ne[0] != (uint64_t)c->dim / 2 || f->n_dims != 1)
+        return err(e, ERR_FORMAT, "tensor '%s': expected %d elements, got %llu", name, c->dim / 2, (unsigned long long)f->ne[0]);
+    c->freq_factors = model_floats(m, f, e);
+    return c->freq_factors ? 0 : ERR_FORMAT;
+}
+
+/* Long and short factors (Phi): one table serves all positions of a sequence, so the file's context decides. */
+static int read_longrope(struct model *m, struct rope_config *c, struct err *e)
+{
+    int orig, rc;
+    if (!gguf_tensor(m->file, "rope_factors_long.weight") && !gguf_tensor(m->file, "rope_factors_short.weight")) return 0;
+    if ((rc = key_opt_u32(m, "rope.scaling.original_context_length", m->h.n_ctx_train, MODEL_CTX_MAX, &orig, e)) ||
+        (rc = key_opt_f32(m, "rope.scaling.attn_factor", 1.0f, &c->attn, e)))
+        return rc;
+    bool is_long = m->h.n_ctx_train > orig;
+    return read_factors(m, is_long ? "rope_factors_long.weight" : "rope_factors_short.weight", c, e);
+}
+
+/* Values that rope_init checks are not checked here. */
+static int read_rope(struct model *m, struct err *e)
+{
+    struct hparams *h = &m->h;
+    struct rope_config *c = &h->rope[0];
+    struct str type;
+    int rc;
+    *c = rope_config_default(0, 0);
+    h->n_rope = 1;
+    if ((rc = key_opt_u32(m, "rope.dimension_count", h->head_dim, h->head_dim, &c->dim, e)) ||
+        (rc = key_opt_f32(m, "rope.freq_base", 10000.0f, &c->base, e)) ||
+        (rc = gguf_opt_str(m->file, name_of(m, "rope.scaling.type").z, STR("none"), &type, e)) ||
+        (rc = key_opt_f32(m, "rope.scaling.factor", 1.0f, &c->factor, e)))
+        return rc;
+    if (!key_present(m, "rope.scaling.factor") && key_present(m, "rope.scale_linear")) { /* the old name */
+        if ((rc = key_opt_f32(m, "rope.scale_linear", 1.0f, &c->factor, e))) return rc;
+        type = STR("linear");
+    }
+    if (str_eqz(type, "none") || str_eqz(type, "longrope"))
+        c->scaling = ROPE_PLAIN, c->factor = 1.0f;
+    else if (str_eqz(type, "linear"))
+        c->scaling = ROPE_LINEAR;
+    else if (str_eqz(type, "yarn"))
+        c->scaling = ROPE_YARN;
+    else
+        return err(e, ERR_UNSUPPORTED, "key '%s': '%.*s' is not supported (none, linear, yarn, longrope are)",
+                   name_of(m, "rope.scaling.type").z, STR_ARG(type));
+    if (c->scaling == ROPE_YARN && (rc = read_yarn(m, c, e))) return rc;
+    if ((rc = read_factors(m, "rope_freqs.weight", c, e))) return rc; /* Llama 3 */
+    return read_longrope(m, c, e);
+}
+
+static int read_heads(struct model *m, struct err *e)
+{
+    struct hparams *h = &m->h;
+    int rc, v_dim;
+    if ((rc = key_u32(m, "attention.head_count", MODEL_HEADS_MAX, &h->n_head, e)) ||
+        (rc = key_opt_u32(m, "attention.head_count_kv", h->n_head, h->n_head, &h->n_head_kv, e)) ||
+        (rc = key_opt_u32(m, "attention.key_length", h->n_embd / h->n_head, 512, &h->head_dim, e)))
+        return rc;
+    if (h->n_head % h->n_head_kv)
+        return err(e, ERR_FORMAT, "%d heads cannot share %d kv heads evenly", h->n_head, h->n_head_kv);
+    if (!key_present(m, "attention.key_length") && h->n_embd % h->n_head)
+        return err(e, ERR_FORMAT, "embedding length %d is not a multiple of %d heads", h->n_embd, h->n_head);
+    if ((rc = key_opt_u32(m, "attention.value_length", h->head_dim, MODEL_WIDTH_MAX, &v_dim, e))) return rc;
+    if (v_dim != h->head_dim) return err(e, ERR_UNSUPPORTED, "value length %d differs from key length %d", v_dim, h->head_dim);
+    if (h->head_dim % 16) return err(e, ERR_UNSUPPORTED, "head size %d is not a multiple of 16", h->head_dim);
+    h->attn_scale = 1.0f / sqrt32((float)h->head_dim);
+    return 0;
+}
+
+int hparams_read(struct model *m, struct err *e)
+{
+    struct hparams *h = &m->h;
+    int rc;
+    if ((rc = key_u32(m, "block_count", MODEL_LAYERS_MAX, &h->n_layer, e)) ||
+        (rc = key_u32(m, "context_length", MODEL_CTX_MAX, &h->n_ctx_train, e)) ||
+        (rc = key_u32(m, "embedding_length", MODEL_WIDTH_MAX, &h->n_embd, e)) ||
+        (rc = key_u32(m, "feed_forward_length", MODEL_WIDTH_MAX, &h->n_ff, e)) || (rc = read_heads(m, e)) ||
+        (rc = gguf_get_f32(m->file, name_of(m, "attention.layer_norm_rms_epsilon").z, &h->norm_eps, e)))
+        return rc;
+    if (!(h->norm_eps >= 0x1p-60f && h->norm_eps < 1.0f))
+        return err(e, ERR_FORMAT, "layer_norm_rms_epsilon %g is outside [2^-60, 1)", (double)h->norm_eps);
+    const struct tensor *embd = gguf_tensor(m->file, "token_embd.weight");
+    if (!embd) return err(e, ERR_FORMAT, "tensor 'token_embd.weight' is missing");
+    if (embd->ne[1] < 1 || embd->ne[1] > MODEL_VOCAB_MAX)
+        return err(e, ERR_LIMIT, "vocabulary of %llu tokens is outside 1..%d", (unsigned long long)embd->ne[1], MODEL_VOCAB_MAX);
+    h->n_vocab = (int)embd->ne[1];
+    return read_rope(m, e);
+}
+
+/* --- tensors and nodes -------------------------------------------------------------------------------------- */
+
+static struct key_name tensor_name(const struct builder *b, const char *what)
+{
+    struct key_name n;
+    if (b->layer < 0)
+        snprintf(n.z, sizeof n.z, "%s", what);
+    else
+        snprintf(n.z, sizeof n.z, "blk.%d.%s", b->layer, what);
+    return n;
+}
+
+const struct tensor *build_tensor(struct builder *b, bool optional, int64_t n0, int64_t n1, const char *what)
+{
+    if (b->rc) return NULL;
+    if (b->e) b->e->code = 0;
+    struct err none = {0}, *e = b->e ? b->e : &none;
+    const struct tensor *t = model_tensor(b->m, optional, n0, n1, e, "%s", tensor_name(b, what).z);
+    if (!t && (!optional || e->code)) b->rc = ERR_FORMAT;
+    return t;
+}
+
+bool build_present(struct builder *b, const char *what)
+{
+    return gguf_tensor(b->m->file, tensor_name(b, what).z) != NULL;
+}
+
+int build_value(struct builder *b, const char *name, int width)
+{
+    int v = b->rc ? -1 : graph_value(b->m, name, width);
+    if (v < 0 && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    return v;
+}
+
+struct node *build_node(struct builder *b, enum op op, int in0, int in1, int in2, int out)
+{
+    if (b->rc) return NULL;
+    struct node *n = graph_node(b->m, op, in0, in1, in2, out);
+    if (!n)
+        b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    else
+        n->layer = b->layer;
+    return n;
+}
+
+static int width_of(const struct builder *b, int x)
+{
+    return b->rc ? 1 : b->m->graph.values[x].width;
+}
+
+int build_norm(struct builder *b, int x, const char *name, int n_head)
+{
+    char file[64];
+    int n = width_of(b, x);
+    snprintf(file, sizeof file, "%s.weight", name);
+    const struct tensor *w = build_tensor(b, false, n_head ? n / n_head : n, 0, file);
+    int y = build_value(b, "norm", n);
+    struct node *node = build_node(b, OP_NORM, x, -1, -1, y);
+    if (node) node->w = w, node->n_head = n_head;
+    return y;
+}
+
+int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s.weight", name);
+    const struct tensor *w = build_tensor(b, false, width_of(b, x), n_all, file);
+    snprintf(file, sizeof file, "%s.bias", name);
+    const struct tensor *bias = build_tensor(b, true, n_all, 0, file);
+    if (!b->rc && n_out < n_all) {
+        w = model_rows(b->m, w, (uint64_t)row0, (uint64_t)n_out);
+        if (bias) bias = model_part(b->m, bias, (uint64_t)row0, (uint64_t)n_out);
+        if (!w || (!bias && build_present(b, file))) b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    }
+    int y = build_value(b, out_name, n_out);
+    struct node *node = build_node(b, OP_MATMUL, x, -1, -1, y);
+    if (node) node->w = w, node->bias = bias;
+    return y;
+}
+
+int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out)
+{
+    return build_linear_rows(b, x, name, out_name, 0, n_out, n_out);
+}
+
+void build_rope(struct builder *b, int x, int n_head, int rope)
+{
+    struct node *n = build_node(b, OP_ROPE, x, -1, -1, x);
+    if (n) n->n_head = n_head, n->rope = rope;
+}
+
+void build_add(struct builder *b, int x, int y)
+{
+    build_node(b, OP_ADD, x, y, -1, x);
+}
+
+void build_scale(struct builder *b, int x, float scale)
+{
+    if (scale == 1.0f) return;
+    struct node *n = build_node(b, OP_SCALE, x, -1, -1, x);
+    if (n) n->scale = scale;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * build: what the family files share to read a model file's keys and to write its graph.
+ *
+ * Keys are named without their prefix: "block_count" is ARCH.block_count of the file's own architecture. A builder
+ * remembers the first error; after it every call does nothing, so that a family checks once, at the end.
+ */
+#ifndef TUTTI_MODEL_BUILD_H
+#define TUTTI_MODEL_BUILD_H
+
+#include "model/model.h"
+
+/* Integers are 1..max; an absent optional key gives the fallback. */
+int key_u32(struct model *m, const char *key, int max, int *out, struct err *e);
+int key_opt_u32(struct model *m, const char *key, int fallback, int max, int *out, struct err *e);
+int key_opt_f32(struct model *m, const char *key, float fallback, float *out, struct err *e);
+bool key_present(struct model *m, const char *key);
+
+/* The keys that all families have, and the rotation of rope[0]. */
+int hparams_read(struct model *m, struct err *e);
+
+struct builder {
+    struct model *m;
+    struct err *e;
+    int layer; /* -1 outside the layers: tensor names have no "blk.N." */
+    int rc;
+};
+
+/* A tensor by name ("attn_q.weight") and shape; n1 = 0 for a vector. */
+const struct tensor *build_tensor(struct builder *b, bool optional, int64_t n0, int64_t n1, const char *what);
+bool build_present(struct builder *b, const char *what);
+int build_value(struct builder *b, const char *name, int width);
+/* Adds a node and returns it for its options, NULL after an error. */
+struct node *build_node(struct builder *b, enum op op, int in0, int in1, int in2, int out);
+
+/* out = RMSNorm(x) * NAME.weight; n_head > 0: of each head alone, one gain for all. */
+int build_norm(struct builder *b, int x, const char *name, int n_head);
+/* out = NAME.weight x + NAME.bias, the bias where the file has one. */
+int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out);
+/* The same with n_out rows from row0 on of a matrix of n_all rows: several matrices stored as one. */
+int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all);
+void build_rope(struct builder *b, int x, int n_head, int rope);
+void build_add(struct builder *b, int x, int y); /* x += y */
+void build_scale(struct builder *b, int x, float scale); /* x *= scale; nothing if scale is 1 */
+
+#endif

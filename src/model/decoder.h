@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * decoder: the graph of a decoder-only transformer, with everything in which the families differ as an option. Zero is
+ * what the llama family does; a family file sets what its own members do otherwise.
+ *
+ * Per layer, x being the residual stream:
+ *
+ *   a = norm x; q, k, v of a; norm of q and k; rotation; attention; output; norm; x += it * residual_scale
+ *   f = norm x; activation(gate f) * up f; down;                      norm; x += it * residual_scale
+ *
+ * Found in the file and not said here: biases; q, k, v stored as one matrix (attn_qkv), gate and up as one (ffn_up); an
+ * output matrix of its own.
+ */
+#ifndef TUTTI_MODEL_DECODER_H
+#define TUTTI_MODEL_DECODER_H
+
+#include "model/build.h"
+
+enum qk_norm {
+    QK_PLAIN,
+    QK_NORM_HEAD,  /* each head of q and k is normed alone, one gain for all heads */
+    QK_NORM_WHOLE, /* q and k are normed as they are */
+};
+
+struct decoder {
+    bool no_input_norm;           /* the attention and the ffn see x itself */
+    const char *post_attn_norm;   /* norm of the attention's output before it is added, or NULL */
+    const char *post_ffn_norm;    /* the same for the ffn */
+    enum qk_norm qk_norm;
+    int no_rope_period;           /* n: layers n-1, 2n-1 ... are not rotated; 0: all are */
+    float embed_scale, residual_scale, logit_scale; /* factors; 0 counts as 1 */
+};
+
+/* After hparams_read. Fills the graph. */
+int decoder_build(struct model *m, const struct decoder *d, struct err *e);
+
+#endif

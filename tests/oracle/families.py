@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""families.py TUTTI DIR: the logits of the tiny models of tools/gen-family.py against an f64 reference in numpy.
+
+The reference is written from the papers and model cards, not from the engine; of the engine it takes only the token
+ids. Each family is a class below. The engine's log-probabilities (`tutti ppl --save`)
+of positions 128..254 of a text must agree within LIMIT of the spread of the reference's logits, root mean square: with
+F16 weights and a 16-bit cache what remains is the rounding of activations to 16 bits.
+"""
+import pathlib
+import struct
+import subprocess
+import sys
+
+import numpy as np
+
+WINDOW, LIMIT = 256, 2e-3
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+class File:
+    """A GGUF file: keys without the architecture's prefix, tensors as float64 [rows][columns]."""
+
+    def __init__(self, path):
+        self.b = path.read_bytes()
+        self.at = 8
+        n_tensors, n_keys = self.take("<QQ")
+        raw = {}
+        for _ in range(n_keys):
+            name = self.string()
+            raw[name] = self.value(self.take("<I")[0])
+        self.arch = raw["general.architecture"]
+        self.key = {k.removeprefix(self.arch + "."): v for k, v in raw.items()}
+        self.tensor = {}
+        for _ in range(n_tensors):
+            name = self.string()
+            dims = self.take("<%dQ" % self.take("<I")[0])
+            self.tensor[name] = (dims, *self.take("<IQ"))
+        self.data = -(-self.at // 32) * 32
+
+    def take(self, form):
+        v = struct.unpack_from(form, self.b, self.at)
+        self.at += struct.calcsize(form)
+        return v
+
+    def string(self):
+        n = self.take("<Q")[0]
+        self.at += n
+        return self.b[self.at - n:self.at].decode()
+
+    def value(self, t):
+        if t == 8:
+            return self.string()
+        if t == 9:
+            elem, n = self.take("<IQ")
+            return [self.value(elem) for _ in range(n)]
+        return self.take({0: "<B", 4: "<I", 5: "<i", 6: "<f", 7: "<?"}[t])[0]
+
+    def w(self, name):
+        dims, kind, at = self.tensor[name]
+        n, p = int(np.prod(dims)), self.data + at
+        if kind in (0, 1):
+            x = np.frombuffer(self.b, ("<f4", "<f2")[kind], n, p)
+        elif kind == 8:
+            q = np.frombuffer(self.b, np.dtype([("d", "<f2"), ("q", "i1", 32)]), n // 32, p)
+            x = q["d"].astype(np.float64)[:, None] * q["q"]
+        else:
+            sys.exit(f"families.py: {name}: type {kind}")
+        return x.astype(np.float64).reshape(dims[::-1])
+
+
+# --- pieces -------------------------------------------------------------------------------------------------------
+
+
+def rms(x, gain, eps):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * gain
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def softmax(s):
+    p = np.exp(s - s.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def rotate(x, angle, halves, mscale=1.0):
+    """x [token][head][dim]; the first 2 * angle.shape[1] dimensions turn, in pairs (2i, 2i+1) or (i, i + n)."""
+    n = angle.shape[1]
+    a, b = (slice(0, n), slice(n, 2 * n)) if halves else (slice(0, 2 * n, 2), slice(1, 2 * n, 2))
+    cos, sin = np.cos(angle)[:, None] * mscale, np.sin(angle)[:, None] * mscale
+    y = x.copy()
+    y[..., a], y[..., b] = x[..., a] * cos - x[..., b] * sin, x[..., a] * sin + x[..., b] * cos
+    return y
+
+
+class Model:
+    """What the families have in common; each sets its differences in its own function below."""
+
+    def __init__(self, f):
+        k = f.key
+        self.f, self.k, self.eps = f, k, k["attention.layer_norm_rms_epsilon"]
+        self.heads, self.kv, self.dim = k["attention.head_count"], k["attention.head_count_kv"], k["attention.key_length"]
+        self.layers = k["block_count"]
+        self.scale = 1 / np.sqrt(self.dim)
+        self.embed_scale = self.residual = self.logit_scale = 1.0
+        self.halves = False
+        self.freq = k["rope.freq_base"] ** (-np.arange(0, k["rope.dimension_count"], 2) / k["rope.dimension_count"])
+        self.mscale = 1.0
+        self.act = silu
+
+    def has(self, name):
+        return name in self.f.tensor
+
+    def linear(self, x, name):
+        y = x @ self.f.w(name + ".weight").T
+        return y + self.f.w(name + ".bias") if self.has(name + ".bias") else y
+
+    def norm(self, x, name):
+        return rms(x, self.f.w(name + ".weight"), self.eps)
+
+    def qkv(self, a, b):
+        if self.has(b + "attn_qkv.weight"):
+            n_q, n_kv = self.heads * self.dim, self.kv * self.dim
+            return np.split(self.linear(a, b + "attn_qkv"), [n_q, n_q + n_kv], -1)
+        return [self.linear(a, b + "attn_" + p) for p in "qkv"]
+
+    def qk_norm(self, q, k, b):
+        return q, k
+
+    def rope(self, x, i):
+        return rotate(x, np.arange(len(x))[:, None] * self.freq[None], self.halves, self.mscale)
+
+    def scores(self, s, i):
+        return s
+
+    def visible(self, n, i):
+        return np.tril(np.ones((n, n), bool))
+
+    def attend(self, a, b, i):
+        q, k, v = self.qkv(a, b)
+        n = len(a)
+        q, k = self.qk_norm(q, k, b)
+        q, k, v = q.reshape(n, self.heads, -1), k.reshape(n, self.kv, -1), v.reshape(n, self.kv, -1)
+        q, k = self.rope(q, i), self.rope(k, i)
+        k, v = (x.repeat(self.heads // self.kv, 1) for x in (k, v))
+        s = self.scores(np.einsum("qhd,khd->hqk", q, k) * self.scale, i)
+        p = softmax(np.where(self.visible(n, i), s, -np.inf))
+        return self.linear(np.einsum("hqk,khd->qhd", p, v).reshape(n, -1), b + "attn_output")
+
+    def ffn(self, x, b, i):
+        up = self.linear(x, b + "ffn_up")
+        if self.has(b + "ffn_gate.weight"):
+            gate = self.linear(x, b + "ffn_gate")
+        else:
+            gate, up = np.split(up, 2, -1)
+        return self.linear(self.act(gate) * up, b + "ffn_down")
+
+    def layer(self, x, b, i):
+        x = x + self.residual * self.attend(self.norm(x, b + "attn_norm"), b, i)
+        return x + self.residual * self.ffn(self.norm(x, b + "ffn_norm"), b, i)
+
+    def logits(self, ids):
+        embd = self.f.w("token_embd.weight")
+        x = embd[ids] * self.embed_scale
+        for i in range(self.layers):
+            x = self.layer(x, f"blk.{i}.", i)
+        x = self.norm(x, "output_norm")
+        return x @ (self.f.w("output.weight") if self.has("output.weight") else embd).T * self.logit_scale
+
+
+# --- families -----------------------------------------------------------------------------------------------------
+
+
+class Llama(Model):
+    pass
+
+
+class Qwen2(Model):
+    def __init__(self, f):
+        super().__init__(f)
+        self.halves = True
+
+
+class Qwen3(Qwen2):
+    def qk_norm(self, q, k, b):
+        n = len(q)
+        return (self.norm(q.reshape(n, self.heads, -1), b + "attn_q_norm"), self.norm(k.reshape(n, self.kv, -1), b + "attn_k_norm"))
+
+
+class Phi3(Qwen2):
+    def __init__(self, f):
+        super().__init__(f)
+        self.freq = self.freq / f.w("rope_factors_long.weight")
+        self.mscale = f.key["rope.scaling.attn_factor"]
+
+
+class Granite(Model):
+    def __init__(self, f):
+        super().__init__(f)
+        self.embed_scale, self.residual = self.k["embedding_scale"], self.k["residual_scale"]
+        self.scale, self.logit_scale = self.k["attention.scale"], 1 / self.k["logit_scale"]
+
+
+class Smollm3(Model):
+    def rope(self, x, i):
+        return x if i % 4 == 3 else super().rope(x, i)
+
+
+class Olmo2(Qwen2):
+    def qk_norm(self, q, k, b):
+        return self.norm(q, b + "attn_q_norm"), self.norm(k, b + "attn_k_norm")
+
+    def layer(self, x, b, i):
+        x = x + self.norm(self.attend(x, b, i), b + "post_attention_norm")
+        return x + self.norm(self.ffn(x, b, i), b + "post_ffw_norm")
+
+
+class Glm4(Model):
+    def layer(self, x, b, i):
+        x = x + self.norm(self.attend(self.norm(x, b + "attn_norm"), b, i), b + "post_attention_norm")
+        return x + self.norm(self.ffn(self.norm(x, b + "ffn_norm"), b, i), b + "post_ffw_norm")
+
+
+FAMILIES = dict(llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3, granite=Granite, smollm3=Smollm3, olmo2=Olmo2, glm4=Glm4,
+                chatglm=Llama)
+
+# --- comparison ---------------------------------------------------------------------------------------------------
+
+
+def main():
+    tutti, folder = sys.argv[1].split(), pathlib.Path(sys.argv[2])
+    text, save, bad = folder / "text.txt", folder / "logp.npy", 0
+    for path in sorted(folder.glob("*.gguf")):
+        f = File(path)
+        out = subprocess.run([*tutti, "tokenize", str(path), "--ids", "--file", str(text)], check=True, capture_output=True, text=True)
+        ids = np.array(out.stdout.split(), np.int64)[:WINDOW]
+        subprocess.run([*tutti, "ppl", str(path), str(text), "-w", str(WINDOW), "-n", "1", "--kv", "16", "--save", str(save)],
+                       check=True, capture_output=True)
+        got = np.load(save).reshape(-1, f.tensor["token_embd.weight"][0][1]).astype(np.float64)
+        want = FAMILIES[f.arch](f).logits(ids)[WINDOW // 2:WINDOW - 1]
+        want = want - want.max(-1, keepdims=True)
+        want -= np.log(np.exp(want).sum(-1, keepdims=True))
+        error = np.sqrt(((got - want) ** 2).mean()) / want.std(-1).mean()
+        worst = np.abs(got - want).max()
+        print(f"{path.stem:10} {f.arch:10} error {error:.2e} of the spread, worst {worst:.2e}" + ("" if error < LIMIT else "  WRONG"))
+        bad += not error < LIMIT
+    return bad != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

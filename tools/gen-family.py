@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""gen-family.py DIR [NAME...] [--type T]: a tiny synthetic model DIR/NAME.gguf of every family (or of those named), with
+all that the family does in use; the same bytes for the same options. Prints the names. Needs numpy.
+
+Weights, tokenizer and file format are those of gen-model.py. Rows of FAMILIES say what a family has beyond llama.
+"""
+import argparse
+import importlib.util
+import math
+import pathlib
+import sys
+
+spec = importlib.util.spec_from_file_location("gen_model", pathlib.Path(__file__).with_name("gen-model.py"))
+gm = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(gm)
+U32, F32, BOOL, STR, ARR = gm.U32, gm.F32, gm.BOOL, gm.STR, gm.ARR
+
+VOCAB, EMBD, LAYERS, HEADS, KV, DIM, FF, CONTEXT = 320, 96, 4, 4, 2, 32, 160, 1024
+
+# name: what differs. keys: (name without ARCH., type, value). rope: rotated dimensions. vectors: (name, length, kind)
+FAMILIES = {
+    "llama": dict(),
+    "mistral": dict(arch="llama", untied=True, base=1e6),
+    "qwen2": dict(qkv_bias=True, base=1e6),
+    "qwen3": dict(qk_norm="head", base=1e6, untied=True),
+    "phi3": dict(fused_qkv=True, fused_up=True, untied=True, longrope=True, rope=24),
+    "granite": dict(keys=[("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22), ("attention.scale", F32, 0.125),
+                          ("logit_scale", F32, 2.0)]),
+    "smollm3": dict(base=2e6),
+    "olmo2": dict(post_norm=True, no_input_norm=True, qk_norm="whole", untied=True),
+    "glm4": dict(post_norm=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
+    "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
+}
+
+
+def tensors(o):
+    f, out, n_q, n_kv = o.family, [], HEADS * DIM, KV * DIM
+
+    def matrix(name, k, rows, *more):
+        kind = o.type if k % gm.TYPES[o.type][1] == 0 else o.fallback
+        out.append((name, kind, (k, rows, *more), 1 / math.sqrt(k)))
+
+    def vector(name, n, what):
+        out.append((name, "F32", (n,), what))
+
+    def linear(name, k, rows, bias=False):
+        matrix(name + ".weight", k, rows)
+        if bias:
+            vector(name + ".bias", rows, "bias")
+
+    matrix("token_embd.weight", EMBD, VOCAB)
+    if f.get("longrope"):
+        vector("rope_factors_long.weight", f["rope"] // 2, "norm")
+        vector("rope_factors_short.weight", f["rope"] // 2, "norm")
+    for i in range(LAYERS):
+        b = f"blk.{i}."
+        if not f.get("no_input_norm"):
+            vector(b + "attn_norm.weight", EMBD, "norm")
+        bias = f.get("qkv_bias", False)
+        if f.get("fused_qkv"):
+            linear(b + "attn_qkv", EMBD, n_q + 2 * n_kv, bias)
+        else:
+            for part, rows in (("q", n_q), ("k", n_kv), ("v", n_kv)):
+                linear(b + "attn_" + part, EMBD, rows, bias)
+        if "qk_norm" in f:
+            whole = f["qk_norm"] == "whole"
+            vector(b + "attn_q_norm.weight", n_q if whole else DIM, "norm")
+            vector(b + "attn_k_norm.weight", n_kv if whole else DIM, "norm")
+        linear(b + "attn_output", n_q, EMBD)
+        if f.get("post_norm"):
+            vector(b + "post_attention_norm.weight", EMBD, "norm")
+            vector(b + "post_ffw_norm.weight", EMBD, "norm")
+        if not f.get("no_input_norm"):
+            vector(b + "ffn_norm.weight", EMBD, "norm")
+        if f.get("fused_up"):
+            linear(b + "ffn_up", EMBD, 2 * FF)
+        else:
+            linear(b + "ffn_gate", EMBD, FF)
+            linear(b + "ffn_up", EMBD, FF)
+        linear(b + "ffn_down", FF, EMBD)
+    vector("output_norm.weight", EMBD, "norm")
+    if f.get("untied"):
+        matrix("output.weight", EMBD, VOCAB)
+    return out
+
+
+def keys(o):
+    f, key = o.family, gm.key
+    arch = f.get("arch", o.name)
+    tokens, types, merges = gm.tokenizer(VOCAB)
+    own = [("block_count", U32, LAYERS), ("context_length", U32, CONTEXT), ("embedding_length", U32, EMBD),
+           ("feed_forward_length", U32, FF), ("attention.head_count", U32, HEADS), ("attention.head_count_kv", U32, KV),
+           ("attention.key_length", U32, DIM), ("attention.value_length", U32, DIM),
+           ("attention.layer_norm_rms_epsilon", F32, 1e-5), ("rope.dimension_count", U32, f.get("rope", DIM)),
+           ("rope.freq_base", F32, f.get("base", 10000.0))]
+    if f.get("longrope"):
+        own += [("rope.scaling.original_context_length", U32, CONTEXT // 4), ("rope.scaling.attn_factor", F32, 1.19)]
+    return [key("general.architecture", STR, arch), key("general.name", STR, f"synthetic {o.name} {o.type}"),
+            key("general.file_type", U32, gm.TYPES[o.type][3])] + [
+        key(f"{arch}.{n}", t, v) for n, t, v in own + f.get("keys", [])] + [
+        key("tokenizer.ggml.model", STR, "gpt2"), key("tokenizer.ggml.pre", STR, "smollm"),
+        key("tokenizer.ggml.tokens", ARR, (STR, tokens)), key("tokenizer.ggml.token_type", ARR, (gm.I32, types)),
+        key("tokenizer.ggml.merges", ARR, (STR, merges)), key("tokenizer.ggml.bos_token_id", U32, 1),
+        key("tokenizer.ggml.eos_token_id", U32, 2), key("tokenizer.ggml.add_bos_token", BOOL, 0),
+        key("tokenizer.chat_template", STR, gm.CHAT)]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("dir", type=pathlib.Path)
+    p.add_argument("names", nargs="*", metavar="NAME")
+    p.add_argument("--type", choices=gm.TYPES, default="F16")
+    p.add_argument("--fallback", choices=gm.TYPES, default="Q8_0")
+    p.add_argument("--seed", type=int, default=1)
+    o = p.parse_args()
+    for name in o.names or FAMILIES:
+        if name not in FAMILIES:
+            sys.exit(f"gen-family: no family {name}; known: {' '.join(FAMILIES)}")
+        o.name, o.family, o.out = name, FAMILIES[name], o.dir / (name + ".gguf")
+        gm.write_file(o, tensors(o), keys(o))
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
