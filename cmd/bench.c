@@ -50,7 +50,7 @@ static int advance(struct bench *b, int n_seqs, int pos, int n, bool one_by_one,
             b->out[i] = (i + 1) * m - 1;
         }
         bool last = one_by_one || at + m == pos + n;
-        struct batch batch = {b->parts, n_seqs, b->out, last ? n_seqs : 0};
+        struct batch batch = {.parts = b->parts, .n_parts = n_seqs, .out = b->out, .n_out = last ? n_seqs : 0};
         if (b->limits) limits_count(b->limits, n_seqs, m, at, batch.n_out);
         if (!rc) rc = chip_step(b->en->chip, &batch, ignore, &b->bad, e);
     }

@@ -51,7 +51,7 @@ static int run(struct engine *en, const struct ids *ids, int n, int chunk, int n
     }
     for (int at = 0; at < n && !rc; at += chunk) {
         int m = n - at < chunk ? n - at : chunk, np = 0;
-        struct batch b = {parts, 0, out, m};
+        struct batch b = {.parts = parts, .out = out, .n_out = m};
         if ((rc = kv_seq_reserve(&seq, at + m, e))) break;
         for (int i = 0; i < m; i++) out[i] = i;
         parts[np++] = (struct batch_part){&seq, ids->p + at, m, at};

@@ -19,16 +19,25 @@ int chip_load(struct chip **c, const char *name, const struct program *p, const 
     return err(e, ERR_USAGE, "chip '%s' is unknown; known:%s", name, known);
 }
 
+static int check_rows(const int *row, int n, int rows, struct err *e)
+{
+    for (int i = 0; i < n; i++)
+        if (row[i] <= (i ? row[i - 1] : -1) || row[i] >= rows)
+            return err(e, ERR_USAGE, "batch: wanted row %d is out of order or outside %d rows", row[i], rows);
+    return 0;
+}
+
 /* What the caller promises of a batch. */
 static int check_batch(const struct chip *c, const struct batch *b, struct err *e)
 {
-    int rows = 0, n_vocab = c->program->model->h.n_vocab, last = -1;
+    int rows = 0, n_vocab = c->program->model->h.n_vocab;
     for (int i = 0; i < b->n_parts; i++) {
         const struct batch_part *p = &b->parts[i];
         if (p->n < 1 || p->pos < 0 || p->n > c->program->max_rows - rows)
             return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i, p->n, p->pos, c->program->max_rows);
         if ((int64_t)p->pos + p->n > (int64_t)p->seq->n_pages * ATTN_CHUNK)
             return err(e, ERR_USAGE, "batch part %d: positions up to %" PRId64 " have no KV pages", i, (int64_t)p->pos + p->n);
+        must(kv_page_holders(p->seq->pool, p->seq->page[p->pos / ATTN_CHUNK]) == 1); /* shared pages are full */
         if (p->pos > p->seq->fault)
             return err(e, ERR_RANGE, "a number left the contract's range at position %" PRId64 " of this sequence: there is no result from there on",
                        p->seq->fault);
@@ -37,11 +46,25 @@ static int check_batch(const struct chip *c, const struct batch *b, struct err *
                 return err(e, ERR_USAGE, "token id %d is outside the vocabulary of %d", p->tokens[j], n_vocab);
         rows += p->n;
     }
-    for (int i = 0; i < b->n_out; i++) {
-        if (b->out[i] <= last || b->out[i] >= rows) return err(e, ERR_USAGE, "batch: wanted row %d is out of order or outside %d rows", b->out[i], rows);
-        last = b->out[i];
-    }
-    return rows ? 0 : err(e, ERR_USAGE, "empty batch");
+    int rc = check_rows(b->out, b->n_out, rows, e);
+    if (!rc) rc = check_rows(b->hidden, b->n_hidden, rows, e);
+    return rc ? rc : rows ? 0 : err(e, ERR_USAGE, "empty batch");
+}
+
+/* A chip that hands out rows by the sink only. */
+struct spread {
+    const struct batch *b;
+    logits_fn *sink;
+    void *ud;
+};
+
+static void by_one(void *ud, int i_out, const float *row, int status)
+{
+    const struct spread *s = ud;
+    if (i_out < s->b->n_out)
+        s->b->spread(s->ud, 0, i_out, row, status);
+    else
+        s->sink(s->ud, i_out, row, status);
 }
 
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
@@ -49,7 +72,8 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
     int rc = check_batch(c, b, e);
     if (rc) return rc;
     for (int i = 0; i < b->n_parts; i++) b->parts[i].seq->fault = KV_NO_FAULT; /* from pos on it is written anew */
-    return c->ops->step(c, b, sink, ud, e);
+    if (!b->spread || c->n_workers) return c->ops->step(c, b, sink, ud, e);
+    return c->ops->step(c, b, by_one, &(struct spread){b, sink, ud}, e);
 }
 
 void chip_explain(const struct chip *c, struct buf *out)

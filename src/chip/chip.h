@@ -36,11 +36,17 @@ struct batch_part {
     int pos;
 };
 
+/* Called once per wanted row by the workers, all at once and in any order; otherwise as logits_fn. */
+typedef void spread_fn(void *ud, int worker, int i_out, const float *logits, int status);
+
 struct batch {
     const struct batch_part *parts; /* different sequences */
     int n_parts;
     const int *out; /* rows whose logits are wanted, ascending; rows count through all parts in order */
     int n_out;
+    const int *hidden;  /* rows wanted as they are after the final norm, ascending: they come by the sink after the */
+    int n_hidden;       /* logits, i_out from n_out on, n_embd floats each */
+    spread_fn *spread;  /* takes the logits instead of the sink, or NULL; worker is 0 .. chip->n_workers - 1 */
 };
 
 /*
@@ -72,6 +78,7 @@ struct chip {
     const struct chip_ops *ops;
     const struct program *program; /* borrowed */
     uint64_t *step_ns;             /* see chip_time_steps */
+    int n_workers;                 /* that may take rows of logits (batch.spread); 0: it hands out rows by the sink only */
 };
 
 extern const struct chip_ops chip_cpu;

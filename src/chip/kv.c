@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 size_t kv_page_bytes(const struct kv_shape *s)
@@ -22,15 +23,17 @@ int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n
         return err(e, ERR_LIMIT, "a KV cache of %" PRId64 " tokens is too large", n_tokens);
     struct kv_pool *p = calloc(1, sizeof *p);
     int32_t *list = p ? malloc((size_t)pages * sizeof *list) : NULL;
-    void *base = list ? mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : MAP_FAILED;
+    uint32_t *holders = list ? calloc((size_t)pages, sizeof *holders) : NULL;
+    void *base = holders ? mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : MAP_FAILED;
     if (base == MAP_FAILED) {
+        free(holders);
         free(list);
         free(p);
         return err(e, ERR_MEMORY, "out of memory: a KV cache of %" PRId64 " tokens takes %zu MiB; use a smaller context (--ctx)",
                    n_tokens, total >> 20);
     }
     madvise(base, total, MADV_HUGEPAGE); /* fewer faults and TLB misses; a hint */
-    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages};
+    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages, holders};
     for (int i = 0; i < p->max_pages; i++) p->free[i] = p->max_pages - 1 - i;
     *out = p;
     return 0;
@@ -41,7 +44,32 @@ void kv_pool_destroy(struct kv_pool *p)
     if (!p) return;
     munmap(p->base, (size_t)p->max_pages * p->page_bytes);
     free(p->free);
+    free(p->holders);
     free(p);
+}
+
+static size_t index_of(const struct kv_pool *p, const void *page)
+{
+    return (size_t)((const char *)page - p->base) / p->page_bytes;
+}
+
+void kv_page_hold(struct kv_pool *p, void *page)
+{
+    p->holders[index_of(p, page)]++;
+}
+
+void kv_page_drop(struct kv_pool *p, void *page)
+{
+    size_t i = index_of(p, page);
+    must(p->holders[i] > 0);
+    if (--p->holders[i]) return;
+    madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */
+    p->free[p->n_free++] = (int32_t)i;
+}
+
+uint32_t kv_page_holders(const struct kv_pool *p, const void *page)
+{
+    return p->holders[index_of(p, page)];
 }
 
 int kv_seq_init(struct kv_seq *s, struct kv_pool *pool, int64_t cap_tokens, struct err *e)
@@ -73,19 +101,43 @@ int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e)
         return err(e, ERR_LIMIT, "%" PRId64 " tokens do not fit the context of %" PRId64, n, (int64_t)s->cap * ATTN_CHUNK);
     while (s->n_pages < want) {
         if (p->n_free == 0) return err(e, ERR_LIMIT, "no free KV page: all %d are in use", p->max_pages);
-        s->page[s->n_pages++] = p->base + (size_t)p->free[--p->n_free] * p->page_bytes;
+        int32_t i = p->free[--p->n_free];
+        p->holders[i] = 1;
+        s->page[s->n_pages++] = p->base + (size_t)i * p->page_bytes;
     }
     return 0;
 }
 
 void kv_seq_truncate(struct kv_seq *s, int64_t n)
 {
-    struct kv_pool *p = s->pool;
     int64_t keep = (n + ATTN_CHUNK - 1) / ATTN_CHUNK;
     if (n <= s->fault) s->fault = KV_NO_FAULT;
-    while (s->n_pages > keep) {
-        char *page = s->page[--s->n_pages];
-        madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */
-        p->free[p->n_free++] = (int32_t)((size_t)(page - p->base) / p->page_bytes);
-    }
+    while (s->n_pages > keep) kv_page_drop(s->pool, s->page[--s->n_pages]);
+}
+
+void kv_seq_share(struct kv_seq *s, void *page)
+{
+    must(s->n_pages < s->cap);
+    kv_page_hold(s->pool, page);
+    s->page[s->n_pages++] = page;
+}
+
+void kv_seq_swap(struct kv_seq *s, int i, void *page)
+{
+    kv_page_hold(s->pool, page);
+    kv_page_drop(s->pool, s->page[i]);
+    s->page[i] = page;
+}
+
+int kv_seq_fork(struct kv_seq *s, const struct kv_seq *from, int64_t n, struct err *e)
+{
+    int full = (int)(n / ATTN_CHUNK);
+    must(s->n_pages == 0 && n <= (int64_t)from->n_pages * ATTN_CHUNK && n <= from->fault);
+    for (int i = 0; i < full; i++) kv_seq_share(s, from->page[i]);
+    int rc = kv_seq_reserve(s, n, e);
+    if (rc)
+        kv_seq_truncate(s, 0);
+    else if (s->n_pages > full)
+        memcpy(s->page[full], from->page[full], s->pool->page_bytes);
+    return rc;
 }

@@ -6,6 +6,9 @@
  * address space for a fixed number of pages; memory is touched, and so taken from the system, only when a page is
  * first written, and given back when it is freed. A sequence is a list of pages. Not thread-safe: one thread owns a
  * pool and its sequences.
+ *
+ * Pages are counted: sequences with the same beginning share the pages that are full, and whoever else keeps a page (a
+ * prefix cache) holds it. A page with more than one holder is full, and so nobody writes to it.
  */
 #ifndef TUTTI_CHIP_KV_H
 #define TUTTI_CHIP_KV_H
@@ -27,6 +30,7 @@ struct kv_pool {
     int max_pages;
     int32_t *free;     /* stack of free pages */
     int n_free;
+    uint32_t *holders; /* [max_pages] 0: free */
 };
 
 struct kv_seq {
@@ -50,6 +54,19 @@ void kv_seq_finish(struct kv_seq *s); /* accepts a zeroed struct */
 int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e);
 /* Forgets positions >= n: frees the pages that hold only such. */
 void kv_seq_truncate(struct kv_seq *s, int64_t n);
+
+/* Another holder of a page, and one less: the last one frees it. */
+void kv_page_hold(struct kv_pool *p, void *page);
+void kv_page_drop(struct kv_pool *p, void *page);
+uint32_t kv_page_holders(const struct kv_pool *p, const void *page);
+
+/* Appends a full page of another holder; the sequence has whole pages only. */
+void kv_seq_share(struct kv_seq *s, void *page);
+/* Page i becomes another one with the same contents. */
+void kv_seq_swap(struct kv_seq *s, int i, void *page);
+/* An empty sequence gets the first n positions of another one: its full pages are shared, the rest is copied. ERR_LIMIT,
+ * and s is empty, if there is no page to copy to. */
+int kv_seq_fork(struct kv_seq *s, const struct kv_seq *from, int64_t n, struct err *e);
 
 static inline size_t kv_view_offset(const struct kv_pool *p, int layer, int head)
 {

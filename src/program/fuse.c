@@ -2,7 +2,7 @@
 /*
  * fuse: a ROWS step that follows a ROWS step joins it (row by row there is nothing to wait for), and products of the
  * same vector in a row become one MATMUL step. Saves a meeting of all workers each time. Afterwards a buffer that is
- * used by a single ROWS step, and is not its output, becomes local: one row per worker instead of one per token.
+ * used by a single ROWS step, and is not an output, becomes local: one row per worker instead of one per token.
  */
 #include "program/program.h"
 
@@ -55,7 +55,7 @@ int program_fuse(struct program *p, struct err *e)
     for (int i = 0; i < p->n_buffers; i++) {
         struct buffer *b = &p->buffers[i];
         b->local = b->first >= 0 && b->first == b->last && p->steps[b->first].kind == STEP_ROWS &&
-                   b->kind == BUFFER_FLOAT && i != p->logits;
+                   b->kind == BUFFER_FLOAT && i != p->logits && i != p->hidden;
     }
     (void)e;
     return 0;

@@ -158,6 +158,7 @@ static void lower_matmul(struct lower *l, const struct node *n)
     struct step *s = l->rc ? NULL : add_step(l, STEP_MATMUL, n->layer);
     if (!s) return;
     s->n = 1;
+    if (n->out == l->g->logits) l->p->hidden = l->buffer_of[n->in[0]];
     s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_tier(n->w->type, role_of(l, n))], dst};
 }
 

@@ -112,6 +112,7 @@ struct program {
     struct vector *vectors;
     int n_vectors;
     int turn[MODEL_ROPES], logits; /* buffers; -1 = none */
+    int hidden;            /* buffer of the final norm's output; complete before the head's first MATMUL */
     size_t block_bytes;    /* all shared buffers */
     size_t scratch_bytes;  /* local buffers, per worker */
     struct arena arena;

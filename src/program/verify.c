@@ -195,6 +195,8 @@ int program_verify(const struct program *p, struct err *e)
         fail(&c, "no head", -1);
     for (int i = 0; i < p->model->h.n_rope; i++)
         if (!below(p->turn[i], p->n_buffers)) fail(&c, "no rotation", p->turn[i]);
+    if (!below(p->hidden, p->n_buffers) || !p->buffers[p->hidden].head || p->buffers[p->hidden].local)
+        fail(&c, "no hidden row", p->hidden);
     if (!below(p->logits, p->n_buffers) || p->buffers[p->logits].local)
         fail(&c, "no logits", p->logits);
     for (int i = 0; i < p->n_buffers && !c.rc; i++)

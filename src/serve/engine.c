@@ -2,10 +2,23 @@
 /* See engine.h. */
 #include "serve/engine.h"
 
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include "kern/contract.h"
+
+static int open_pages(struct engine *en, const struct kv_shape *shape, const struct engine_options *opt, struct err *e)
+{
+    if (!opt->kv_bytes) return kv_pool_create(&en->kv, shape, en->n_ctx, opt->n_seqs ? opt->n_seqs : 1, e);
+    size_t page = kv_page_bytes(shape), pages = opt->kv_bytes / page;
+    int64_t room = (int64_t)(pages < INT32_MAX / ATTN_CHUNK ? pages : INT32_MAX / ATTN_CHUNK) * ATTN_CHUNK;
+    if (room < (opt->n_ctx ? opt->n_ctx : 1))
+        return err(e, ERR_LIMIT, "%zu MiB of memory for keys and values hold %" PRId64 " tokens of this model, but the context is to have %d: give more memory or a smaller context",
+                   opt->kv_bytes >> 20, room, en->n_ctx);
+    if (en->n_ctx > room) en->n_ctx = (int)room;
+    return kv_pool_create(&en->kv, shape, room, 0, e);
+}
 
 static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)
 {
@@ -21,7 +34,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     if (po.max_out > po.max_rows) po.max_out = po.max_rows;
     if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
     struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim};
-    if ((rc = kv_pool_create(&en->kv, &shape, en->n_ctx, opt->n_seqs ? opt->n_seqs : 1, e))) return rc;
+    if ((rc = open_pages(en, &shape, opt, e))) return rc;
     struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .progress = opt->progress, .progress_ud = opt->progress_ud};
     return chip_load(&en->chip, opt->chip, en->program, &co, e);
 }
@@ -71,7 +84,7 @@ int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, in
     for (int i = 0; i < n && rc == 0; i += chunk) {
         int m = n - i < chunk ? n - i : chunk;
         struct batch_part part = {seq, tokens + i, m, pos + i};
-        struct batch b = {&part, 1, out, 0};
+        struct batch b = {.parts = &part, .n_parts = 1, .out = out};
         struct feed_sink f = {sink, ud, all ? i : 0};
         if (all)
             for (; b.n_out < m; b.n_out++) out[b.n_out] = b.n_out;

@@ -16,15 +16,16 @@ struct engine_options {
     const char *chip;   /* NULL: the CPU */
     const char *isa;    /* NULL: best */
     int n_threads;      /* 0: all */
-    int n_ctx;          /* tokens of context in all; 0: the model's */
-    int n_seqs;         /* sequences that may live at once; 0: 1 */
+    int n_ctx;          /* tokens of a context; 0: the model's */
+    int n_seqs;         /* sequences that share these n_ctx tokens of KV pages; 0: 1 */
+    size_t kv_bytes;    /* memory of the KV pages instead, for any number of sequences; 0: as above */
     int n_batch;        /* tokens per step; 0: ENGINE_BATCH */
     int n_out;          /* rows of logits per pass; 0: ENGINE_OUT */
     enum kv_type kv;    /* KV16 unless set */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
     void *progress_ud;
 };
-enum { ENGINE_BATCH = 512, ENGINE_OUT = 16 };
+enum { ENGINE_BATCH = 512, ENGINE_OUT = 64 };
 
 struct engine {
     struct gguf *file;

@@ -36,12 +36,11 @@ static int open_buf(struct buf *b, struct err *e)
     return 0;
 }
 
-int generate_open(struct generate *g, struct engine *en, const struct text *t, int n_ctx, struct err *e)
+int generate_init(struct generate *g, struct engine *en, const struct text *t, int n_ctx, struct err *e)
 {
     int rc;
     *g = (struct generate){.engine = en, .text = t, .n_ctx = n_ctx ? n_ctx : en->n_ctx};
-    if ((rc = kv_seq_init(&g->seq, en->kv, g->n_ctx, e)) || (rc = sampler_create(&g->sampler, en->model->h.n_vocab, en->kern, e)) ||
-        (rc = open_buf(&g->piece, e)) || (rc = open_buf(&g->show, e))) {
+    if ((rc = kv_seq_init(&g->seq, en->kv, g->n_ctx, e)) || (rc = open_buf(&g->piece, e)) || (rc = open_buf(&g->show, e))) {
         generate_close(g);
         return rc;
     }
@@ -52,6 +51,14 @@ int generate_open(struct generate *g, struct engine *en, const struct text *t, i
         return rc;
     }
     return 0;
+}
+
+int generate_open(struct generate *g, struct engine *en, const struct text *t, int n_ctx, struct err *e)
+{
+    int rc = generate_init(g, en, t, n_ctx, e);
+    if (rc || !(rc = sampler_create(&g->sampler, en->model->h.n_vocab, en->kern, e))) return rc;
+    generate_close(g);
+    return rc;
 }
 
 void generate_close(struct generate *g)
@@ -110,7 +117,7 @@ static void show(struct generate *g)
     buf_clear(&g->show);
 }
 
-static int take_token(struct generate *g, int32_t id, struct err *e)
+int generate_take(struct generate *g, int32_t id, struct err *e)
 {
     g->n_answer++;
     if (!g->p.ignore_end && tokenizer_is_end(g->text->tok, id)) {
@@ -121,20 +128,21 @@ static int take_token(struct generate *g, int32_t id, struct err *e)
     buf_clear(&g->piece);
     detok_feed(&g->detok, id, &g->piece);
     bool hit = stop_feed(&g->stop, buf_str(&g->piece), &g->show);
-    if (g->piece.failed || g->show.failed) return err(e, g->piece.failed ? g->piece.failed : g->show.failed, "the text of one token is too long");
+    if (g->piece.failed || g->show.failed) {
+        g->end = GENERATE_FAILED;
+        return err(e, g->piece.failed ? g->piece.failed : g->show.failed, "the text of one token is too long");
+    }
     if (hit)
         g->end = GENERATE_STOP;
     else if (g->p.max_tokens && g->n_answer >= g->p.max_tokens)
         g->end = GENERATE_MAX_TOKENS;
     else if (g->n_ids == g->n_ctx)
         g->end = GENERATE_CONTEXT;
-    show(g);
     return 0;
 }
 
-int generate_step(struct generate *g, const struct batch_part *part, const float *logits, int status, struct err *e)
+int generate_fed(struct generate *g, const struct batch_part *part, int status, struct err *e)
 {
-    int rc = status, id = -1;
     double now = now_s();
     g->n_kv += part->n;
     if (g->n_answer == 0) {
@@ -142,26 +150,37 @@ int generate_step(struct generate *g, const struct batch_part *part, const float
         g->prompt_s = now - g->begin_s;
     }
     g->answer_s = now - g->first_s;
+    if (!status) return 0;
+    g->end = GENERATE_FAILED;
+    return err(e, status, "at position %d %s: this text cannot be continued", part->pos + part->n - 1, err_text(status));
+}
+
+int generate_step(struct generate *g, const struct batch_part *part, const float *logits, int status, struct err *e)
+{
+    int rc = generate_fed(g, part, status, e);
     if (!rc && logits) {
-        rc = id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, NULL);
-        if (id >= 0) rc = take_token(g, id, e);
-        else err(e, rc, "no token can be drawn at position %d: %s", g->n_ids, err_text(rc));
-    } else if (rc) {
-        err(e, rc, "at position %d %s: this text cannot be continued", part->pos + part->n - 1, err_text(rc));
+        int id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, NULL);
+        rc = id >= 0 ? generate_take(g, id, e) : err(e, id, "no token can be drawn at position %d: %s", g->n_ids, err_text(id));
+        show(g);
     }
     if (rc) g->end = GENERATE_FAILED;
     if (g->end == GENERATE_GOES_ON && g->p.cancel && atomic_load(g->p.cancel)) g->end = GENERATE_CANCELLED;
     return rc;
 }
 
-void generate_finish(struct generate *g)
+void generate_release(struct generate *g)
 {
     if (g->end == GENERATE_STOP) return;
-    enum generate_end end = g->end;
     buf_clear(&g->piece);
     detok_finish(&g->detok, &g->piece);
     bool hit = stop_feed(&g->stop, buf_str(&g->piece), &g->show);
     if (!hit) stop_flush(&g->stop, &g->show);
+}
+
+void generate_finish(struct generate *g)
+{
+    enum generate_end end = g->end;
+    generate_release(g);
     show(g);
     g->end = end;
 }
@@ -189,7 +208,7 @@ int generate_run(struct generate *g, const int32_t *prompt, int n, const struct 
         bool wants = false;
         if ((rc = generate_part(g, max, &part, &wants, e))) break;
         int out = part.n - 1;
-        struct batch b = {&part, 1, &out, wants};
+        struct batch b = {.parts = &part, .n_parts = 1, .out = &out, .n_out = wants};
         struct caught c = {g, &part, 0, e};
         rc = chip_step(g->engine->chip, &b, catch_logits, &c, e);
         if (!rc) rc = wants ? c.rc : generate_step(g, &part, NULL, 0, e);

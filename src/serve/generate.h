@@ -10,6 +10,9 @@
  *     generate_step   counts, or samples, detokenises, looks for a stop
  *   generate_finish   hands out text that was held back
  *
+ * A server draws for many sequences at once, so for it generate_step comes in two halves: generate_fed counts what was
+ * fed, and generate_take takes the token that was drawn; text that may leave is in g->show then.
+ *
  * Because the arithmetic gives the same bits however a text is cut, an answer depends on the prompt, the parameters and
  * the seed only: not on what was cached, on the size of the pieces, or on who shares the steps.
  * After generate_open nothing is allocated per token.
@@ -51,7 +54,7 @@ struct generate {
     struct engine *engine;   /* borrowed */
     const struct text *text; /* borrowed */
     struct kv_seq seq;
-    struct sampler *sampler;
+    struct sampler *sampler; /* NULL after generate_init */
     int32_t *ids;            /* [n_ctx] prompt, then answer */
     int n_ids, n_kv;         /* n_kv of them are in the cache */
     int n_ctx;
@@ -69,6 +72,8 @@ struct generate {
 
 /* n_ctx: tokens of prompt and answer together; 0: the engine's. */
 int generate_open(struct generate *g, struct engine *en, const struct text *t, int n_ctx, struct err *e);
+/* The same without a sampler: tokens come by generate_take. */
+int generate_init(struct generate *g, struct engine *en, const struct text *t, int n_ctx, struct err *e);
 void generate_close(struct generate *g); /* accepts a zeroed struct */
 
 /* ERR_LIMIT if the prompt leaves no room for an answer, ERR_USAGE for bad parameters. */
@@ -78,6 +83,11 @@ int generate_part(struct generate *g, int max_tokens, struct batch_part *part, b
 /* After the step that ran the part; logits of its last row if they were wanted, else NULL. status as in logits_fn. */
 int generate_step(struct generate *g, const struct batch_part *part, const float *logits, int status, struct err *e);
 void generate_finish(struct generate *g);
+
+/* The halves of generate_step, and of generate_finish: text that may leave is put into g->show, which the caller empties. */
+int generate_fed(struct generate *g, const struct batch_part *part, int status, struct err *e);
+int generate_take(struct generate *g, int32_t id, struct err *e);
+void generate_release(struct generate *g);
 
 /* Begin to finish. The reason of the end is g->end; an error is returned for GENERATE_FAILED only. */
 int generate_run(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e);

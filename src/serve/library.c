@@ -353,7 +353,7 @@ static void keep_logits(void *ud, int i, const float *logits, int status)
 /* One step with as much of the sessions' work as fits. On an error nothing of it counts as run. */
 static int run_step(tutti_model *m, tutti_session *const *list, size_t n, struct err *e)
 {
-    struct batch b = {m->parts, 0, m->out, 0};
+    struct batch b = {.parts = m->parts, .out = m->out};
     int rows = 0, max = m->engine->program->max_rows, rc = 0;
     size_t end = 0;
     for (; end < n && rows < max && !rc; end++) {

@@ -64,18 +64,19 @@ void stop_reset(struct stop *s)
     for (int i = 0; i < s->n; i++) s->list[i].matched = 0;
     s->n_held = 0;
     s->hit = false;
+    s->met = (struct str){NULL, 0};
 }
 
-/* Length of the longest stop string that ends with byte c, or 0. */
-static size_t step_all(struct stop *s, char c)
+/* The longest stop string that ends with byte c; n 0: none. */
+static struct str step_all(struct stop *s, char c)
 {
-    size_t found = 0;
+    struct str found = {NULL, 0};
     for (int i = 0; i < s->n; i++) {
         struct stop_string *t = &s->list[i];
         size_t k = t->matched;
         while (k && t->p[k] != c) k = t->border[k - 1];
         if (t->p[k] == c) k++;
-        if (k == t->n && k > found) found = k;
+        if (k == t->n && k > found.n) found = (struct str){t->p, t->n};
         t->matched = k == t->n ? 0 : k; /* after a full match the text has ended */
     }
     return found;
@@ -87,9 +88,10 @@ bool stop_feed(struct stop *s, struct str text, struct buf *out)
     buf_append(out, s->held, s->n_held);
     for (size_t i = 0; i < text.n; i++) {
         buf_append_char(out, text.p[i]);
-        size_t found = step_all(s, text.p[i]);
-        if (!found) continue;
-        if (!out->failed) out->p[out->n -= found] = 0;
+        struct str found = step_all(s, text.p[i]);
+        if (!found.n) continue;
+        if (!out->failed) out->p[out->n -= found.n] = 0;
+        s->met = found;
         s->n_held = 0;
         return s->hit = true;
     }

@@ -25,6 +25,7 @@ struct stop {
     char *held;               /* bytes that may be the beginning of a stop string */
     size_t n_held;
     bool hit;                 /* a stop string was met */
+    struct str met;           /* which one; borrowed from the list */
 };
 
 /* Copies the strings. ERR_USAGE for an empty or too long string, one that is not UTF-8, or too many. */

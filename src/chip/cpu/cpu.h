@@ -46,6 +46,9 @@ struct cpu {
     int n_rows;                   /* of the section that runs: tokens, or selected rows in the head */
     int first_step, end_step;
     const int *select;            /* head pass: rows of the body */
+    int first_out;                /* its first row's place in batch->out */
+    void *ud;                     /* of batch->spread */
+    _Atomic int next_row;         /* next row to be taken by a worker */
     int32_t *row_token, *row_pos; /* [max_rows] */
     _Atomic int32_t *status;      /* [max_rows] 0 or ERR_RANGE */
     struct attend_item *items;    /* attention of this batch, the same for all layers */

@@ -114,6 +114,31 @@ static void spread_faults(struct cpu *c)
     }
 }
 
+/* The head, up to a step, for at most max_out of the wanted rows, from the first-th on. */
+static void run_head(struct cpu *c, const int *rows, int n, int first, int end_step)
+{
+    const struct program *p = c->chip.program;
+    c->select = rows + first;
+    c->first_out = first;
+    c->n_rows = n - first < p->max_out ? n - first : p->max_out;
+    c->first_step = p->n_body;
+    c->end_step = end_step;
+    pool_run(c->pool, run_steps, c);
+}
+
+static int row_status(const struct cpu *c, int i)
+{
+    return atomic_load_explicit(&c->status[c->select[i]], memory_order_relaxed);
+}
+
+/* What is done with a row of logits takes longer for some rows than for others: whoever is free takes the next one. */
+static void spread_rows(void *arg, int worker)
+{
+    struct cpu *c = arg;
+    for (int i; (i = atomic_fetch_add(&c->next_row, 1)) < c->n_rows;)
+        c->batch->spread(c->ud, worker, c->first_out + i, cpu_row(c, 0, c->chip.program->logits, i), row_status(c, i));
+}
+
 static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void *ud, struct err *e)
 {
     struct cpu *c = (struct cpu *)chip;
@@ -127,6 +152,7 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
         }
     }
     c->batch = b;
+    c->ud = ud;
     c->n_rows = n;
     c->select = NULL;
     cpu_attend_plan(c);
@@ -134,14 +160,20 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
     c->end_step = p->n_body;
     pool_run(c->pool, run_steps, c);
     spread_faults(c);
-    c->first_step = p->n_body;
-    c->end_step = p->n_steps;
-    for (int i = 0; i < b->n_out; i += p->max_out) {
-        c->select = b->out + i;
-        c->n_rows = b->n_out - i < p->max_out ? b->n_out - i : p->max_out;
-        pool_run(c->pool, run_steps, c);
-        for (int j = 0; j < c->n_rows; j++)
-            sink(ud, i + j, cpu_row(c, 0, p->logits, j), atomic_load_explicit(&c->status[b->out[i + j]], memory_order_relaxed));
+    for (int i = 0; i < b->n_out; i += c->n_rows) {
+        run_head(c, b->out, b->n_out, i, p->n_steps);
+        if (b->spread) {
+            atomic_store(&c->next_row, 0);
+            pool_run(c->pool, spread_rows, c);
+            continue;
+        }
+        for (int j = 0; j < c->n_rows; j++) sink(ud, i + j, cpu_row(c, 0, p->logits, j), row_status(c, j));
+    }
+    int first_product = p->n_body;
+    while (p->steps[first_product].kind != STEP_MATMUL) first_product++;
+    for (int i = 0; i < b->n_hidden; i += c->n_rows) {
+        run_head(c, b->hidden, b->n_hidden, i, first_product);
+        for (int j = 0; j < c->n_rows; j++) sink(ud, b->n_out + i + j, cpu_row(c, 0, p->hidden, j), row_status(c, j));
     }
     (void)e;
     return 0;
@@ -235,6 +267,7 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
         unload(&c->chip);
         return rc;
     }
+    c->chip.n_workers = pool_size(c->pool);
     *out = &c->chip;
     return 0;
 }
