@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kern/contract.h"
+#include "kern/num.h"
 
 static int open_pages(struct engine *en, const struct kv_shape *shape, const struct engine_options *opt, struct err *e)
 {
@@ -30,6 +31,9 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     en->n_ctx = opt->n_ctx ? opt->n_ctx : h->n_ctx_train;
     if (en->n_ctx < 1 || en->n_ctx > h->n_ctx_train)
         return err(e, ERR_USAGE, "a context of %d tokens: this model takes 1..%d", en->n_ctx, h->n_ctx_train);
+    en->unit = calloc((size_t)h->n_embd, sizeof *en->unit);
+    if (!en->unit) return err(e, ERR_MEMORY, "out of memory");
+    for (int i = 0; i < h->n_embd; i++) en->unit[i] = 1.0f / sqrt32((float)h->n_embd);
     struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
     if (po.max_out > po.max_rows) po.max_out = po.max_rows;
     if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
@@ -60,6 +64,7 @@ void engine_close(struct engine *en)
     program_close(en->program);
     model_close(en->model);
     gguf_close(en->file);
+    free(en->unit);
     free(en);
 }
 
@@ -88,10 +93,42 @@ int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, in
         struct feed_sink f = {sink, ud, all ? i : 0};
         if (all)
             for (; b.n_out < m; b.n_out++) out[b.n_out] = b.n_out;
-        else if (i + m == n)
+        else if (sink && i + m == n)
             out[b.n_out++] = m - 1;
         rc = chip_step(en->chip, &b, forward, &f, e);
     }
+    return rc;
+}
+
+int engine_unit(const struct engine *en, const float *row, float *out)
+{
+    return en->kern->elem->norm(out, row, en->unit, en->model->h.n_embd, 0.0f);
+}
+
+struct embed {
+    const struct engine *en;
+    float *out;
+    int rc;
+};
+
+static void take_hidden(void *ud, int i, const float *row, int status)
+{
+    struct embed *m = ud;
+    (void)i;
+    m->rc = status ? status : engine_unit(m->en, row, m->out);
+}
+
+int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e)
+{
+    if (n < 1) return err(e, ERR_USAGE, "an empty text has no embedding");
+    int rc = n > 1 ? engine_feed(en, seq, tokens, n - 1, 0, 0, false, NULL, NULL, e) : 0, last = 0;
+    if (!rc) rc = kv_seq_reserve(seq, n, e);
+    if (rc) return rc;
+    struct batch_part part = {seq, tokens + n - 1, 1, n - 1};
+    struct batch b = {.parts = &part, .n_parts = 1, .hidden = &last, .n_hidden = 1};
+    struct embed m = {en, out, 0};
+    rc = chip_step(en->chip, &b, take_hidden, &m, e);
+    if (!rc && m.rc) rc = err(e, m.rc, "the embedding: %s", err_text(m.rc));
     return rc;
 }
 

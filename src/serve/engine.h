@@ -34,6 +34,7 @@ struct engine {
     struct chip *chip;
     struct kv_pool *kv;
     const struct kern *kern; /* of the sampler */
+    float *unit;             /* [n_embd] 1 / sqrt(n_embd): the gain that makes a norm's row unit length */
     int n_ctx;
 };
 
@@ -42,11 +43,17 @@ void engine_close(struct engine *en); /* accepts NULL */
 
 /*
  * Feeds n tokens of one sequence from position pos on, in steps of at most `chunk` tokens (0: the engine's batch), and
- * hands logits to the sink: of the last token only, or of every token if all is set (i_out counts from 0 for the
+ * hands logits to the sink (NULL: none are made): of the last token only, or of every token if all is set (i_out counts from 0 for the
  * first token of this call).
  */
 int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
                 logits_fn *sink, void *ud, struct err *e);
+
+/* What the contract calls the embedding of a text (doc/arithmetic.md 8): a row of hidden state after the final norm (batch.hidden)
+ * at unit length. out[n_embd]; 0 or ERR_RANGE. */
+int engine_unit(const struct engine *en, const float *row, float *out);
+/* The embedding of n tokens: of the last one, after all of them. seq is empty, and holds them afterwards. */
+int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e);
 
 /* SHA-256 of the contract's text (kern/contract.h) in hexadecimal: builds with the same id give the same bits. */
 void engine_contract_id(char out[65]);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "kern/mathf.h"
 #include "kern/num.h"
 #include "kern/philox.h"
 
@@ -40,6 +41,8 @@ int sampler_params_check(const struct sampler_params *p, struct err *e)
         (rc = check(e, "presence penalty", p->presence_penalty, -100, 100)))
         return rc;
     if (p->temperature > 0 && p->temperature < 0x1p-20f) return err(e, ERR_USAGE, "temperature %g is too small: use 0 for greedy", (double)p->temperature);
+    for (int i = 0; i < p->n_bias; i++)
+        if ((rc = check(e, "logit bias", p->bias[i].bias, -SAMPLER_BIAS_MAX, SAMPLER_BIAS_MAX))) return rc;
     if (p->top_k < 0) return err(e, ERR_USAGE, "top_k is %d: must be 0 (all) or more", p->top_k);
     if (p->penalty_last < -1) return err(e, ERR_USAGE, "penalty window is %d: must be -1 (all) or more", p->penalty_last);
     return 0;
@@ -156,6 +159,8 @@ int sampler_draw(struct sampler *s, const struct sampler_params *p, const float 
 {
     int best = -1, n = 0;
     memcpy(s->z, logits, (size_t)s->n * sizeof *s->z);
+    for (int i = 0; i < p->n_bias; i++)
+        if (p->bias[i].id >= 0 && p->bias[i].id < s->n) s->z[p->bias[i].id] = s->z[p->bias[i].id] + p->bias[i].bias;
     penalise(s, p, context, n_context);
     for (int i = 0; i < s->n; i++) {
         if (abs_bits(s->z[i]) >= 0x7f800000u) return ERR_RANGE;
@@ -179,4 +184,23 @@ int sampler_draw(struct sampler *s, const struct sampler_params *p, const float 
         }
     }
     return best; /* not reached: the sum of the kept weights exceeds u */
+}
+
+float sampler_logprob(struct sampler *s, const float *logits, int32_t id, struct sampler_logprob *top, int n)
+{
+    uint64_t sum = 0;
+    float max = logits[0];
+    int held = 0;
+    for (int i = 1; i < s->n; i++) max = logits[i] > max ? logits[i] : max;
+    s->kern->elem->weights(s->w, logits, s->n, max, 1.0f);
+    for (int i = 0; i < s->n; i++) sum += s->w[i]; /* 2^40 to 2^60 */
+    float norm = log32((float)sum * 0x1p-40f);
+    for (int i = 0; i < s->n && n > 0; i++) {
+        if (held == n && logits[i] <= top[n - 1].logp) continue;
+        int at = held < n ? held++ : n - 1;
+        for (; at > 0 && top[at - 1].logp < logits[i]; at--) top[at] = top[at - 1];
+        top[at] = (struct sampler_logprob){i, logits[i]};
+    }
+    for (int i = 0; i < held; i++) top[i].logp = (top[i].logp - max) - norm;
+    return (logits[id] - max) - norm;
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pace: how many tokens of prompts a step may carry beside the answers that are being written. A step with prompts takes
+ * longer, and everybody whose answer is being written waits for it. So a piece is as long as makes the step at most
+ * PACE_RATIO times as long as one without prompts, by what steps took so far:
+ *
+ *   alone[n]   seconds of a step of n answers and no prompt, per power of two of n, a running mean
+ *   row        seconds that a token of a prompt adds, a running mean
+ *
+ * When all steps carry prompts, one in PACE_LOOK goes without, to keep alone[n] fresh. Time decides only how texts are
+ * cut, which the arithmetic does not see: answers are the same.
+ */
+#ifndef TUTTI_SERVE_PACE_H
+#define TUTTI_SERVE_PACE_H
+
+enum { PACE_SIZES = 16, PACE_LOOK = 128, PACE_PIECE_MIN = 16, PACE_PIECE_FIRST = 64 };
+#define PACE_RATIO 2.5
+
+struct pace {
+    double alone_s[PACE_SIZES]; /* 0: unknown */
+    double row_s;
+    int since[PACE_SIZES];      /* steps since alone_s was measured */
+};
+
+/* Tokens of prompts for a step with n_answers tokens of answers; at most max. */
+int pace_piece(struct pace *p, int n_answers, int max);
+/* What a step took. */
+void pace_note(struct pace *p, int n_answers, int n_prompt, double seconds);
+
+#endif
