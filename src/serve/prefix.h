@@ -3,8 +3,8 @@
  * prefix: full pages of keys and values that later requests with the same beginning take over instead of computing
  * them. A tree: a node is one page of 128 tokens after everything on the way to it.
  *
- *   root(salt) ── [128 tokens] ── [128 tokens] ── ...      each node holds its page (kv_page_hold)
- *                             └── [128 tokens]
+ *   root(salt) -- [128 tokens] -- [128 tokens] -- ...      each node holds its page (kv_page_hold)
+ *                             `-- [128 tokens]
  *
  * A page is found by comparing all token ids on its way, never by a hash alone, so a collision cannot give somebody else's
  * keys. The bits of a page depend on these ids only; who computed it, and in which pieces, does not matter, and so pages may
