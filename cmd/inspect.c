@@ -21,7 +21,7 @@ static const struct args_doc doc = {
     "Reads the file without running it. The last lines say whether this build can run the model and how much memory it takes: packed weights, "
     "buffers for a step with that many threads, and the keys and values of a context of that many tokens."};
 
-enum { VALUE_SHOWN = 60, ITEMS_SHOWN = 6, NAME_SHOWN = 120, OUT_MAX = 1 << 30, CTX_COLUMN = 4096, DTYPES = 64 };
+enum { VALUE_SHOWN = 60, ITEMS_SHOWN = 6, NAME_SHOWN = 120, OUT_MAX = 1 << 30, CTX_COLUMN = 4096, DTYPES = DTYPE_ID_MAX + 1 };
 static const double MIB = 1048576;
 
 struct need {

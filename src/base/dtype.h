@@ -3,7 +3,8 @@
  * Tensor types, numbered as GGML and GGUF number them. A tensor's row is a whole number of blocks: `block`
  * elements stored in `bytes` bytes. Types that the engine cannot compute with are listed all the same, so
  * that `inspect` can name and size them; ids that are missing here were withdrawn from the format or belong
- * to forks.
+ * to forks. N4 is our own (doc/arithmetic.md 3), with an id far above GGML's; a file that uses it says so in a key
+ * (file/gguf.h). Its rows are groups of 256, the last of which may be shorter, and no whole number of equal blocks.
  *
  * Source: the enum of ggml as of 2026-08 (ids 4, 5, 31-33, 36-38 are withdrawn).
  */
@@ -49,7 +50,8 @@
     X(MXFP4, 39, 32, 17, true)                                                                               \
     X(NVFP4, 40, 64, 36, false)                                                                              \
     X(Q1_0, 41, 128, 18, false)                                                                              \
-    X(Q2_0, 42, 64, 18, false)
+    X(Q2_0, 42, 64, 18, false)                                                                               \
+    X(N4, 244, 32, 0, true)
 
 enum dtype {
 #define X(name, id, block, bytes, usable) DTYPE_##name = id,
@@ -61,13 +63,15 @@ struct dtype_info {
     const char *name; /* "Q4_K" */
     uint32_t id;
     uint32_t block; /* elements per block */
-    uint32_t bytes; /* bytes per block */
+    uint32_t bytes; /* bytes per block; 0: see dtype_row_bytes */
     bool usable;    /* the engine computes with it */
 };
 
 const struct dtype_info *dtype_info(uint32_t id); /* NULL for an id that is not listed */
 const char *dtype_name(uint32_t id);              /* "?" for an id that is not listed */
 int dtype_from_name(const char *name);            /* the id, or -1; case is ignored */
+
+enum { N4_GROUP = 256, N4_GROUP_BYTES = 135, DTYPE_ID_MAX = 255 };
 
 /* Bytes of a row of n elements; 0 when n is 0, not a whole number of blocks, or too large. */
 uint64_t dtype_row_bytes(enum dtype t, uint64_t n);

@@ -402,6 +402,21 @@ static int check_alignment(struct gguf *g, struct err *e)
     return 0;
 }
 
+static int check_own_types(const struct gguf *g, size_t n, struct err *e)
+{
+    uint32_t version;
+    for (size_t i = 0; i < n; i++) {
+        if (g->tensor[i].type != DTYPE_N4) continue;
+        int rc = gguf_opt_u32(g, GGUF_KEY_N4, 0, &version, e);
+        if (rc) return rc;
+        if (version != GGUF_N4_VERSION)
+            return err(e, ERR_UNSUPPORTED, "tensor '%.*s' has type %d, which is N4 where key '" GGUF_KEY_N4 "' is %d; here it is %u (0: absent)",
+                       STR_ARG(g->tensor[i].name), DTYPE_N4, GGUF_N4_VERSION, version);
+        break;
+    }
+    return 0;
+}
+
 /* Reads part number `part`, whose map and size are set; leaves its keys and tensors in *g, replacing what was
  * there. */
 static int read_part(struct gguf *g, int part, struct err *e)
@@ -418,6 +433,7 @@ static int read_part(struct gguf *g, int part, struct err *e)
     if (!g->tensor || !offset) return err(e, ERR_MEMORY, "no memory for %" PRIu64 " tensors", n_tensors);
     for (uint64_t i = 0; i < n_tensors; i++)
         if ((rc = read_tensor(&c, &g->tensor[i], &offset[i], i))) return rc;
+    if ((rc = check_own_types(g, (size_t)n_tensors, e))) return rc;
     if ((rc = place_tensors(g, &c, g->tensor, offset, (size_t)n_tensors, part))) return rc;
     g->n_tensors = (size_t)n_tensors;
     return 0;

@@ -13,6 +13,9 @@
  * the meaning of a value is still the reader's to check. A model split into parts (NAME-00001-of-00003.gguf)
  * is opened by any part's path.
  *
+ * Tensors of the own type N4 are read only if the file has the key tutti.n4.version = 1: another program may have given
+ * the id another meaning.
+ *
  * All views (struct str, data pointers) point into the mapping and live until gguf_close. Lookups are
  * thread-safe. If someone truncates a file while it is mapped, the system raises SIGBUS; files are replaced
  * by rename, never in place.
@@ -38,6 +41,9 @@ enum {
     GGUF_MAX_ALIGN = 1 << 16,   /* bytes */
     GGUF_MAX_PARTS = 1024,
 };
+
+#define GGUF_KEY_N4 "tutti.n4.version"
+enum { GGUF_N4_VERSION = 1 };
 
 enum gguf_type {
     GGUF_U8,

@@ -30,6 +30,7 @@ static const struct mat_layout *layout_of(enum dtype type)
         L(Q5_K, 256, 64, 128, 128, 32, 32, 256)
         L(Q6_K, 256, 128, 256, 0, 32, 0, 256)
         L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256)
+        L(N4, 256, 0, 128, 0, 32, 0, 256)
         L(F32, 1024, 0, 0, 0, 64, 0, 256)
         L(F16, 1024, 0, 0, 0, 64, 0, 256)
         L(BF16, 1024, 0, 0, 0, 64, 0, 256)
@@ -279,6 +280,22 @@ static int pack_group256(enum dtype type, const struct place *o, const uint8_t *
     return 0;
 }
 
+/* N4: a group of n codes (<= 256): d, a sub-scale of 5 bits per 32 (magnitude, sign above), nibbles as in Q4_0. */
+static int pack_n4(const struct place *o, const uint8_t *b, int n)
+{
+    int rc = check_f16(get16(b), o->row, o->span, o->e), blocks = n / 32;
+    if (rc) return rc;
+    const uint8_t *sub = b + 2, *q = sub + (5 * blocks + 7) / 8;
+    put16(o->d + 2 * o->row, get16(b));
+    for (int j = 0; j < 8; j++) {
+        int v = 0;
+        for (int i = 0; i < 5 && j < blocks; i++) v |= (sub[(5 * j + i) / 8] >> (5 * j + i) % 8 & 1) << i;
+        o->sub[16 * j + o->row] = (uint8_t)(v & 16 ? -(v & 15) : v);
+        if (j < blocks) put_nibbles(o->lo + 256 * j, o->row, q + 16 * j);
+    }
+    return 0;
+}
+
 /* W16: n codes (<= 256) of one row as fp32 -> int16 codes and one fp32 scale. */
 static int pack_w16(const struct place *o, const float *x, int n)
 {
@@ -333,9 +350,11 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
             o.min = base + m->at_min + (size_t)s * l->min;
             o.d = base + m->at_d + (size_t)s * l->d;
             o.m = l->m ? base + m->at_m + (size_t)s * l->m : NULL;
-            if (is_w16(m->type)) {
+            int n = m->k - 256 * s < 256 ? m->k - 256 * s : 256;
+            if (m->type == DTYPE_N4) {
+                rc = pack_n4(&o, src + (size_t)s * N4_GROUP_BYTES, n);
+            } else if (is_w16(m->type)) {
                 float x[256];
-                int n = m->k - 256 * s < 256 ? m->k - 256 * s : 256;
                 load_f32(m->type, src + (size_t)s * 256 * info->bytes, x, n);
                 rc = pack_w16(&o, x, n);
             } else if (l->span == 32) {
@@ -359,7 +378,8 @@ static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi,
 #define HI1 (hi[at] >> j & 1)
 #define HI2 (hi[64 * (j >> 2) + at] >> (2 * (j & 3)) & 3)
     switch (type) {
-    case DTYPE_Q4_0: return NIB - 8;
+    case DTYPE_Q4_0:
+    case DTYPE_N4: return NIB - 8;
     case DTYPE_Q4_1:
     case DTYPE_Q4_K: return NIB;
     case DTYPE_Q5_0: return (NIB | HI1 << 4) - 16;

@@ -14,8 +14,9 @@
  *   words      16 lines of 16 rows x 2 k of int16 (W16), of each four k first 0 2, then 1 3    1024 bytes
  *
  * A panel holds, one after the other and each padded to 64 bytes: lo plane, hi plane (both per 32-block), integer
- * sub-scales and mins (per 256), scales d and offsets m (per span: 32, or 256 for K-quants and W16), each of these
- * with the 16 rows side by side. Rows past n and codes past k are zero (numerics: codes 0 change no integer sum).
+ * sub-scales and mins (per 256), scales d and offsets m (per span: 32, or 256 for K-quants, N4 and W16), each of these
+ * with the 16 rows side by side. Rows past n and codes past k are zero (numerics: codes 0 change no integer sum). Rows of
+ * K-quants are whole groups of 256; the last group of N4 and W16 may be shorter: its planes end with the last 32-block.
  *
  * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3).
  */
@@ -34,7 +35,7 @@ enum { PANEL = 16 };          /* rows of a panel */
  * (arith.def; measured in doc/arithmetic.md). */
 enum act_tier {
     ACT_A8_32,   /* int8 codes, a scale per 32: 32-block weight types */
-    ACT_A8_256,  /* int8 codes, a scale per 256: K-quants and IQ4_XS */
+    ACT_A8_256,  /* int8 codes, a scale per 256: K-quants, IQ4_XS, N4 */
     ACT_A16_256, /* int16 codes, a scale per 256, as two planes: F32, F16, BF16 (as W16) */
     ACT_A16_W8,  /* the same codes in one piece, for 8-bit weights: Q8_0 as output head */
     ACT_TIERS

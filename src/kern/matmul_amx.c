@@ -13,7 +13,7 @@
  *
  *   tier     B lines (planes)              tile instructions per group, panel, 16 tokens
  *   A8/32    signed codes                  8, one per 32-block (K = 32: the fold wants a sum per block)
- *   A8/256   code * sub = 256 hi + lo      8 = 4 of K = 64 x planes (s8, u8); Q2_K fits one plane: 4
+ *   A8/256   code * sub = 256 hi + lo      8 = 4 of K = 64 x planes (s8, u8); Q2_K fits one plane (u8), N4 (s8): 4
  *   A16/256  W16 = 256 hi + lo             16 = 4 x hi hi, hi lo, lo hi, lo lo; A planes are made from the words of act
  *   A16_W8   signed codes                  16 = 8 blocks x planes hi (s8), lo (u8) of the activations
  *
@@ -137,7 +137,7 @@ static void lines256(struct work *s, int i)
     const uint8_t *base = w->data + (size_t)(s->p + i) * w->panel_bytes;
     const uint8_t *sub = base + w->at_sub + (size_t)s->g * w->lay->sub, *min = base + w->at_min + (size_t)s->g * w->lay->min;
     int n_sub = w->lay->sub / PANEL;
-    for (int b = 0; b < 8; b++) {
+    for (int b = 0; b < s->blocks; b++) {
         __m512i c[8];
         codes(c, w, s->p + i, 8 * s->g + b);
         int8_t *hi = s->b[i][0] + 512 * b, *lo = s->b[i][1] + 512 * b;
@@ -152,6 +152,8 @@ static void lines256(struct work *s, int i)
             }
         }
     }
+    if (s->blocks % 2) /* the other half of the last tile: what stands there in A counts zero times */
+        for (int j = 0; j < 8; j++) _mm512_store_si512(s->b[i][1] + 512 * s->blocks + 64 * j, _mm512_setzero_si512());
     _mm512_store_ps(s->d[i][0], scale16(w->type, base + w->at_d + (size_t)s->g * w->lay->d));
     if (!w->lay->m) return;
     _mm512_store_ps(s->m[i][0], scale16(w->type, base + w->at_m + (size_t)s->g * w->lay->m));
@@ -358,8 +360,11 @@ INLINE void fold_q8_a16(struct work *s, int tile, int job, int32_t (*c)[C])
 }
 
 /* K-quants: a job is two panels, which share A; C tiles hi, lo of the first, hi, lo of the second. */
-INLINE void issue256(struct work *s, int tile, int job, int32_t (*c)[C], int two_planes)
+enum planes { U8, S8, HI_LO }; /* one plane is the low one */
+
+INLINE void issue256(struct work *s, int tile, int job, int32_t (*c)[C], enum planes planes)
 {
+    const int two_planes = planes == HI_LO;
     int i0 = 2 * job, i1 = i0 + 1 < s->n_panels ? i0 + 1 : i0;
     const int8_t *a = act_line(s->x, s->t0 + ACT_TILE * tile, 4 * s->g);
     amx_zero(0);
@@ -368,7 +373,7 @@ INLINE void issue256(struct work *s, int tile, int job, int32_t (*c)[C], int two
         amx_zero(1);
         amx_zero(3);
     }
-    for (int k = 0; k < GROUP * PANEL; k += 1024) { /* 64 codes of 16 rows, and of 16 tokens */
+    for (int k = 0; k < 512 * s->blocks; k += 1024) { /* 64 codes of 16 rows, and of 16 tokens */
         amx_load(4, a + k, 64);
         if (two_planes) {
             amx_load(5, s->b[i0][0] + k, 64);
@@ -381,9 +386,14 @@ INLINE void issue256(struct work *s, int tile, int job, int32_t (*c)[C], int two
             amx_dpbsud(3, 4, 5);
         } else {
             amx_load(6, s->b[i0][1] + k, 64);
-            amx_dpbsud(0, 4, 6);
             amx_load(5, s->b[i1][1] + k, 64);
-            amx_dpbsud(2, 4, 5);
+            if (planes == U8) {
+                amx_dpbsud(0, 4, 6);
+                amx_dpbsud(2, 4, 5);
+            } else {
+                amx_dpbssd(0, 4, 6);
+                amx_dpbssd(2, 4, 5);
+            }
         }
     }
     amx_store(0, c[0], 64);
@@ -431,18 +441,19 @@ INLINE void fold256(struct work *s, int tile, int job, int32_t (*c)[C], int two_
     }
 }
 
-#define K256(name, two_planes, n_min)                                                                        \
+#define K256(name, planes, n_min)                                                                        \
     INLINE void issue_##name(struct work *s, int tile, int job, int32_t (*c)[C])                             \
     {                                                                                                        \
-        issue256(s, tile, job, c, two_planes);                                                               \
+        issue256(s, tile, job, c, planes);                                                                   \
     }                                                                                                        \
     INLINE void fold_##name(struct work *s, int tile, int job, int32_t (*c)[C])                              \
     {                                                                                                        \
-        fold256(s, tile, job, c, two_planes, n_min);                                                         \
+        fold256(s, tile, job, c, planes == HI_LO, n_min);                                                    \
     }
-K256(q2_k, 0, 16)
-K256(q45_k, 1, 8)
-K256(no_min, 1, 0)
+K256(q2_k, U8, 16)
+K256(q45_k, HI_LO, 8)
+K256(no_min, HI_LO, 0)
+K256(n4, S8, 0)
 
 /* W16: a job is a panel; C tiles hi hi, hi lo, lo hi, lo lo (activation, weight). */
 INLINE void issue_w16(struct work *s, int tile, int job, int32_t (*c)[C])
@@ -504,7 +515,9 @@ static void group_products(struct work *s)
             run_jobs(s, s->n_panels * quads(s), issue32, fold32_d);
         break;
     case ACT_A8_256:
-        if (!w->lay->m)
+        if (w->type == DTYPE_N4)
+            run_jobs(s, pairs, issue_n4, fold_n4);
+        else if (!w->lay->m)
             run_jobs(s, pairs, issue_no_min, fold_no_min);
         else if (w->type == DTYPE_Q2_K)
             run_jobs(s, pairs, issue_q2_k, fold_q2_k);

@@ -65,7 +65,8 @@ INLINE int8x16_t line(enum dtype type, const uint8_t *lo, const uint8_t *hi, int
 {
     switch (type) {
     case DTYPE_Q8_0: return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(lo + 64 * j), vdupq_n_u8(128)));
-    case DTYPE_Q4_0: return less(nibble(lo, j), 8);
+    case DTYPE_Q4_0:
+    case DTYPE_N4: return less(nibble(lo, j), 8);
     case DTYPE_Q5_0: return less(vorrq_u8(nibble(lo, j), bit(hi, j, 4)), 16);
     case DTYPE_Q5_1:
     case DTYPE_Q5_K: return vreinterpretq_s8_u8(vorrq_u8(nibble(lo, j), bit(hi, j, 4)));
@@ -175,7 +176,7 @@ INLINE float32x4_t scale4(enum dtype type, const uint8_t *d, int c)
 
 INLINE int32x4_t sub4(enum dtype type, const uint8_t *sub, int j, int c)
 {
-    int32x4_t v = bytes4(sub + 16 * j + 4 * c, type == DTYPE_Q3_K || type == DTYPE_Q6_K || type == DTYPE_IQ4_XS);
+    int32x4_t v = bytes4(sub + 16 * j + 4 * c, type == DTYPE_Q3_K || type == DTYPE_Q6_K || type == DTYPE_IQ4_XS || type == DTYPE_N4);
     return type == DTYPE_Q2_K ? vandq_s32(v, vdupq_n_s32(15)) : v;
 }
 
@@ -255,7 +256,7 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
-    int groups = w->k / 256, end = one ? 1 : (n + 1) & ~1;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8, end = one ? 1 : (n + 1) & ~1;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         float32x4_t acc[QUADS][ACT_TILE];
@@ -263,10 +264,11 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
         for (int g = g0; g < g1; g++) {
             const int32_t *ns = x->ns + act_at(x->sums, t0, 16 * g);
             const float *xd = x->d + act_at(x->groups, t0, g);
+            const int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8;
             for (int c = 0; c < QUADS; c++) {
                 int32x4_t sum[ACT_TILE];
                 for (int t = 0; t < end; t++) sum[t] = vdupq_n_s32(0);
-                for (int b = 0; b < 8; b++) {
+                for (int b = 0; b < nb; b++) {
                     const int8_t *q = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
                     int32x4_t s0 = sub4(type, sub, size == 16 ? 2 * b : b, c), s1 = s0;
                     if (size == 16) s1 = sub4(type, sub, 2 * b + 1, c);
@@ -432,6 +434,7 @@ K256(Q4_K)
 K256(Q5_K)
 K256(Q6_K)
 K256(IQ4_XS)
+K256(N4)
 INSTANCE(W16, panel_w16(y, stride, w, p, x, t0, n))
 INSTANCE(Q8_A16, panel_q8_a16(y, stride, w, p, x, t0, n))
 
@@ -440,7 +443,7 @@ static panel_fn *instance(enum dtype type, enum act_tier tier, int n)
 #define ROW(type) [DTYPE_##type] = {panel_##type##_1, panel_##type##_16}
     static panel_fn *const table[][2] = {
         ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(IQ4_NL), ROW(MXFP4),
-        ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_XS),
+        ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_XS), ROW(N4),
         [DTYPE_F32] = {panel_W16, panel_W16}, [DTYPE_F16] = {panel_W16, panel_W16}, [DTYPE_BF16] = {panel_W16, panel_W16},
     };
     return tier == ACT_A16_W8 ? panel_Q8_A16 : table[type][n > 1];

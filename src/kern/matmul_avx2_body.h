@@ -86,7 +86,8 @@ INLINE int lines_int16(enum dtype type)
     case DTYPE_Q6_K: return 2;
     case DTYPE_Q4_0:
     case DTYPE_Q4_1:
-    case DTYPE_Q4_K: return 8;
+    case DTYPE_Q4_K:
+    case DTYPE_N4: return 8;
     default: return 4;
     }
 }
@@ -95,7 +96,8 @@ INLINE int lines_int16(enum dtype type)
 INLINE int offset_log2(enum dtype type)
 {
     switch (type) {
-    case DTYPE_Q4_0: return 3;
+    case DTYPE_Q4_0:
+    case DTYPE_N4: return 3;
     case DTYPE_Q5_0:
     case DTYPE_MXFP4: return 4;
     case DTYPE_Q6_K: return 5;
@@ -306,15 +308,16 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
 
 /* --- K-quants, A8/256 ------------------------------------------------------------------------------------- */
 
-/* Minus the sums of q over sub-blocks 2i and 2i+1 of a 256-group, as a pair of int16, for 8 tokens. */
-INLINE void sum_pairs(int32_t out[8][T_MAX], const int32_t *ns, int size)
+/* Minus the sums of q over sub-blocks 2i and 2i+1 of a group with n_sub of them, as a pair of int16, for 8 tokens. */
+INLINE void sum_pairs(int32_t out[8][T_MAX], const int32_t *ns, int size, int n_sub)
 {
-    for (int i = 0; i < 128 / size; i++) {
+    for (int i = 0; 2 * i < n_sub; i++) {
         const int32_t *s = ns + (size_t)i * (ACT_TILE * 2) * (size_t)(size / 16);
         __m256i a = load256(s), b = load256(s + ACT_TILE);
         if (size == 32) {
             a = _mm256_add_epi32(a, b);
-            b = _mm256_add_epi32(load256(s + 2 * ACT_TILE), load256(s + 3 * ACT_TILE));
+            b = _mm256_setzero_si256();
+            if (2 * i + 1 < n_sub) b = _mm256_add_epi32(load256(s + 2 * ACT_TILE), load256(s + 3 * ACT_TILE));
         }
         _mm256_storeu_si256((__m256i *)(void *)out[i], _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa));
     }
@@ -330,22 +333,23 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
-    int groups = w->k / 256;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m256 acc[2][T_MAX];
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
         for (int g = g0; g < g1; g++) {
             const float *xd = x->d + act_at(x->groups, t0, g);
+            const int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8, n_sub = 32 / size * nb;
             int32_t nsp[8][T_MAX];
             prefetch(T, sub, size == 16 ? 256 : 128);
             if (has_min && size == 32) prefetch(T, min, 128);
-            if (has_min || off >= 0) sum_pairs(nsp, x->ns + act_at(x->sums, t0, 16 * g), size);
+            if (has_min || off >= 0) sum_pairs(nsp, x->ns + act_at(x->sums, t0, 16 * g), size, n_sub);
             for (int h = 0; h < 2; h++) {
                 __m256i s[T_MAX], c[T_MAX]; /* I; minus J, or minus the sum of sub * q */
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) c[t] = _mm256_setzero_si256();
-                for (int i = 0; (has_min || off >= 0) && i < 128 / size; i++) {
+                for (int i = 0; (has_min || off >= 0) && 2 * i < n_sub; i++) {
                     __m256i v = has_min ? sub_pairs(min8(type, sub, min, 2 * i, h), min8(type, sub, min, 2 * i + 1, h))
                                         : sub_pairs(sub8(type, sub, 2 * i, h), sub8(type, sub, 2 * i + 1, h));
 #pragma GCC unroll 8
@@ -354,7 +358,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                 }
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) s[t] = off < 0 ? _mm256_setzero_si256() : _mm256_slli_epi32(c[t], off);
-                for (int b = 0; b < 8; b++) {
+                for (int b = 0; b < nb; b++) {
                     if (h == 0) prefetch(T, lo + b * lo_bytes, lo_bytes);
                     if (h == 0 && has_hi) prefetch(T, hi + b * hi_bytes, hi_bytes);
                     const uint8_t *l = lo + b * lo_bytes + 32 * h, *u = hi + b * hi_bytes + 32 * h;
@@ -509,6 +513,7 @@ EACH_T(K256, Q4_K)
 EACH_T(K256, Q5_K)
 EACH_T(K256, Q6_K)
 EACH_T(K256, IQ4_XS)
+EACH_T(K256, N4)
 W16(1) W16(2) W16(4)
 #define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
 Q8_A16(1) Q8_A16(2) Q8_A16(4)
@@ -524,7 +529,7 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
 #define ROW4(type) [DTYPE_##type] = {{panel_W16_1, panel_W16_2, panel_W16_4}, 4}
     static const struct instances table[] = {
         ROW8(Q4_0), ROW8(Q4_1), ROW8(Q5_0), ROW8(Q5_1), ROW8(Q8_0), ROW8(IQ4_NL), ROW8(MXFP4), ROW8(Q2_K),
-        ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW4(F32), ROW4(F16), ROW4(BF16),
+        ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW8(N4), ROW4(F32), ROW4(F16), ROW4(BF16),
     };
     static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4}, 4};
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];

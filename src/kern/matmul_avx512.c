@@ -147,7 +147,7 @@ INLINE int32_t sum2(int32_t a, int32_t b)
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
-/* --- K-quants, A8/256 ----------------------------------------------------------------------------------- */
+/* --- K-quants and N4, A8/256 ---------------------------------------------------------------------------- */
 
 INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
                        const struct act *x, int t0, int n)
@@ -158,7 +158,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
-    int groups = w->k / 256;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m512 acc[ACT_TILE];
@@ -169,7 +169,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
             const int32_t *ns = x->ns + act_at(x->sums, t0, 16 * g);
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) isum[t] = _mm512_setzero_si512();
-            for (int b = 0; b < 8; b++) {
+            int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8;
+            for (int b = 0; b < nb; b++) {
                 __m512i c[8];
                 unpack(c, type, lo, hi);
                 if (T <= 4) prefetch(lo, lo_bytes);
@@ -285,6 +286,7 @@ EACH_T8(K256, Q4_K)
 EACH_T8(K256, Q5_K)
 EACH_T8(K256, Q6_K)
 EACH_T8(K256, IQ4_XS)
+EACH_T8(K256, N4)
 W16(1) W16(2) W16(4) W16(8)
 #define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
 Q8_A16(1) Q8_A16(2) Q8_A16(4) Q8_A16(8)
@@ -301,7 +303,7 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
     static const struct instances table[] = {
         ROW32(Q4_0),      ROW32(Q4_1),      ROW32(Q5_0),      ROW32(Q5_1),      ROW32(Q8_0),     ROW32(IQ4_NL),
         ROW32(MXFP4),     ROW8(Q2_K, Q2_K), ROW8(Q3_K, Q3_K), ROW8(Q4_K, Q4_K), ROW8(Q5_K, Q5_K), ROW8(Q6_K, Q6_K),
-        ROW8(IQ4_XS, IQ4_XS), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
+        ROW8(IQ4_XS, IQ4_XS), ROW8(N4, N4), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
     };
     static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4, panel_Q8_A16_8}, 8};
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];

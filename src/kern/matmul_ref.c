@@ -16,7 +16,7 @@
  *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m, fl(float(S)*d), acc)
  *   fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b of the group, from +0;
  *                                    acc = fma(t, d, acc)
- *   fold, K-quants, A8/256           acc = fma(float(I), fl(w*d), acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc)
+ *   fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d), acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc)
  *   fold, W16, A16/256               acc = fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
  *
  * I = sum of sub*code*q, J = sum over sub-blocks of min * sum of q, S = sum of q; W16: HI = sum of code*(q >> 8),
@@ -79,7 +79,7 @@ static void step_k256(struct fold *f, const struct mat *w, int p, int g, const s
 {
     int32_t isum[ACT_TILE][PANEL] = {{0}}, jsum[ACT_TILE][PANEL] = {{0}};
     int size = mat_sub_size(w->type);
-    for (int b = 0; b < 8; b++) {
+    for (int b = 0; b < 8 && 8 * g + b < w->k / 32; b++) {
         int16_t code[32][PANEL];
         mat_codes(w, p, 8 * g + b, code);
         for (int h = 0; h < 32; h += size) {

@@ -62,7 +62,8 @@ INLINE void look_up(__m512i w[8], __m128i book)
 INLINE int offset_log2(enum dtype type)
 {
     switch (type) {
-    case DTYPE_Q4_0: return 3;
+    case DTYPE_Q4_0:
+    case DTYPE_N4: return 3;
     case DTYPE_Q5_0:
     case DTYPE_MXFP4: return 4;
     case DTYPE_Q8_0:

@@ -81,7 +81,7 @@ void fill_row(float *x, int n, enum fill f)
 
 const enum dtype weight_types[N_TYPES] = {
     DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_MXFP4, DTYPE_Q2_K,
-    DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS, DTYPE_F32, DTYPE_F16, DTYPE_BF16,
+    DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_N4,
 };
 
 static void fill_floats(uint8_t *p, enum dtype type, int64_t k, int extreme)
@@ -102,6 +102,15 @@ void fill_weights(uint8_t *p, enum dtype type, int64_t k, int extreme)
     const struct dtype_info *info = dtype_info(type);
     if (type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16) {
         fill_floats(p, type, k, extreme);
+        return;
+    }
+    if (type == DTYPE_N4) {
+        uint8_t byte = rnd() & 1 ? 0x00 : rnd() & 1 ? 0xff : 0x80;
+        for (uint64_t i = 0; i < dtype_row_bytes(type, (uint64_t)k); i++) p[i] = extreme ? byte : (uint8_t)rnd();
+        for (int64_t g = 0; g < k; g += N4_GROUP, p += N4_GROUP_BYTES) {
+            uint16_t d = f16_from_f32(uniform() * (rnd() % 13 ? 0.02f : 2.0f));
+            memcpy(p, &d, 2);
+        }
         return;
     }
     for (int64_t b = 0; b < k / info->block; b++, p += info->bytes) {

@@ -421,6 +421,8 @@ static void tensors_are_checked(void **state)
     expect(&b, ERR_FORMAT, "its size overflows");
     put_one(&b, 4, 32, 1, 0);
     expect(&b, ERR_UNSUPPORTED, "tensor 'w': type 4 is not known");
+    put_one(&b, DTYPE_N4, 32, 1, 0); /* ours; the file does not say that it means ours */
+    expect(&b, ERR_UNSUPPORTED, "tensor 'w' has type 244, which is N4 where key 'tutti.n4.version' is 1; here it is 0");
     put_one(&b, 4000000000u, 32, 1, 0);
     expect(&b, ERR_UNSUPPORTED, "tensor 'w': type 4000000000 is not known");
 
@@ -599,6 +601,11 @@ static void dtype_rows(void **state)
     assert_int_equal(dtype_row_bytes(DTYPE_Q4_K, 512), 288);
     assert_int_equal(dtype_row_bytes(DTYPE_Q4_K, 576), 0);
     assert_int_equal(dtype_row_bytes(DTYPE_F64, UINT64_MAX), 0);
+    assert_int_equal(dtype_row_bytes(DTYPE_N4, 256), 135);
+    assert_int_equal(dtype_row_bytes(DTYPE_N4, 576), 2 * 135 + 2 + 2 + 32); /* bits: 4.25 a weight */
+    assert_int_equal(dtype_row_bytes(DTYPE_N4, 32), 2 + 1 + 16);
+    assert_int_equal(dtype_row_bytes(DTYPE_N4, 257), 0);
+    assert_int_equal(dtype_row_bytes(DTYPE_N4, 0), 0);
     assert_int_equal(dtype_from_name("q4_k"), DTYPE_Q4_K);
     assert_int_equal(dtype_from_name("q4"), -1);
     assert_null(dtype_info(31));
