@@ -21,21 +21,29 @@ VOCAB, EMBD, LAYERS, HEADS, KV, DIM, FF, CONTEXT = 320, 96, 4, 4, 2, 32, 160, 10
 # name: what differs. keys: (name without ARCH., type, value). rope: rotated dimensions. vectors: (name, length, kind)
 FAMILIES = {
     "llama": dict(),
-    "mistral": dict(arch="llama", untied=True, base=1e6),
+    "mistral": dict(arch="llama", untied=True, base=1e6, keys=[("attention.sliding_window", U32, 140)]),
     "qwen2": dict(qkv_bias=True, base=1e6),
     "qwen3": dict(qk_norm="head", base=1e6, untied=True),
-    "phi3": dict(fused_qkv=True, fused_up=True, untied=True, longrope=True, rope=24),
+    "phi3": dict(fused_qkv=True, fused_up=True, untied=True, longrope=True, rope=24, keys=[("attention.sliding_window", U32, 33)]),
     "granite": dict(keys=[("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22), ("attention.scale", F32, 0.125),
                           ("logit_scale", F32, 2.0)]),
     "smollm3": dict(base=2e6),
     "olmo2": dict(post_norm=True, no_input_norm=True, qk_norm="whole", untied=True),
+    "olmo3": dict(arch="olmo2", post_norm=True, no_input_norm=True, qk_norm="whole", untied=True, keys=[
+        ("attention.sliding_window", U32, 40), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 8.0),
+        ("rope.scaling.original_context_length", U32, 128)]),
+    "gemma": dict(kv=1),
+    "gemma2": dict(post_norm=True, layers=5, keys=[
+        ("attention.sliding_window", U32, 24), ("attn_logit_softcapping", F32, 1.5), ("final_logit_softcapping", F32, 2.5)]),
+    "gemma3": dict(post_norm=True, layers=7, qk_norm="head", base=1e6, keys=[
+        ("attention.sliding_window", U32, 24), ("rope.scaling.type", STR, "linear"), ("rope.scaling.factor", F32, 8.0)]),
     "glm4": dict(post_norm=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
     "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
 }
 
 
 def tensors(o):
-    f, out, n_q, n_kv = o.family, [], HEADS * DIM, KV * DIM
+    f, out, n_q, n_kv = o.family, [], HEADS * DIM, o.family.get("kv", KV) * DIM
 
     def matrix(name, k, rows, *more):
         kind = o.type if k % gm.TYPES[o.type][1] == 0 else o.fallback
@@ -53,7 +61,7 @@ def tensors(o):
     if f.get("longrope"):
         vector("rope_factors_long.weight", f["rope"] // 2, "norm")
         vector("rope_factors_short.weight", f["rope"] // 2, "norm")
-    for i in range(LAYERS):
+    for i in range(f.get("layers", LAYERS)):
         b = f"blk.{i}."
         if not f.get("no_input_norm"):
             vector(b + "attn_norm.weight", EMBD, "norm")
@@ -89,8 +97,8 @@ def keys(o):
     f, key = o.family, gm.key
     arch = f.get("arch", o.name)
     tokens, types, merges = gm.tokenizer(VOCAB)
-    own = [("block_count", U32, LAYERS), ("context_length", U32, CONTEXT), ("embedding_length", U32, EMBD),
-           ("feed_forward_length", U32, FF), ("attention.head_count", U32, HEADS), ("attention.head_count_kv", U32, KV),
+    own = [("block_count", U32, f.get("layers", LAYERS)), ("context_length", U32, CONTEXT), ("embedding_length", U32, EMBD),
+           ("feed_forward_length", U32, FF), ("attention.head_count", U32, HEADS), ("attention.head_count_kv", U32, f.get("kv", KV)),
            ("attention.key_length", U32, DIM), ("attention.value_length", U32, DIM),
            ("attention.layer_norm_rms_epsilon", F32, 1e-5), ("rope.dimension_count", U32, f.get("rope", DIM)),
            ("rope.freq_base", F32, f.get("base", 10000.0))]

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "kern/mathf.h"
 #include "kern/num.h"
 
 int kv_supports(enum kv_type type, int D)
@@ -45,14 +46,25 @@ void attn_state_init(struct attn_state *state, int D)
     state->status = ATTN_EMPTY;
 }
 
+/* As if merge_super met a state of maximum `sink`, sum 1 and no values. */
+void attn_sink(struct attn_state *total, float sink, int D)
+{
+    if (total->status != 0) return;
+    float n = total->m > sink ? total->m : sink;
+    float al = exp32(total->m - n), be = exp32(sink - n);
+    total->l = fma32(total->l, al, be);
+    for (int i = 0; i < D; i++) total->o[i] = total->o[i] * al;
+    total->m = n;
+}
+
 size_t attn_rows_scratch(int D)
 {
     return 3 * ATTN_ROWS * attn_part_bytes(D);
 }
 
 void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const *pages, int64_t page0,
-               size_t offset, const int64_t *first, const int64_t *last, float *const *out, int32_t *status,
-               void *scratch)
+               size_t offset, const int64_t *first, const int64_t *last, const float *sink, float *const *out,
+               int32_t *status, void *scratch)
 {
     int n = q->n, D = q->D, lo[ATTN_ROWS], hi[ATTN_ROWS];
     void *parts = scratch, *states = (char *)parts + ATTN_ROWS * attn_part_bytes(D),
@@ -83,5 +95,8 @@ void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const
             if (closes) kern->merge_super(attn_state_at(totals, D, r), state, D);
         }
     }
-    for (int r = 0; r < n; r++) status[r] = kern->finish(out[r], attn_state_at(totals, D, r), D);
+    for (int r = 0; r < n; r++) {
+        if (sink) attn_sink(attn_state_at(totals, D, r), sink[r], D);
+        status[r] = kern->finish(out[r], attn_state_at(totals, D, r), D);
+    }
 }

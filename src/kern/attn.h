@@ -60,6 +60,7 @@ struct attn_q {
     enum kv_type type;
     float dqs[ATTN_ROWS];   /* scale of the row times the score scale */
     int32_t err[ATTN_ROWS]; /* 0 or ERR_RANGE */
+    float cap;              /* > 0: scores s become cap * tanh(s / cap). quant_q sets 0 */
     _Alignas(64) int16_t a[ATTN_ROWS * KV8_D_MAX];
     _Alignas(64) int16_t b[ATTN_ROWS * KV16_D_MAX];
 };
@@ -131,12 +132,15 @@ extern const struct attn_kern attn_kern_neon;
 
 void attn_state_init(struct attn_state *state, int D);
 
+/* One more score that has no value: it only takes weight from the others. After the last merge_super, before finish. */
+void attn_sink(struct attn_state *total, float sink, int D);
+
 /* A whole tile over all its chunks. Row r sees the absolute positions first[r]..last[r] (none if last <
- * first); pages[c - page0] + offset is the page of chunk c. out[r] -> D floats; status[r]: 0 or ERR_RANGE.
+ * first); sink[r]: its attn_sink, or sink = NULL; pages[c - page0] + offset is the page of chunk c. out[r] -> D floats; status[r]: 0 or ERR_RANGE.
  * scratch: attn_rows_scratch(D) bytes, aligned to 64. */
 size_t attn_rows_scratch(int D);
 void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const *pages, int64_t page0,
-               size_t offset, const int64_t *first, const int64_t *last, float *const *out, int32_t *status,
-               void *scratch);
+               size_t offset, const int64_t *first, const int64_t *last, const float *sink, float *const *out,
+               int32_t *status, void *scratch);
 
 #endif

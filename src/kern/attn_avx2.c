@@ -214,13 +214,13 @@ INLINE __m256i weights_step(int planes, const float *s, const float *dv, float m
 }
 
 /* All maxima first: the way from a row's scores to its maximum is long and would be waited for. */
-INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *view, unsigned live,
+INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
                       const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     float m[ATTN_ROWS];
     for (int r = 0; r < q->n; r++) {
         if (!(live >> r & 1)) continue;
-        __m256 scale = _mm256_set1_ps(q->dqs[r]), top = _mm256_set1_ps(f32_from_bits(ATTN_NEG_INF));
+        __m256 scale = _mm256_set1_ps(dqs[r]), top = _mm256_set1_ps(f32_from_bits(ATTN_NEG_INF));
         __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         for (int j = 0; j < ATTN_CHUNK; j += 8) {
             top = _mm256_max_ps(top, scores8(I + r * ATTN_CHUNK + j, view->dk + j, scale, at, lo[r], hi[r]));
@@ -248,11 +248,11 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *
 #undef EACH
 #undef W
 
-static unsigned weights8(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+static unsigned weights8(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
                          const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
-    return q->type == KV16 ? weigh(1, q, view, live, lo, hi, I, A, B, parts)
-                           : weigh(0, q, view, live, lo, hi, I, A, B, parts);
+    return q->type == KV16 ? weigh(1, q, dqs, view, live, lo, hi, I, A, B, parts)
+                           : weigh(0, q, dqs, view, live, lo, hi, I, A, B, parts);
 }
 
 /* Strides below 8 inside a vector: the upper one of a pair gets lower - upper. */

@@ -279,15 +279,15 @@ static uint64_t seen_bits(int base, int first, int last)
 }
 
 /* All maxima first: the way from a row's scores to its maximum is long and would be waited for. */
-INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *view, unsigned live,
+INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
                       const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     float m[ATTN_ROWS];
     for (int r = 0; r < q->n; r++) {
         if (!(live >> r & 1)) continue;
         float *s = I + r * ATTN_CHUNK;
-        __m512 top = scores64(s, view->dk, q->dqs[r], seen_bits(0, lo[r], hi[r]));
-        top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, q->dqs[r], seen_bits(64, lo[r], hi[r])));
+        __m512 top = scores64(s, view->dk, dqs[r], seen_bits(0, lo[r], hi[r]));
+        top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, dqs[r], seen_bits(64, lo[r], hi[r])));
         m[r] = _mm512_reduce_max_ps(top) + 0.0f;
         if (!attn_header(attn_part_at(parts, q->D, r), m[r])) live &= ~(1u << r);
     }
@@ -305,11 +305,11 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const struct kv_view *
     return live;
 }
 
-static unsigned weights16(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+static unsigned weights16(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
                           const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
-    return q->type == KV16 ? weigh(1, q, view, live, lo, hi, I, A, B, parts)
-                           : weigh(0, q, view, live, lo, hi, I, A, B, parts);
+    return q->type == KV16 ? weigh(1, q, dqs, view, live, lo, hi, I, A, B, parts)
+                           : weigh(0, q, dqs, view, live, lo, hi, I, A, B, parts);
 }
 
 /* Strides below 16 inside a vector: the upper one of a pair gets lower - upper. */

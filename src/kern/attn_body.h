@@ -95,6 +95,7 @@ static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D,
     q->n = n;
     q->D = D;
     q->type = type;
+    q->cap = 0.0f;
     for (int r = 0; r < n; r++) {
         float dq = 0.0f;
         int fine = attn_quantise(rows[r], D, 32767.0f, ARITH_RQ16, code, &dq);
@@ -149,6 +150,16 @@ static inline float attn_p_scale(float v)
     return v > 0.0f ? 32767.0f / v : 0.0f;
 }
 
+/* Scores of one row from the sums Q*K, capped, in place: what attn_softmax then takes with scales of 1. Whole groups of lo..hi
+ * only; of masked keys any value. */
+static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi, float cap)
+{
+    for (int j = lo / ATTN_BLOCK * ATTN_BLOCK; j < (hi / ATTN_BLOCK + 1) * ATTN_BLOCK; j++) {
+        float s = I[j] * (dqs * dk[j]);
+        I[j] = cap * tanh32(s / cap);
+    }
+}
+
 /* I[j], the sums Q*K as floats, in: wanted for the groups of lo..hi only, any finite value for masked keys.
  * Out: P[0..127] (0 for masked keys) and the header of the part. False if the scores left the range. */
 static inline int attn_softmax(const float *I, float dqs, const struct kv_view *view, int lo, int hi,
@@ -200,7 +211,7 @@ typedef void attn_product16(int n, int n_groups, const int16_t *x, size_t group,
                             const char *ahead);
 typedef void attn_product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
                            const int16_t *a, size_t row, float *out, size_t stride, const char *ahead);
-typedef unsigned attn_weights(const struct attn_q *q, const struct kv_view *view, unsigned live,
+typedef unsigned attn_weights(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
                               const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts);
 
 /* A chunk from the three pieces that a vector variant writes by hand:
@@ -238,7 +249,17 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
                  I + g0 * 16, ATTN_CHUNK, ahead);
     }
 
-    live = weights(q, view, live, lo, hi, I, A, B, parts);
+    float ones[ATTN_CHUNK];
+    struct kv_view scored = *view;
+    const float *dqs = q->dqs;
+    if (q->cap > 0.0f) { /* scores as they are to be, with scales of 1 */
+        for (int j = 0; j < ATTN_CHUNK; j++) ones[j] = 1.0f;
+        for (int r = 0; r < n; r++)
+            if (live >> r & 1) attn_cap(I + r * ATTN_CHUNK, dqs[r], view->dk, lo[r], hi[r], q->cap);
+        scored.dk = ones;
+        dqs = ones;
+    }
+    live = weights(q, dqs, &scored, live, lo, hi, I, A, B, parts);
     ahead = view->next;
     int keys = n_groups * 16; /* runs of live rows go through the product together */
     for (int r = 0, run; r < n; r += run) {

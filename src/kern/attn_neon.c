@@ -170,7 +170,7 @@ INLINE int softmax4(int planes, float *s, float dqs, const struct kv_view *view,
     return 1;
 }
 
-static unsigned weights4(const struct attn_q *q, const struct kv_view *view, unsigned live, const int *lo,
+static unsigned weights4(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
                          const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     for (int r = 0; r < q->n; r++) {
@@ -178,8 +178,8 @@ static unsigned weights4(const struct attn_q *q, const struct kv_view *view, uns
         float *s = I + r * ATTN_CHUNK;
         int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
         struct attn_part *part = attn_part_at(parts, q->D, r);
-        int fine = q->type == KV16 ? softmax4(1, s, q->dqs[r], view, lo[r], hi[r], a, b, part)
-                                   : softmax4(0, s, q->dqs[r], view, lo[r], hi[r], a, b, part);
+        int fine = q->type == KV16 ? softmax4(1, s, dqs[r], view, lo[r], hi[r], a, b, part)
+                                   : softmax4(0, s, dqs[r], view, lo[r], hi[r], a, b, part);
         if (!fine) live &= ~(1u << r);
     }
     return live;

@@ -52,16 +52,24 @@ static float sum8(const struct kv_view *view, const int16_t *P, int D, int i, in
 static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
                       void *parts)
 {
-    float I[ATTN_CHUNK];
+    float I[ATTN_CHUNK], ones[ATTN_CHUNK];
     int16_t P[ATTN_CHUNK];
     int D = q->D;
+    for (int j = 0; j < ATTN_CHUNK; j++) ones[j] = 1.0f;
     for (int r = 0; r < q->n; r++) {
         struct attn_part *part = attn_part_at(parts, D, r);
         if (attn_skips(q, r, lo[r], hi[r], part)) continue;
         memset(I, 0, sizeof I);
         for (int j = lo[r]; j <= hi[r]; j++)
             I[j] = q->type == KV16 ? dot16(view, q, r, j) : dot8(view, q, r, j);
-        if (!attn_softmax(I, q->dqs[r], view, lo[r], hi[r], P, part)) continue;
+        struct kv_view scored = *view;
+        float dqs = q->dqs[r];
+        if (q->cap > 0.0f) {
+            attn_cap(I, dqs, view->dk, lo[r], hi[r], q->cap);
+            scored.dk = ones;
+            dqs = 1.0f;
+        }
+        if (!attn_softmax(I, dqs, &scored, lo[r], hi[r], P, part)) continue;
         for (int i = 0; i < D; i++) {
             part->u[i] =
                 q->type == KV16 ? sum16(view, P, D, i, lo[r], hi[r]) : sum8(view, P, D, i, lo[r], hi[r]);

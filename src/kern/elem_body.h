@@ -134,9 +134,26 @@ static int elem_norm(float *y, const float *x, const float *g, int n, float eps)
     return 0;
 }
 
-static void elem_silu_mul(float *y, const float *gate, const float *up, int n)
+static inline float gate_clamped(float g, float u)
 {
-    for (int i = 0; i < n; i++) y[i] = silu32(gate[i]) * up[i];
+    float top = ARITH_F32(CLAMP_MAX), x = g > top ? top : g, y = u > top ? top : u;
+    y = y < -top ? -top : y;
+    return x * sigmoid32(x * ARITH_F32(CLAMP_ALPHA)) * (y + 1.0f);
+}
+
+static void elem_gate(float *y, const float *g, const float *u, int n, enum gate_kind kind)
+{
+    switch (kind) {
+    case GATE_SILU:
+        for (int i = 0; i < n; i++) y[i] = silu32(g[i]) * u[i];
+        break;
+    case GATE_GELU:
+        for (int i = 0; i < n; i++) y[i] = gelu_tanh32(g[i]) * u[i];
+        break;
+    case GATE_CLAMPED:
+        for (int i = 0; i < n; i++) y[i] = gate_clamped(g[i], u[i]);
+        break;
+    }
 }
 
 static void elem_add(float *x, const float *y, int n)
@@ -147,6 +164,11 @@ static void elem_add(float *x, const float *y, int n)
 static void elem_scale(float *x, float s, int n)
 {
     for (int i = 0; i < n; i++) x[i] = x[i] * s;
+}
+
+static void elem_cap(float *x, float cap, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = cap * tanh32(x[i] / cap);
 }
 
 static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot, int halves)
@@ -183,4 +205,4 @@ static void elem_weights(uint64_t *w, const float *z, int n, float max, float te
 }
 
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_silu_mul, elem_add, elem_scale, elem_rope, elem_weights};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_scale, elem_cap, elem_rope, elem_weights};

@@ -17,14 +17,22 @@
 #include "kern/act.h"
 #include "kern/mat.h"
 
+/* The activation of a gated feed-forward network; u is the other branch. */
+enum gate_kind {
+    GATE_SILU,    /* silu(g) * u */
+    GATE_GELU,    /* gelu(g) * u, the tanh form */
+    GATE_CLAMPED, /* g and u clamped, g * sigmoid(alpha g) * (u + 1): gpt-oss */
+};
+
 /* Element-wise operations and quantisation: one token row at a time. Those that can see a bad number return
  * ERR_RANGE (a magnitude >= 2^60, infinity or NaN), and then the row's output is all zero codes or undefined floats. */
 struct elem_kern {
     int (*quant)(struct act *a, int tok, const float *x);                               /* x[a->k] */
     int (*norm)(float *y, const float *x, const float *g, int n, float eps);            /* RMSNorm; y may be x */
-    void (*silu_mul)(float *y, const float *gate, const float *up, int n);              /* y = silu(gate) * up */
+    void (*gate)(float *y, const float *g, const float *u, int n, enum gate_kind kind);
     void (*add)(float *x, const float *y, int n);                                       /* x += y */
     void (*scale)(float *x, float s, int n);                                            /* x *= s */
+    void (*cap)(float *x, float cap, int n);                                            /* x = cap * tanh(x / cap) */
     /* Rotates n_head heads of `dim` floats, the first 2*n_rot of each; cs[n_rot] cosines, then cs[n_rot] sines.
      * pairs: 0 = (2i, 2i+1), 1 = (i, i + n_rot). */
     void (*rope)(float *x, const float *cs, int n_head, int dim, int n_rot, int halves);

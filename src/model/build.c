@@ -44,6 +44,25 @@ int key_opt_f32(struct model *m, const char *key, float fallback, float *out, st
     return rc;
 }
 
+int key_window(struct model *m, int *out, struct err *e)
+{
+    struct key_name name = name_of(m, "attention.sliding_window");
+    uint32_t v;
+    int rc = gguf_opt_u32(m->file, name.z, 0, &v, e);
+    if (rc) return rc;
+    if (v > MODEL_CTX_MAX) return err(e, ERR_LIMIT, "key '%s': %u is outside 0..%d", name.z, v, MODEL_CTX_MAX);
+    *out = (int)v;
+    return 0;
+}
+
+int key_cap(struct model *m, const char *key, float *out, struct err *e)
+{
+    int rc = key_opt_f32(m, key, 0.0f, out, e);
+    if (!rc && *out != 0.0f && !(*out >= 0x1p-20f && *out <= 0x1p40f))
+        rc = err(e, ERR_FORMAT, "key '%s': %g is outside [2^-20, 2^40]", name_of(m, key).z, (double)*out);
+    return rc;
+}
+
 bool key_present(struct model *m, const char *key)
 {
     return gguf_find(m->file, name_of(m, key).z) != NULL;

@@ -16,6 +16,11 @@ int key_opt_u32(struct model *m, const char *key, int fallback, int max, int *ou
 int key_opt_f32(struct model *m, const char *key, float fallback, float *out, struct err *e);
 bool key_present(struct model *m, const char *key);
 
+/* attention.sliding_window: positions that a query sees, its own included; 0 if absent or 0. */
+int key_window(struct model *m, int *out, struct err *e);
+/* A soft cap: 0 if absent or 0, else at least 2^-20. */
+int key_cap(struct model *m, const char *key, float *out, struct err *e);
+
 /* The keys that all families have, and the rotation of rope[0]. */
 int hparams_read(struct model *m, struct err *e);
 

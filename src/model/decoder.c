@@ -36,12 +36,15 @@ static void attention(struct builder *b, const struct decoder *d, int x)
         q = build_norm(b, q, "attn_q_norm", by_head ? h->n_head : 0);
         k = build_norm(b, k, "attn_k_norm", by_head ? h->n_head_kv : 0);
     }
+    bool windowed = d->window && (!d->window_period || (b->layer + 1) % d->window_period);
+    int rope = windowed && d->window_rope;
     if (!d->no_rope_period || (b->layer + 1) % d->no_rope_period) {
-        build_rope(b, q, h->n_head, 0);
-        build_rope(b, k, h->n_head_kv, 0);
+        build_rope(b, q, h->n_head, rope);
+        build_rope(b, k, h->n_head_kv, rope);
     }
     int o = build_value(b, "attn", n_q);
-    build_node(b, OP_ATTEND, q, k, v, o);
+    struct node *n = build_node(b, OP_ATTEND, q, k, v, o);
+    if (n) n->window = windowed ? d->window : 0, n->cap = d->attn_cap;
     add_to(b, d, x, build_linear(b, o, "attn_output", "attn_out", h->n_embd), d->post_attn_norm);
 }
 
@@ -54,7 +57,8 @@ static void ffn(struct builder *b, const struct decoder *d, int x)
                    : build_linear(b, f, "ffn_gate", "gate", h->n_ff);
     int up = one ? build_linear_rows(b, f, "ffn_up", "up", h->n_ff, h->n_ff, 2 * h->n_ff)
                  : build_linear(b, f, "ffn_up", "up", h->n_ff);
-    build_node(b, OP_GATE, gate, up, -1, s);
+    struct node *n = build_node(b, OP_GATE, gate, up, -1, s);
+    if (n) n->gate = d->gate;
     add_to(b, d, x, build_linear(b, s, "ffn_down", "ffn_out", h->n_embd), d->post_ffn_norm);
 }
 
@@ -78,5 +82,6 @@ int decoder_build(struct model *m, const struct decoder *d, struct err *e)
     m->graph.logits = build_value(&b, "logits", h->n_vocab);
     if ((n = build_node(&b, OP_MATMUL, y, -1, -1, m->graph.logits))) n->w = out ? out : embd;
     build_scale(&b, m->graph.logits, factor(d->logit_scale));
+    if (d->logit_cap > 0 && (n = build_node(&b, OP_CAP, m->graph.logits, -1, -1, m->graph.logits))) n->cap = d->logit_cap;
     return b.rc;
 }

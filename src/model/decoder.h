@@ -27,6 +27,11 @@ struct decoder {
     const char *post_attn_norm;   /* norm of the attention's output before it is added, or NULL */
     const char *post_ffn_norm;    /* the same for the ffn */
     enum qk_norm qk_norm;
+    enum gate_kind gate;          /* activation of the ffn */
+    int window;                   /* positions that a query sees; 0: all */
+    int window_period;            /* n: layers n-1, 2n-1 ... see all; 0: none does */
+    bool window_rope;             /* layers with a window rotate by rope[1] */
+    float attn_cap, logit_cap;    /* scores and logits s become cap * tanh(s / cap); 0: they do not */
     int no_rope_period;           /* n: layers n-1, 2n-1 ... are not rotated; 0: all are */
     float embed_scale, residual_scale, logit_scale; /* factors; 0 counts as 1 */
 };

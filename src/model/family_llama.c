@@ -12,7 +12,9 @@ static int build(struct model *m, struct err *e)
     if (!rc && key_present(m, "expert_count") && (rc = key_opt_u32(m, "expert_count", 0, 1 << 16, &experts, NULL)) == 0)
         return err(e, ERR_UNSUPPORTED, "llama with %d experts (Mixtral) is not supported", experts);
     if (rc == ERR_LIMIT) rc = 0; /* expert_count 0 */
-    return rc ? rc : decoder_build(m, &(struct decoder){0}, e);
+    struct decoder d = {0};
+    if (rc || (rc = key_window(m, &d.window, e))) return rc; /* Mistral 7B v0.1 */
+    return decoder_build(m, &d, e);
 }
 
 const struct family family_llama = {"llama", "Llama 2 and 3, SmolLM2, Mistral", build};

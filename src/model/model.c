@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "kern/num.h"
 
-const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "select"};
+const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "select"};
 
 /* Written by the Makefile: FAMILY(name) for every family_name.c. */
 #define FAMILY(name) extern const struct family family_##name;

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "file/gguf.h"
+#include "kern/kern.h"
 #include "kern/rope.h"
 
 enum {
@@ -41,10 +42,11 @@ enum op {
     OP_NORM,   /* out = RMSNorm(in0) * w; n_head > 0: each head alone, w one head long */
     OP_MATMUL, /* out = w in0 (+ bias) */
     OP_ROPE,   /* out = in0 rotated by the token's position, in place */
-    OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0 */
-    OP_GATE,   /* out = silu(in0) * in1 */
+    OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0; w: sinks, or NULL */
+    OP_GATE,   /* out = activation(in0) * in1 */
     OP_ADD,    /* out = in0 + in1, in place of in0 */
     OP_SCALE,  /* out = in0 * scale, in place */
+    OP_CAP,    /* out = cap * tanh(in0 / cap), in place */
     OP_SELECT, /* keeps the rows whose logits are wanted, in place; everything after sees only those */
 };
 extern const char *const op_name[];
@@ -55,7 +57,10 @@ struct node {
     int layer;                  /* -1 outside the layers */
     int n_head;                 /* OP_ROPE, OP_NORM */
     int rope;                   /* OP_ROPE: which of hparams.rope */
+    enum gate_kind gate;        /* OP_GATE */
     float scale;                /* OP_SCALE */
+    float cap;                  /* OP_CAP; OP_ATTEND: of scores, 0 = none */
+    int window;                 /* OP_ATTEND: positions that a query sees, its own included; 0 = all */
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
 };

@@ -39,7 +39,7 @@ void step_uses(const struct program *p, const struct step *s, void (*fn)(void *,
             const struct row_op *r = &s->row[i];
             if (r->src >= 0) fn(ud, r->src, false);
             if (r->src2 >= 0) fn(ud, r->src2, false);
-            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE) fn(ud, r->dst, false); /* in place */
+            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE || r->kind == ROW_CAP) fn(ud, r->dst, false); /* in place */
             fn(ud, r->dst, true);
         }
         break;

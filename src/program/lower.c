@@ -130,15 +130,16 @@ static void lower_row(struct lower *l, const struct node *n)
     struct row_op r = {.dst = -1, .src = -1, .src2 = -1, .w = -1};
     static const enum row_op_kind kind[] = {
         [OP_EMBED] = ROW_EMBED, [OP_NORM] = ROW_NORM,   [OP_ROPE] = ROW_ROPE,     [OP_GATE] = ROW_GATE,
-        [OP_ADD] = ROW_ADD,     [OP_SCALE] = ROW_SCALE, [OP_SELECT] = ROW_SELECT,
+        [OP_ADD] = ROW_ADD,     [OP_SCALE] = ROW_SCALE, [OP_SELECT] = ROW_SELECT, [OP_CAP] = ROW_CAP,
     };
     switch (n->op) {
     case OP_EMBED: r.dst = value_buffer(l, n->out), r.w = add_weight(l, n->w, MAT_BODY); break;
     case OP_NORM: r.dst = value_buffer(l, n->out), r.src = in0, r.w = add_vector(l, n->w), r.n_head = n->n_head; break;
     case OP_ROPE: r.dst = in0, r.src = l->p->turn[n->rope], r.n_head = n->n_head, r.rope = n->rope; break;
-    case OP_GATE: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]]; break;
+    case OP_GATE: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]], r.gate = n->gate; break;
     case OP_ADD: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
     case OP_SCALE: r.dst = in0, r.scale = n->scale; break;
+    case OP_CAP: r.dst = in0, r.scale = n->cap; break;
     case OP_SELECT: /* what follows is the head */
         l->p->n_body = l->p->n_steps;
         l->head = true;
@@ -171,6 +172,8 @@ static void lower_attend(struct lower *l, const struct node *n)
     if (!(s = add_step(l, STEP_ATTEND, n->layer))) return;
     s->attn.q = l->buffer_of[n->in[0]], s->attn.out = value_buffer(l, n->out);
     s->attn.k = s->attn.v = -1;
+    s->attn.window = n->window, s->attn.cap = n->cap;
+    s->attn.sinks = n->w ? add_vector(l, n->w) : -1;
 }
 
 static void lower_node(struct lower *l, int i)

@@ -2,7 +2,7 @@
 /* print: a program as text, one line per step, then the buffers. See program.h. */
 #include "program/program.h"
 
-const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale"};
+const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale", "cap"};
 static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256", "A16/256"};
 
 static void print_buffer(const struct program *p, struct buf *out, int i)
@@ -13,11 +13,13 @@ static void print_buffer(const struct program *p, struct buf *out, int i)
 
 static void print_row_op(const struct program *p, struct buf *out, const struct row_op *r)
 {
+    static const char *const gate[] = {" silu", " gelu", " clamped"};
     buf_printf(out, "%s ", row_op_name[r->kind]);
     print_buffer(p, out, r->dst);
     if (r->src >= 0) buf_append_z(out, " <- "), print_buffer(p, out, r->src);
     if (r->src2 >= 0) buf_append_z(out, ", "), print_buffer(p, out, r->src2);
-    if (r->kind == ROW_SCALE) buf_printf(out, " by %.9g", (double)r->scale);
+    if (r->kind == ROW_GATE) buf_append_z(out, gate[r->gate]);
+    if (r->kind == ROW_SCALE || r->kind == ROW_CAP) buf_printf(out, " by %.9g", (double)r->scale);
     if (r->kind == ROW_NORM && r->n_head) buf_printf(out, " in %d heads", r->n_head);
     if (r->kind == ROW_EMBED) buf_printf(out, " [%.*s]", STR_ARG(p->weights[r->w].t->name));
 }
@@ -48,6 +50,9 @@ static void print_step(const struct program *p, struct buf *out, int i)
     } else {
         print_buffer(p, out, s->attn.out), buf_append_z(out, " <- "), print_buffer(p, out, s->attn.q);
         buf_printf(out, ", layer %d", s->layer);
+        if (s->attn.window) buf_printf(out, ", window %d", s->attn.window);
+        if (s->attn.cap > 0) buf_printf(out, ", cap %g", (double)s->attn.cap);
+        if (s->attn.sinks >= 0) buf_append_z(out, ", sinks");
     }
     buf_append_char(out, '\n');
 }

@@ -40,10 +40,11 @@ enum row_op_kind {
     ROW_NORM,   /* dst = RMSNorm(src) * gain */
     ROW_QUANT,  /* dst (codes) = src (floats) */
     ROW_ROPE,   /* dst rotated in place by src = ROW_TURN's output */
-    ROW_GATE,   /* dst = silu(src) * src2 */
+    ROW_GATE,   /* dst = activation(src) * src2 */
     ROW_ADD,    /* dst += src */
     ROW_SCALE,  /* dst *= scale */
-    ROW_LAST = ROW_SCALE
+    ROW_CAP,    /* dst = cap * tanh(dst / cap) */
+    ROW_LAST = ROW_CAP
 };
 extern const char *const row_op_name[];
 
@@ -53,7 +54,8 @@ struct row_op {
     int w;              /* weight (ROW_EMBED) or vector (ROW_NORM), -1 = none */
     int n_head;         /* ROW_ROPE, ROW_NORM (0: the whole vector) */
     int rope;           /* ROW_TURN, ROW_ROPE: which of the model's rotations */
-    float scale;        /* ROW_SCALE */
+    float scale;        /* ROW_SCALE: the factor; ROW_CAP: the cap */
+    enum gate_kind gate; /* ROW_GATE */
 };
 
 struct step_mat {
@@ -72,6 +74,9 @@ struct step {
         struct step_mat mat[PROGRAM_MATS];
         struct {
             int q, k, v, out; /* buffers; STORE uses k and v, ATTEND q and out */
+            int window;       /* ATTEND: as the node says */
+            float cap;
+            int sinks;        /* vector, -1 = none */
         } attn;
     };
 };

@@ -49,7 +49,7 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
         return r->kind == ROW_NORM && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) &&
                r->n_head == n->n_head && bind(t, n->out, r->dst);
     case OP_GATE:
-        return r->kind == ROW_GATE && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
+        return r->kind == ROW_GATE && r->gate == n->gate && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
                bind(t, n->out, r->dst);
     case OP_ROPE:
         t->version[n->in[0]]++;
@@ -61,6 +61,9 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
     case OP_SCALE:
         t->version[n->in[0]]++;
         return r->kind == ROW_SCALE && holds(t, n->in[0], r->dst) && f32_bits(r->scale) == f32_bits(n->scale);
+    case OP_CAP:
+        t->version[n->in[0]]++;
+        return r->kind == ROW_CAP && holds(t, n->in[0], r->dst) && f32_bits(r->scale) == f32_bits(n->cap);
     case OP_SELECT:
         return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
                bind(t, n->out, r->dst);
@@ -101,7 +104,8 @@ static bool trace_attn(struct trace *t, const struct node *n, const struct step 
         return holds(t, n->in[1], s->attn.k) && holds(t, n->in[2], s->attn.v);
     }
     t->node++;
-    return t->stored == n->layer && holds(t, n->in[0], s->attn.q) && bind(t, n->out, s->attn.out);
+    return t->stored == n->layer && s->attn.window == n->window && f32_bits(s->attn.cap) == f32_bits(n->cap) &&
+           vector_is(t, s->attn.sinks, n->w) && holds(t, n->in[0], s->attn.q) && bind(t, n->out, s->attn.out);
 }
 
 static const struct node *next(const struct trace *t)

@@ -57,12 +57,13 @@ static void check_buffer(struct check *c, int i)
 static void check_row_op(struct check *c, const struct row_op *r)
 {
     const struct program *p = c->p;
-    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE;
+    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE || r->kind == ROW_CAP;
     if (!below((int)r->kind, ROW_LAST + 1)) fail(c, "unknown row operation", r->dst);
     if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0))
         fail(c, "operands of a row operation", r->dst);
     if (!none && !below(r->src, p->n_buffers)) fail(c, "no such buffer", r->src);
     if (two && !below(r->src2, p->n_buffers)) fail(c, "no such buffer", r->src2);
+    if (r->kind == ROW_GATE && !below((int)r->gate, GATE_CLAMPED + 1)) fail(c, "unknown activation", r->dst);
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
     if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope)) fail(c, "no such rotation", r->dst);
@@ -94,6 +95,7 @@ static void check_numbers(struct check *c, const struct step *s)
         return;
     case STEP_ATTEND:
         if (!below(s->attn.q, n) || !below(s->attn.out, n)) fail(c, "no such buffer", s->attn.q);
+        if (s->attn.window < 0 || (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors))) fail(c, "options of attention", s->attn.q);
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.q);
         return;
     }
@@ -182,6 +184,7 @@ static void check_widths(struct check *c, const struct step *s)
     } else {
         expect(c, s->attn.q, BUFFER_FLOAT, n_q);
         expect(c, s->attn.out, BUFFER_FLOAT, n_q);
+        if (s->attn.sinks >= 0 && p->vectors[s->attn.sinks].t->ne[0] != (uint64_t)h->n_head) fail(c, "number of sinks", s->attn.q);
     }
 }
 

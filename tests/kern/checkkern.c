@@ -160,8 +160,8 @@ static void check_products(void)
 
 /* --- element-wise operations ------------------------------------------------------------------------------ */
 
-enum { NORM, SILU, ROPE, ADD, SCALE, WEIGHTS, N_ELEM };
-static const char *const elem_name[N_ELEM] = {"norm", "silu_mul", "rope", "add", "scale", "weights"};
+enum { NORM, SILU, GELU, CLAMPED, ROPE, ADD, SCALE, CAP, WEIGHTS, N_ELEM };
+static const char *const elem_name[N_ELEM] = {"norm", "silu", "gelu", "clamped gate", "rope", "add", "scale", "cap", "weights"};
 
 /* Sets results below 2^-90 to zero (--ftz, above). */
 static void drop_tiny(float *x, int n)
@@ -179,13 +179,17 @@ static int run_elem(const struct elem_kern *v, void *out[N_ELEM], size_t size[N_
         out[i] = guard_alloc(size[i], i == WEIGHTS ? 8 : 4);
     }
     int rc = v->norm(out[NORM], x, g, n, 1e-5f);
-    v->silu_mul(out[SILU], x, g, n);
+    v->gate(out[SILU], x, g, n, GATE_SILU);
+    v->gate(out[GELU], x, g, n, GATE_GELU);
+    v->gate(out[CLAMPED], x, g, n, GATE_CLAMPED);
     memcpy(out[ROPE], x, (size_t)n * 4);
     v->rope(out[ROPE], g, 2, n / 2, n / 4, n & 4);
     memcpy(out[ADD], x, (size_t)n * 4);
     v->add(out[ADD], g, n);
     memcpy(out[SCALE], x, (size_t)n * 4);
     v->scale(out[SCALE], g[0], n);
+    memcpy(out[CAP], x, (size_t)n * 4);
+    v->cap(out[CAP], 30.0f, n);
     v->weights(out[WEIGHTS], x, n, x[0], 0.7f);
     return rc;
 }

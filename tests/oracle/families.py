@@ -174,8 +174,19 @@ class Model:
 # --- families -----------------------------------------------------------------------------------------------------
 
 
+def windowed(n, window):
+    """Which keys a query sees: itself and window - 1 before it."""
+    d = np.arange(n)[:, None] - np.arange(n)[None]
+    return (d >= 0) & ((d < window) if window else True)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)))
+
+
 class Llama(Model):
-    pass
+    def visible(self, n, i):
+        return windowed(n, self.k.get("attention.sliding_window", 0))
 
 
 class Qwen2(Model):
@@ -195,6 +206,8 @@ class Phi3(Qwen2):
         super().__init__(f)
         self.freq = self.freq / f.w("rope_factors_long.weight")
         self.mscale = f.key["rope.scaling.attn_factor"]
+
+    visible = Llama.visible
 
 
 class Granite(Model):
@@ -218,13 +231,68 @@ class Olmo2(Qwen2):
         return x + self.norm(self.ffn(x, b, i), b + "post_ffw_norm")
 
 
+class Olmo(Olmo2):
+    """OLMo 2, and OLMo 3 with windows: every fourth layer sees all, rotates with yarn."""
+
+    def visible(self, n, i):
+        return windowed(n, 0 if i % 4 == 3 else self.k.get("attention.sliding_window", 0))
+
+    def rope(self, x, i):
+        if "rope.scaling.type" not in self.k or i % 4 != 3:
+            return super().rope(x, i)
+        d, factor, orig = self.k["rope.dimension_count"], self.k["rope.scaling.factor"], self.k["rope.scaling.original_context_length"]
+        turns = lambda beta: d * np.log(orig / (beta * 2 * np.pi)) / (2 * np.log(self.k["rope.freq_base"]))
+        low, high = max(np.floor(turns(32)), 0), min(np.ceil(turns(1)), d - 1)
+        ramp = np.clip((np.arange(d // 2) - low) / (high - low), 0, 1)
+        freq = self.freq * (1 - ramp) + self.freq / factor * ramp
+        return rotate(x, np.arange(len(x))[:, None] * freq[None], True, 1 + 0.1 * np.log(factor))
+
+
+class Gemma(Qwen2):
+    def __init__(self, f):
+        super().__init__(f)
+        self.embed_scale, self.act = np.sqrt(self.k["embedding_length"]), gelu
+
+
+class Gemma2(Gemma):
+    def layer(self, x, b, i):
+        return Glm4.layer(self, x, b, i)
+
+    def visible(self, n, i):
+        return windowed(n, 0 if i % 2 else self.k["attention.sliding_window"])
+
+    def scores(self, s, i):
+        c = self.k["attn_logit_softcapping"]
+        return c * np.tanh(s / c)
+
+    def logits(self, ids):
+        c = self.k["final_logit_softcapping"]
+        return c * np.tanh(super().logits(ids) / c)
+
+
+class Gemma3(Gemma):
+    qk_norm = Qwen3.qk_norm
+
+    def layer(self, x, b, i):
+        return Glm4.layer(self, x, b, i)
+
+    def visible(self, n, i):
+        return windowed(n, 0 if i % 6 == 5 else self.k["attention.sliding_window"])
+
+    def rope(self, x, i):
+        d, full = self.k["rope.dimension_count"], i % 6 == 5
+        freq = (self.k["rope.freq_base"] if full else 10000.0) ** (-np.arange(0, d, 2) / d) / (self.k["rope.scaling.factor"] if full else 1)
+        return rotate(x, np.arange(len(x))[:, None] * freq[None], True)
+
+
 class Glm4(Model):
     def layer(self, x, b, i):
         x = x + self.norm(self.attend(self.norm(x, b + "attn_norm"), b, i), b + "post_attention_norm")
         return x + self.norm(self.ffn(self.norm(x, b + "ffn_norm"), b, i), b + "post_ffw_norm")
 
 
-FAMILIES = dict(llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3, granite=Granite, smollm3=Smollm3, olmo2=Olmo2, glm4=Glm4,
+FAMILIES = dict(llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3, granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2,
+                gemma3=Gemma3, glm4=Glm4,
                 chatglm=Llama)
 
 # --- comparison ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@
 
 #define D_MAX KV8_D_MAX
 #define N_VARIANTS 4
-#define GOLDEN 0xa45146042e64a1bbu
+#define GOLDEN 0x0700ac921822fbddu
 
 /* --- tools ---------------------------------------------------------------------------------------------- */
 
@@ -134,29 +134,40 @@ static void cache_fill(struct cache *c, int n)
     }
 }
 
-static void attend(const struct attn_kern *kern, const struct cache *c, int n, const float *const *rows,
-                   float scale, const int64_t *first, const int64_t *last, float *const *out, int32_t *status)
+/* cap 0 and sink NULL: plain attention */
+static void attend_with(const struct attn_kern *kern, const struct cache *c, int n, const float *const *rows, float scale,
+                        const int64_t *first, const int64_t *last, float cap, const float *sink, float *const *out,
+                        int32_t *status)
 {
     struct attn_q *q = alloc64(sizeof *q);
     void *scratch = alloc64(attn_rows_scratch(c->D));
     kern->quant_q(q, c->type, c->D, n, rows, scale);
-    attn_rows(kern, q, c->pages, 0, 0, first, last, out, status, scratch);
+    q->cap = cap;
+    attn_rows(kern, q, c->pages, 0, 0, first, last, sink, out, status, scratch);
     free(scratch);
     free(q);
 }
 
+static void attend(const struct attn_kern *kern, const struct cache *c, int n, const float *const *rows,
+                   float scale, const int64_t *first, const int64_t *last, float *const *out, int32_t *status)
+{
+    attend_with(kern, c, n, rows, scale, first, last, 0, NULL, out, status);
+}
+
 /* --- accuracy ------------------------------------------------------------------------------------------- */
 
-static double oracle_error(const struct cache *c, const float *q, float scale, int first, int last,
-                           const float *got)
+static double oracle_error(const struct cache *c, const float *q, float scale, int first, int last, double cap,
+                           const float *sink, const float *got)
 {
     double *s = calloc((size_t)(last + 1), sizeof *s), top = -(double)INFINITY, sum = 0, num = 0, den = 0;
     for (int j = first; j <= last; j++) {
         for (int d = 0; d < c->D; d++) s[j] += (double)q[d] * (double)c->k[j * c->D + d];
         s[j] *= (double)scale;
+        if (cap > 0) s[j] = cap * tanh(s[j] / cap);
         top = s[j] > top ? s[j] : top;
     }
     for (int j = first; j <= last; j++) sum += s[j] = exp(s[j] - top);
+    if (sink) sum += exp((double)*sink - top);
     for (int d = 0; d < c->D; d++) {
         double o = 0;
         for (int j = first; j <= last; j++) o += s[j] / sum * (double)c->v[j * c->D + d];
@@ -189,7 +200,7 @@ static void close_to_softmax_in_double(void **state)
             attend(&attn_kern_ref, &c, 3, rows, scale, first, last, out, status);
             for (int r = 0; r < 3; r++) {
                 assert_int_equal(status[r], 0);
-                double e = oracle_error(&c, q[r], scale, (int)first[r], (int)last[r], o[r]);
+                double e = oracle_error(&c, q[r], scale, (int)first[r], (int)last[r], 0, NULL, o[r]);
                 worst = e > worst ? e : worst;
             }
             cache_finish(&c);
@@ -197,6 +208,35 @@ static void close_to_softmax_in_double(void **state)
         printf("   %s: largest relative error of an output vector %.2e\n", type == KV16 ? "KV16" : "KV8",
                worst);
         assert_true(worst < (type == KV16 ? 1e-3 : 5e-2));
+    }
+}
+
+static void caps_and_sinks_in_double(void **state)
+{
+    (void)state;
+    enum { D = 64, N = 2048 + 150 };
+    static const float caps[3] = {0, 1.25f, 50}, sink[3] = {-1, 2.5f, 9};
+    for (int type = KV16; type <= KV8; type++) {
+        struct cache c;
+        cache_init(&c, (enum kv_type)type, D, N);
+        cache_fill(&c, N);
+        float q[3][D], o[3][D];
+        for (int d = 0; d < D; d++)
+            for (int r = 0; r < 3; r++) q[r][d] = random_normal();
+        const float *rows[3] = {q[0], q[1], q[2]};
+        float *out[3] = {o[0], o[1], o[2]};
+        int64_t first[3] = {0, N - 1000, 0}, last[3] = {N - 1, N - 1, 77};
+        int32_t status[3];
+        for (int i = 0; i < 6; i++) {
+            const float *s = i / 3 ? sink : NULL;
+            attend_with(&attn_kern_ref, &c, 3, rows, 0.125f, first, last, caps[i % 3], s, out, status);
+            for (int r = 0; r < 3; r++) {
+                double e = oracle_error(&c, q[r], 0.125f, (int)first[r], (int)last[r], (double)caps[i % 3], s ? &s[r] : NULL, o[r]);
+                assert_int_equal(status[r], 0);
+                assert_true(e < (type == KV16 ? 1e-3 : 5e-2));
+            }
+        }
+        cache_finish(&c);
     }
 }
 
@@ -365,7 +405,7 @@ static float sample(int fill)
     }
 }
 
-static void compare(enum kv_type type, int D, int n, int fill, const struct attn_kern **list, int n_list)
+static void compare(enum kv_type type, int D, int n, int fill, float cap, const struct attn_kern **list, int n_list)
 {
     struct cache c;
     struct attn_q *q = alloc64(sizeof *q);
@@ -395,6 +435,7 @@ static void compare(enum kv_type type, int D, int n, int fill, const struct attn
     }
     if (fill == 3 && n > 2) x[2][0] = INFINITY;
     attn_kern_ref.quant_q(q, type, D, n, rows, 0.125f);
+    q->cap = cap;
 
     struct kv_view view;
     kv_view_init(&view, c.pages[0], type, D);
@@ -459,7 +500,8 @@ static void variants_give_the_bits_of_the_reference(void **state)
             if (!kv_supports((enum kv_type)type, sizes[i])) continue;
             for (int n = 1; n <= ATTN_ROWS; n++) {
                 for (int fill = 0; fill < 5; fill++)
-                    compare((enum kv_type)type, sizes[i], n, fill, list, n_list);
+                    compare((enum kv_type)type, sizes[i], n, fill, 0, list, n_list);
+                compare((enum kv_type)type, sizes[i], n, n % 5, 1.5f, list, n_list);
             }
         }
     }
@@ -526,6 +568,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(close_to_softmax_in_double),
+        cmocka_unit_test(caps_and_sinks_in_double),
         cmocka_unit_test(one_key_returns_its_value),
         cmocka_unit_test(page_keeps_prefix_maximum),
         cmocka_unit_test(store_refuses_what_is_out_of_range),

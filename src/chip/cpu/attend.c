@@ -106,7 +106,20 @@ static int load_queries(struct cpu *c, const struct step *s, const struct attend
         scale = scale * (1.0f / (float)D); /* exact: D is a power of two */
     }
     c->kern->attn->quant_q(w->q, type, D, n, rows, scale);
+    w->q->cap = s->attn.cap;
     return n;
+}
+
+/* The first position that a query at `pos` sees. */
+static int first_seen(const struct step *s, int pos)
+{
+    return s->attn.window && pos >= s->attn.window ? pos - s->attn.window + 1 : 0;
+}
+
+/* The sinks of the program, by query head, or NULL. */
+static const float *sinks_of(const struct cpu *c, const struct step *s)
+{
+    return s->attn.sinks < 0 ? NULL : c->chip.program->vectors[s->attn.sinks].x;
 }
 
 static void out_row(struct cpu *c, const struct step *s, const struct attend_item *it, int r, float **out, int *batch_row)
@@ -120,15 +133,18 @@ static void whole_item(struct cpu *c, const struct step *s, const struct attend_
     const struct batch_part *part = &c->batch->parts[it->part];
     struct kv_pool *pool = part->seq->pool;
     int64_t first[ATTN_ROWS], last[ATTN_ROWS];
-    float *out[ATTN_ROWS];
+    const float *sinks = sinks_of(c, s);
+    float *out[ATTN_ROWS], sink[ATTN_ROWS];
     int32_t status[ATTN_ROWS];
     int n = load_queries(c, s, it, w), row[ATTN_ROWS];
     for (int r = 0; r < n; r++) {
-        first[r] = 0;
         last[r] = part->pos + it->tok + r / it->n_head;
+        first[r] = first_seen(s, (int)last[r]);
+        sink[r] = sinks ? sinks[it->head + r % it->n_head] : 0.0f;
         out_row(c, s, it, r, &out[r], &row[r]);
     }
-    attn_rows(c->kern->attn, w->q, part->seq->page, 0, kv_view_offset(pool, s->layer, it->head_kv), first, last, out, status, w->attn_scratch);
+    attn_rows(c->kern->attn, w->q, part->seq->page, 0, kv_view_offset(pool, s->layer, it->head_kv), first, last,
+              sinks ? sink : NULL, out, status, w->attn_scratch);
     for (int r = 0; r < n; r++)
         if (status[r]) cpu_fault(c, row[r]);
 }
@@ -152,8 +168,8 @@ static void slice_of_item(struct cpu *c, const struct step *s, int item, int sli
         kv_view_init(&view, (char *)part->seq->page[ch] + kv_view_offset(pool, s->layer, it->head_kv), w->q->type, w->q->D);
         if (ch + 1 < end) view.next = (char *)part->seq->page[ch + 1] + kv_view_offset(pool, s->layer, it->head_kv);
         for (int r = 0; r < n; r++) {
-            int last = part->pos + it->tok + r / it->n_head - ch * ATTN_CHUNK;
-            lo[r] = 0;
+            int pos = part->pos + it->tok + r / it->n_head, last = pos - ch * ATTN_CHUNK, first = first_seen(s, pos) - ch * ATTN_CHUNK;
+            lo[r] = first < 0 ? 0 : first < ATTN_CHUNK ? first : ATTN_CHUNK;
             hi[r] = last < 0 ? -1 : last < ATTN_CHUNK ? last : ATTN_CHUNK - 1;
         }
         c->kern->attn->chunk(&view, w->q, lo, hi, parts_at(c, item, ch));
@@ -173,6 +189,7 @@ static void merge_row(struct cpu *c, const struct step *s, int item, int r, stru
         if (ch + 1 == end || (ch + 1) * ATTN_CHUNK % ATTN_SUPER == 0) c->kern->attn->merge_super(total, state, D);
     }
     out_row(c, s, it, r, &out, &row);
+    if (sinks_of(c, s)) attn_sink(total, sinks_of(c, s)[it->head + r % it->n_head], D);
     if (c->kern->attn->finish(out, total, D)) cpu_fault(c, row);
 }
 

@@ -37,9 +37,10 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     case ROW_NORM: rc = norm_heads(k, dst, src, p->vectors[r->w].x, b->width, r->n_head, h->norm_eps); break;
     case ROW_QUANT: rc = k->quant(&c->codes[r->dst], row, src); break;
     case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope[r->rope].dim / 2, h->rope_halves); break;
-    case ROW_GATE: k->silu_mul(dst, src, cpu_row(c, worker, r->src2, row), b->width); break;
+    case ROW_GATE: k->gate(dst, src, cpu_row(c, worker, r->src2, row), b->width, r->gate); break;
     case ROW_ADD: k->add(dst, src, b->width); break;
     case ROW_SCALE: k->scale(dst, r->scale, b->width); break;
+    case ROW_CAP: k->cap(dst, r->scale, b->width); break;
     }
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
 }
