@@ -105,18 +105,24 @@ static bool refuse(struct limit_refusal *r, enum limit_kind kind, int64_t limit,
     return false;
 }
 
+bool limits_solvent(struct limits *l, int64_t now_us, struct limit_refusal *r)
+{
+    int64_t cap = l->set.spend_nusd;
+    turn_page(l, now_us);
+    if (cap && l->month_nusd >= cap) return refuse(r, LIMIT_SPEND, cap, l->month_nusd, 0, next_month_us(now_us) - now_us);
+    *r = (struct limit_refusal){0};
+    return true;
+}
+
 bool limits_take(struct limits *l, int64_t now_us, int64_t n_prompt, int scale, struct limit_refusal *r)
 {
     const struct limit_set *s = &l->set;
     int64_t midnight = (limits_day(now_us) + 1) * DAY - now_us, extra = scale - 1;
-    turn_page(l, now_us);
-    *r = (struct limit_refusal){0};
+    if (!limits_solvent(l, now_us, r)) return false;
     if (s->rpm) refill(&l->rpm, s->rpm, now_us);
     if (s->tpm) refill(&l->tpm, s->tpm, now_us);
     /* A larger tier may overdraw a bucket by the limits that it has on top. */
     struct limit_bucket rpm = {l->rpm.level + extra * s->rpm * MINUTE, now_us}, tpm = {l->tpm.level + extra * s->tpm * MINUTE, now_us};
-    if (s->spend_nusd && l->month_nusd >= s->spend_nusd)
-        return refuse(r, LIMIT_SPEND, s->spend_nusd, l->month_nusd, 0, next_month_us(now_us) - now_us);
     if (s->rpd && l->day_requests + 1 > s->rpd * scale) return refuse(r, LIMIT_RPD, s->rpd * scale, l->day_requests, 1, midnight);
     if (s->tpd && l->day_tokens + n_prompt > s->tpd * scale) return refuse(r, LIMIT_TPD, s->tpd * scale, l->day_tokens, n_prompt, midnight);
     if (s->rpm && rpm.level < MINUTE) return refuse(r, LIMIT_RPM, s->rpm * scale, used_of(&rpm, s->rpm * scale), 1, wait_us(&rpm, s->rpm, 1));

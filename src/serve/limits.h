@@ -53,6 +53,7 @@ void limits_restore(struct limits *l, int64_t now_us, int64_t requests, int64_t 
 
 /* Takes one request and its prompt tokens, or takes nothing and says why. scale multiplies the limits (flex tier). */
 bool limits_take(struct limits *l, int64_t now_us, int64_t n_prompt, int scale, struct limit_refusal *r);
+bool limits_solvent(struct limits *l, int64_t now_us, struct limit_refusal *r); /* money is left; takes nothing */
 /* When the request ended: its answer tokens, less the prompt tokens that the cache supplied, and its price. */
 void limits_charge(struct limits *l, int64_t now_us, int64_t tokens, int64_t nusd);
 
