@@ -175,6 +175,25 @@ static int make_prompt(struct talk *t, struct str text, struct ids *ids, struct 
     return render(t, ids, e);
 }
 
+static void see_token(void *ud, int32_t id)
+{
+    struct talk *t = ud;
+    uint8_t state[ENGINE_STATE_BYTES];
+    int rc = engine_state(t->o.engine, 0, state);
+    if (!rc) witness_token(t->witness, id, state);
+    if (rc) t->witness->failed = rc;
+}
+
+static int call_witness(struct talk *t, const struct ids *ids, struct generate_params *p, struct err *e)
+{
+    struct receipt_spec s;
+    witness_spec(&s, t->o.engine);
+    s.prompt = ids->p, s.n_prompt = (int)ids->n, s.sample = p->sample;
+    s.stop = p->stop, s.n_stop = p->n_stop, s.max_tokens = p->max_tokens, s.ignore_end = p->ignore_end;
+    p->drawn = see_token;
+    return witness_begin(t->witness, &s, false, e);
+}
+
 int talk_answer(struct talk *t, struct str text, struct err *e)
 {
     struct ids ids;
@@ -192,6 +211,7 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
     buf_clear(&t->answer);
     t->write_errno = 0;
     int rc = make_prompt(t, text, &ids, e);
+    if (!rc && t->witness) rc = call_witness(t, &ids, &p, e);
     if (!rc) rc = generate_run(&t->g, ids.p, (int)ids.n, &p, e);
     ids_finish(&ids);
     if (!t->plain && !rc) {

@@ -9,6 +9,7 @@
 #include "common.h"
 #include "sampling.h"
 #include "serve/generate.h"
+#include "serve/witness.h"
 
 enum { ANSWER_TEXT_MAX = 64 << 20 }; /* bytes of one message */
 
@@ -26,6 +27,7 @@ struct talk {
     json_t *system;   /* message, or NULL */
     bool own_system;  /* the user set or removed it */
     struct buf answer; /* text of the last answer */
+    struct witness *witness; /* of the next answer, or NULL */
     int write_errno;  /* why standard output no longer takes text, or 0 */
 };
 

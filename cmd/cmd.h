@@ -18,7 +18,8 @@
     X(digest, "print one hash over the bits of all logits of a text")                                        \
     X(explain, "show the program of a model: steps, buffers, kernels in use")                                \
     X(ppl, "perplexity over a text, and distance from a reference distribution")                             \
-    X(keys, "make, list and revoke the keys of a server")                                                    \
+    X(verify, "compute the answer of a receipt again and compare")                                           \
+    X(keys, "make, list and revoke the keys of a server; the key that signs receipts")                       \
     X(usage, "report requests, tokens and cost from the ledger")                                             \
     X(bench, "measure prompt and generation speed")
 

@@ -69,6 +69,14 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
     return 0;
 }
 
+int common_root(const struct opened *o, uint8_t root[ROOT_BYTES], struct err *e)
+{
+    if (root_recall(o->engine->file, o->path.z, root)) return 0;
+    int rc = root_compute(o->engine->file, root, NULL, e);
+    if (!rc) root_keep(o->engine->file, o->path.z, root);
+    return rc;
+}
+
 void common_close(struct opened *o)
 {
     text_close(&o->text);

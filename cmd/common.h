@@ -6,6 +6,7 @@
 #include "args.h"
 #include "base/path.h"
 #include "base/progress.h"
+#include "file/root.h"
 #include "serve/engine.h"
 #include "serve/text.h"
 
@@ -42,6 +43,8 @@ struct opened {
  */
 int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c, int n_seqs,
                 int min_batch);
+/* The root of the model: a kept one, else computed and kept. */
+int common_root(const struct opened *o, uint8_t root[ROOT_BYTES], struct err *e);
 void common_close(struct opened *o); /* accepts a zeroed struct */
 
 /* "tutti NAME: message" of an error on stderr; returns its exit status. */

@@ -9,17 +9,19 @@
 #include "cmd.h"
 #include "common.h"
 #include "serve/ledger.h"
+#include "serve/signing.h"
 
 struct options {
-    const char *ledger, *name, *spend;
+    const char *ledger, *name, *spend, *signing;
     uint64_t rpm, rpd, tpm, tpd;
     bool json;
 };
 
 static const struct args_doc doc = {
-    "keys", "create | list | revoke KEY", "make, list and revoke the keys of a server",
+    "keys", "create | list | revoke KEY | signing", "make, list and revoke the keys of a server; the key that signs receipts",
     "create prints a new secret, once: the ledger keeps only its hash. revoke takes the name or the id of a key. Limits count per key; "
-    "those by day and month start anew at midnight UTC. The ledger is a file of SQLite, or postgresql://... for servers that share one."};
+    "those by day and month start anew at midnight UTC. The ledger is a file of SQLite, or postgresql://... for servers that share one.\n\n"
+    "signing prints the public half of the key with which this server signs receipts, for 'tutti verify --key'; it makes the key if there is none."};
 
 static int create(struct ledger *l, const struct options *o, struct err *e)
 {
@@ -110,6 +112,18 @@ static int revoke(struct ledger *l, const char *which, struct err *e)
     return rc;
 }
 
+static int show_signing(const struct options *o, struct err *e)
+{
+    struct signing s;
+    char hex[SIGNING_HEX + 1];
+    int rc = signing_read(&s, o->signing, e);
+    if (rc == ERR_NOT_FOUND && !(rc = signing_make(&s, o->signing, e))) fprintf(stderr, "a new key was made\n");
+    if (rc) return rc;
+    signing_hex(s.public, hex);
+    printf("%s\n", hex);
+    return 0;
+}
+
 int cmd_keys(int argc, char **argv)
 {
     struct options o = {0};
@@ -122,18 +136,20 @@ int cmd_keys(int argc, char **argv)
         {"tpd", 0, ARG_U64, &o.tpd, "N", "create: tokens per day", 0, 0},
         {"spend", 0, ARG_STR, &o.spend, "USD", "create: dollars per month, by the server's price file", 0, 0},
         {"ledger", 0, ARG_STR, &o.ledger, "PATH", "the ledger, or postgresql://... (default: $TUTTI_LEDGER, else ~/.local/share/tutti/ledger.db)", 0, 0},
+        {"signing", 0, ARG_STR, &o.signing, "FILE", "signing: the key's file (default: $TUTTI_SIGNING, else ~/.local/share/tutti/signing.key)", 0, 0},
         {"json", 0, ARG_FLAG, &o.json, NULL, "create, list: print JSON", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     int n = argc - at;
     const char *verb = n ? argv[at] : "";
-    bool one = strcmp(verb, "revoke") == 0;
-    if (strcmp(verb, "create") != 0 && strcmp(verb, "list") != 0 && !one)
-        return args_fault(&doc, "expected create, list or revoke, got '%s'; see tutti keys --help", verb);
+    bool one = strcmp(verb, "revoke") == 0, signing = strcmp(verb, "signing") == 0;
+    if (strcmp(verb, "create") != 0 && strcmp(verb, "list") != 0 && !one && !signing)
+        return args_fault(&doc, "expected create, list, revoke or signing, got '%s'; see tutti keys --help", verb);
     if (n != 1 + one) return args_fault(&doc, one ? "revoke takes one KEY, a name or an id" : "%s takes no further words", verb);
     struct ledger *l;
     struct err e = {0};
+    if (signing) return show_signing(&o, &e) ? common_fail(&doc, &e) : 0;
     int rc = ledger_open(&l, o.ledger, &e);
     if (rc) return common_fail(&doc, &e);
     rc = *verb == 'c' ? create(l, &o, &e) : *verb == 'l' ? list(l, &o, &e) : revoke(l, argv[at + 1], &e);

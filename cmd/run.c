@@ -44,7 +44,37 @@ static int join_prompt(int argc, char **argv, struct buf *out, struct err *e)
     return out->failed ? err(e, out->failed, "the prompt is too long") : 0;
 }
 
-static int answer_once(struct talk *t, struct str prompt)
+/* Everything for a receipt is looked for before the model works. */
+struct notary {
+    const char *file;
+    struct signing key;
+    uint8_t root[ROOT_BYTES];
+    struct witness witness;
+};
+
+static int open_notary(struct notary *n, struct talk *t, struct err *e)
+{
+    int rc = n->file ? signing_read(&n->key, NULL, e) : 0;
+    if (n->file && !rc) rc = common_root(&t->o, n->root, e);
+    if (n->file) t->witness = &n->witness;
+    return rc;
+}
+
+static int write_receipt(struct notary *n, const struct talk *t, struct err *e)
+{
+    struct buf b;
+    struct witness_end end = {t->g.end, n->root, STR(""), str_from(path_base(t->o.path.z))};
+    buf_init(&b, RECEIPT_BYTES_MAX);
+    int rc = witness_write(&n->witness, &end, &n->key, &b, e);
+    FILE *f = rc ? NULL : fopen(n->file, "wbe");
+    bool ok = f && fwrite(b.p, 1, b.n, f) == b.n;
+    if (f) ok = fclose(f) == 0 && ok;
+    if (!rc && !ok) rc = err(e, ERR_IO, "cannot write %s: %s", n->file, strerror(errno));
+    buf_finish(&b);
+    return rc;
+}
+
+static int answer_once(struct talk *t, struct str prompt, struct notary *n)
 {
     struct err e = {0};
     answer_signals(true);
@@ -53,6 +83,7 @@ static int answer_once(struct talk *t, struct str prompt)
     if (newline && t->g.end != GENERATE_CANCELLED && (putchar('\n') == EOF || fflush(stdout))) t->write_errno = errno;
     if (rc) return common_fail(&doc, &e);
     if (t->verbose) talk_report(t);
+    if (n->file && write_receipt(n, t, &e)) return common_fail(&doc, &e);
     if (t->write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
     if (t->write_errno) return args_fault(&doc, "cannot write the answer: %s", strerror(t->write_errno)), err_exit_status(ERR_IO);
     if (t->g.end == GENERATE_CANCELLED) return EXIT_SIGNAL + (sig ? sig : SIGINT);
@@ -65,6 +96,7 @@ int cmd_run(int argc, char **argv)
     struct common c = {0};
     struct sampling s;
     struct talk t = {.doc = &doc};
+    struct notary notary = {0};
     const char *system = NULL;
     bool raw = false;
     int status;
@@ -75,6 +107,7 @@ int cmd_run(int argc, char **argv)
         SAMPLING_ARGS(s),
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
         {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
+        {"receipt", 0, ARG_STR, &notary.file, "FILE", "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0, 0},
         {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error", 0, 0},
         COMMON_ARGS(c),
         {0}};
@@ -83,6 +116,7 @@ int cmd_run(int argc, char **argv)
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti run --help");
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
+    if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");
     struct err e = {0};
     struct buf prompt;
     char dash[] = "-", *only[] = {dash};
@@ -100,12 +134,14 @@ int cmd_run(int argc, char **argv)
         t.plain = raw || !t.o.text.chat;
         if (!raw && t.plain)
             fprintf(stderr, "tutti run: %s: plain completion\n", t.o.text.chat_err.code ? t.o.text.chat_err.msg : "the model has no chat template");
-        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (system && (rc = talk_set_system(&t, system, &e))))
+        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (system && (rc = talk_set_system(&t, system, &e))) ||
+            (rc = open_notary(&notary, &t, &e)))
             status = common_fail(&doc, &e);
         else
-            status = chat ? chat_run(&t) : answer_once(&t, buf_str(&prompt));
+            status = chat ? chat_run(&t) : answer_once(&t, buf_str(&prompt), &notary);
     }
     talk_close(&t);
+    witness_finish(&notary.witness);
     buf_finish(&prompt);
     return status;
 }

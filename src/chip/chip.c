@@ -76,6 +76,13 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
     return c->ops->step(c, b, by_one, &(struct spread){b, sink, ud}, e);
 }
 
+bool chip_state(const struct chip *c, int i_out, void (*put)(void *ud, const void *p, size_t n), void *ud)
+{
+    if (!c->head) return false;
+    act_row(c->head, i_out - c->head_first, put, ud);
+    return true;
+}
+
 void chip_explain(const struct chip *c, struct buf *out)
 {
     c->ops->explain(c, out);

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "chip/kv.h"
+#include "kern/act.h"
 #include "program/program.h"
 
 struct chip_options {
@@ -78,6 +79,8 @@ struct chip {
     const struct chip_ops *ops;
     const struct program *program; /* borrowed */
     uint64_t *step_ns;             /* see chip_time_steps */
+    const struct act *head;        /* see chip_state; NULL: this chip does not tell */
+    int head_first;                /* row of logits that head's first vector belongs to */
     int n_workers;                 /* that may take rows of logits (batch.spread); 0: it hands out rows by the sink only */
 };
 
@@ -86,6 +89,9 @@ extern const struct chip_ops chip_cpu;
 /* name NULL: the CPU. Unknown names are refused with a list. */
 int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e);
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
+/* While the sink or spread has row i_out: the quantised vector from which its logits were computed, as act_row hands it
+ * over. It fixes all logits. False: this chip does not tell. */
+bool chip_state(const struct chip *c, int i_out, void (*put)(void *ud, const void *p, size_t n), void *ud);
 void chip_explain(const struct chip *c, struct buf *out);
 void chip_unload(struct chip *c); /* accepts NULL */
 

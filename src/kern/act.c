@@ -2,6 +2,8 @@
 /* Layout of quantised activations: see act.h. */
 #include "kern/act.h"
 
+#include <string.h>
+
 static size_t pad64(size_t n)
 {
     return (n + 63) & ~(size_t)63;
@@ -41,4 +43,38 @@ void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem)
     a->d = (float *)(void *)p, p += part[2];
     a->ns = (int32_t *)(void *)p, p += part[3];
     a->sd = part[4] ? (float *)(void *)p : NULL;
+}
+
+/* A line of codes: 64 of one byte, or 32 of two bytes. */
+static size_t read_line(const struct act *a, int tok, int line, uint8_t out[64])
+{
+    const int8_t *low = act_line(a, tok, line);
+    int left = a->tier == ACT_A8_32 || a->tier == ACT_A8_256 ? a->k - 64 * line : 2 * (a->k - 32 * line);
+    size_t n = left < 64 ? (size_t)left : 64;
+    memcpy(out, low, 64);
+    if (a->tier == ACT_A16_W8) {
+        for (int i = 0; i < 32; i++) memcpy(out + 2 * act_word(i), low + 2 * i, 2);
+    } else if (a->tier == ACT_A16_256) {
+        int16_t lo[32], hi[32];
+        memcpy(lo, low, sizeof lo);
+        memcpy(hi, a->qh + (low - a->q), sizeof hi);
+        for (int i = 0; i < 32; i++) {
+            out[2 * act_word(i)] = (uint8_t)lo[i];
+            out[2 * act_word(i) + 1] = (uint8_t)hi[i];
+        }
+    }
+    return n;
+}
+
+void act_row(const struct act *a, int tok, void (*put)(void *ud, const void *p, size_t n), void *ud)
+{
+    uint8_t codes[64];
+    for (int i = 0; i < a->k64; i++) put(ud, codes, read_line(a, tok, i, codes));
+    for (int i = 0; i < a->groups; i++) {
+        uint32_t u;
+        uint8_t le[4];
+        memcpy(&u, &a->d[act_at(a->groups, tok, i)], sizeof u);
+        for (int j = 0; j < 4; j++) le[j] = (uint8_t)(u >> 8 * j);
+        put(ud, le, sizeof le);
+    }
 }

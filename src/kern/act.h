@@ -60,4 +60,8 @@ static inline size_t act_at(int per_tok, int tok, int i) /* index into d, ns, sd
     return (size_t)(tok / ACT_TILE * per_tok + i) * ACT_TILE + tok % ACT_TILE;
 }
 
+/* The vector of one token as it stands for itself, whatever the layout: all codes in order (int8, or int16 little-endian),
+ * then all scales (float, little-endian), handed over in pieces. */
+void act_row(const struct act *a, int tok, void (*put)(void *ud, const void *p, size_t n), void *ud);
+
 #endif

@@ -132,6 +132,20 @@ int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, i
     return rc;
 }
 
+static void add_state(void *ud, const void *p, size_t n)
+{
+    crypto_generichash_update(ud, p, n);
+}
+
+int engine_state(const struct engine *en, int i_out, uint8_t state[ENGINE_STATE_BYTES])
+{
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, ENGINE_STATE_BYTES);
+    if (!chip_state(en->chip, i_out, add_state, &h)) return ERR_UNSUPPORTED;
+    crypto_generichash_final(&h, state, ENGINE_STATE_BYTES);
+    return 0;
+}
+
 void engine_contract_id(char out[65])
 {
     unsigned char h[crypto_hash_sha256_BYTES];

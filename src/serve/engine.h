@@ -55,6 +55,11 @@ int engine_unit(const struct engine *en, const float *row, float *out);
 /* The embedding of n tokens: of the last one, after all of them. seq is empty, and holds them afterwards. */
 int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e);
 
+/* BLAKE2b-256 of what chip_state hands over, while the sink or spread has row i_out: it fixes all logits. ERR_UNSUPPORTED if
+ * the chip does not tell. */
+enum { ENGINE_STATE_BYTES = 32 };
+int engine_state(const struct engine *en, int i_out, uint8_t state[ENGINE_STATE_BYTES]);
+
 /* SHA-256 of the contract's text (kern/contract.h) in hexadecimal: builds with the same id give the same bits. */
 void engine_contract_id(char out[65]);
 

@@ -160,6 +160,7 @@ int generate_step(struct generate *g, const struct batch_part *part, const float
     int rc = generate_fed(g, part, status, e);
     if (!rc && logits) {
         int id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, NULL);
+        if (id >= 0 && g->p.drawn) g->p.drawn(g->p.ud, id);
         rc = id >= 0 ? generate_take(g, id, e) : err(e, id, "no token can be drawn at position %d: %s", g->n_ids, err_text(id));
         show(g);
     }

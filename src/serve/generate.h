@@ -47,6 +47,7 @@ struct generate_params {
     const atomic_int *cancel; /* looked at between steps, or NULL */
     /* New text of the answer, whole code points; never called with nothing. Not 0: end the answer. */
     int (*text)(void *ud, struct str text);
+    void (*drawn)(void *ud, int32_t id); /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
     void *ud;
 };
 

@@ -12,7 +12,7 @@
 enum { MARKS_MAX = RECEIPT_IDS_MAX / RECEIPT_EVERY * RECEIPT_MARK };
 
 /* Keys of the maps, ascending as the form demands. */
-enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_IGNORE_END, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR };
+enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_IGNORE_END, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR };
 enum body_field { BODY_SPEC = 1, BODY_ANSWER, BODY_END, BODY_HEAD, BODY_MARKS, BODY_TIME, BODY_REQUEST, BODY_MODEL, BODY_FIELDS = BODY_MODEL };
 enum { SAMPLE_FIELDS = 10, PARTS = 5 };
 
@@ -93,15 +93,17 @@ void receipt_put_spec(const struct receipt_spec *s, struct buf *b)
     cbor_put_map(b, SPEC_FIELDS);
     cbor_put_uint(b, SPEC_CONTRACT), cbor_put_bytes(b, s->contract, RECEIPT_HASH);
     cbor_put_uint(b, SPEC_ROOT), cbor_put_bytes(b, s->root, RECEIPT_HASH);
+    must(b->failed || b->n == RECEIPT_ROOT_AT + RECEIPT_HASH);
     cbor_put_uint(b, SPEC_PROMPT);
     if (s->prompt)
         put_ids(b, s->prompt, s->n_prompt);
     else
         cbor_put_bytes(b, s->prompt_hash, RECEIPT_HASH);
     cbor_put_uint(b, SPEC_N_PROMPT), cbor_put_uint(b, (uint64_t)s->n_prompt);
+    cbor_put_uint(b, SPEC_KV_BITS), cbor_put_uint(b, (uint64_t)s->kv_bits);
     cbor_put_uint(b, SPEC_SAMPLE), put_sample(b, &s->sample);
-    cbor_put_uint(b, SPEC_BIAS), cbor_put_map(b, (uint64_t)s->n_bias);
-    for (int i = 0; i < s->n_bias; i++) cbor_put_uint(b, (uint32_t)s->bias[i].id), cbor_put_f32(b, s->bias[i].bias);
+    cbor_put_uint(b, SPEC_BIAS), cbor_put_map(b, (uint64_t)s->sample.n_bias);
+    for (int i = 0; i < s->sample.n_bias; i++) cbor_put_uint(b, (uint32_t)s->sample.bias[i].id), cbor_put_f32(b, s->sample.bias[i].bias);
     cbor_put_uint(b, SPEC_STOP), cbor_put_array(b, (uint64_t)s->n_stop);
     for (int i = 0; i < s->n_stop; i++) cbor_put_text(b, s->stop[i]);
     cbor_put_uint(b, SPEC_MAX_TOKENS), cbor_put_uint(b, (uint64_t)s->max_tokens);
@@ -221,10 +223,10 @@ static void read_sample(struct reader *r, struct sampler_params *p)
     p->choice = (uint32_t)cbor_uint(&r->c, UINT32_MAX);
 }
 
-static void read_bias(struct reader *r, struct receipt_spec *s)
+static void read_bias(struct reader *r, struct sampler_params *s)
 {
     s->n_bias = (int)cbor_map(&r->c, RECEIPT_BIAS_MAX);
-    struct receipt_bias *b = take_memory(r, (size_t)s->n_bias, sizeof *b);
+    struct sampler_bias *b = take_memory(r, (size_t)s->n_bias, sizeof *b);
     for (int i = 0; i < s->n_bias && !r->c.failed; i++) {
         b[i].id = (int32_t)cbor_uint(&r->c, INT32_MAX);
         b[i].bias = cbor_f32(&r->c);
@@ -254,8 +256,9 @@ static void read_spec(struct reader *r, struct receipt_spec *s)
         s->prompt = read_ids(r, &n);
     expect_field(r, SPEC_N_PROMPT), s->n_prompt = (int)cbor_uint(&r->c, RECEIPT_IDS_MAX);
     if (n >= 0 && n != s->n_prompt) set_fault(&r->c, "the prompt has another length than is said");
+    expect_field(r, SPEC_KV_BITS), s->kv_bits = (int)cbor_uint(&r->c, 16);
     expect_field(r, SPEC_SAMPLE), read_sample(r, &s->sample);
-    expect_field(r, SPEC_BIAS), read_bias(r, s);
+    expect_field(r, SPEC_BIAS), read_bias(r, &s->sample);
     expect_field(r, SPEC_STOP), read_stop(r, s);
     expect_field(r, SPEC_MAX_TOKENS), s->max_tokens = (int)cbor_uint(&r->c, INT32_MAX);
     expect_field(r, SPEC_IGNORE_END), s->ignore_end = cbor_uint(&r->c, 1) != 0;

@@ -40,20 +40,14 @@ enum {
     RECEIPT_BYTES_MAX = 1 << 28,
 };
 
-struct receipt_bias {
-    int32_t id;
-    float bias;
-};
-
 /* Strings and lists are views of whoever filled the struct. */
 struct receipt_spec {
     uint8_t contract[RECEIPT_HASH], root[RECEIPT_HASH];
     const int32_t *prompt;            /* [n_prompt]; NULL: private */
     uint8_t prompt_hash[RECEIPT_HASH]; /* of a private prompt */
     int n_prompt;
-    struct sampler_params sample;
-    const struct receipt_bias *bias;  /* [n_bias] ascending by id */
-    int n_bias;
+    int kv_bits;                      /* of a key or value in the cache: 16 or 8 */
+    struct sampler_params sample;     /* its bias ascending by id */
     const struct str *stop;           /* [n_stop] */
     int n_stop;
     int max_tokens;                   /* 0: no limit but the context's */
@@ -79,6 +73,7 @@ struct receipt {
 /* SHA-256("tutti prompt 1", salt, ids). */
 void receipt_prompt_hash(const uint8_t salt[RECEIPT_SALT], const int32_t *ids, int n, uint8_t out[RECEIPT_HASH]);
 void receipt_put_spec(const struct receipt_spec *s, struct buf *out);
+enum { RECEIPT_ROOT_AT = 39 }; /* where the root's bytes stand in an encoded spec */
 
 /* --- the chain, while the answer is made --- */
 struct receipt_chain {

@@ -60,6 +60,7 @@ static int make_request(struct sched *s, struct request **out, const struct sche
     if (!r) return err(e, ERR_MEMORY, "out of memory");
     r->n = r->n_live = n;
     r->embed = q->embed;
+    r->state = q->state && !q->embed;
     r->n_top = q->embed ? -1 : q->n_top;
     r->priority = q->priority;
     r->owner_id = q->owner;

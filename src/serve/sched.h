@@ -38,6 +38,7 @@ struct sched_event {
     int32_t id;
     struct str text;                 /* whole code points, valid during the call */
     float logp;                      /* of id; valid if asked */
+    const uint8_t *state;            /* [ENGINE_STATE_BYTES] what it was drawn from, if asked */
     const struct sampler_logprob *top; /* [n_top] most likely first; n_top 0 if not asked */
     int n_top;
     /* SCHED_VECTOR: of a request with embed */
@@ -65,6 +66,7 @@ struct sched_request {
     int n;                           /* answers to this prompt, each its own choice number; 0: 1 */
     struct generate_params params;   /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
     bool embed;                      /* no answer: the vector of the prompt's last token */
+    bool state;                      /* events of tokens carry their state, for receipts */
     int n_top;                       /* -1: no logprobs; else log p of the token and of the n_top most likely */
     int priority;                    /* higher first; 0 usual */
     uint64_t owner;                  /* key id: requests of one owner share its turn (and its cache: SCHED_CACHE_OWNER) */

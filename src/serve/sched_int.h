@@ -49,6 +49,7 @@ struct answer {
     const uint32_t *allowed;
     int drawn;            /* id, or an error code */
     float logp;
+    uint8_t drawn_from[ENGINE_STATE_BYTES];
     struct sampler_logprob *top; /* [n_top] */
 };
 
@@ -57,7 +58,7 @@ struct request {
     uint64_t ticket;
     atomic_bool cancelled;
     int n, n_live;
-    bool embed;
+    bool embed, state;
     int n_top, priority;
     uint64_t owner_id;
     struct owner *owner;         /* of the thread, from when it sees the request */

@@ -63,6 +63,7 @@ static void draw(void *ud, int worker, int i_out, const float *logits, int statu
     struct answer *a = s->out_of[i_out];
     const struct generate *g = &a->g;
     a->drawn = status ? status : sampler_draw(s->sampler[worker], &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, a->allowed);
+    if (a->drawn >= 0 && a->r->state && engine_state(s->engine, i_out, a->drawn_from)) a->drawn = ERR_UNSUPPORTED;
     if (a->drawn >= 0 && a->r->n_top >= 0) a->logp = sampler_logprob(s->sampler[worker], logits, a->drawn, a->top, a->r->n_top);
 }
 
@@ -128,7 +129,8 @@ static void take_token(struct sched *s, struct answer *a)
     if (generate_take(g, id, &a->err)) return;
     s->count.answer_tokens++;
     struct sched_event ev = {
-        .kind = SCHED_TOKEN, .choice = a->choice, .id = id, .text = buf_str(&g->show), .logp = a->logp, .top = a->top, .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
+        .kind = SCHED_TOKEN, .choice = a->choice, .id = id, .text = buf_str(&g->show), .logp = a->logp, .state = a->r->state ? a->drawn_from : NULL,
+        .top = a->top, .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
     a->r->event(a->r->ud, &ev);
     buf_clear(&g->show);
 }

@@ -84,17 +84,18 @@ static void cbor_refuses(void **state)
 /* --- receipts --- */
 
 static const int32_t prompt[] = {1, 500, 70000, 0}, answer[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2};
-static const struct receipt_bias bias[] = {{3, -100.0f}, {9, 0.5f}};
+static const struct sampler_bias bias[] = {{3, -100.0f}, {9, 0.5f}};
 static struct str stop[2];
 
 static void make_spec(struct receipt_spec *s)
 {
     stop[0] = STR("\n\n"), stop[1] = STR("\xc3\xa9nd");
-    *s = (struct receipt_spec){.contract = {1}, .root = {2}, .prompt = prompt, .n_prompt = 4, .bias = bias, .n_bias = 2, .stop = stop, .n_stop = 2, .max_tokens = 77, .ignore_end = true, .grammar_kind = STR("regex"), .grammar = STR("[a-z]+")};
+    *s = (struct receipt_spec){.contract = {1}, .root = {2}, .prompt = prompt, .n_prompt = 4, .kv_bits = 16, .stop = stop, .n_stop = 2, .max_tokens = 77, .ignore_end = true, .grammar_kind = STR("regex"), .grammar = STR("[a-z]+")};
     sampler_params_default(&s->sample);
     s->sample.seed = 0xfedcba9876543210u;
     s->sample.penalty_last = -1;
     s->sample.choice = 3;
+    s->sample.bias = bias, s->sample.n_bias = 2;
 }
 
 static void make_receipt(struct receipt_spec *spec, const struct signing *key, struct buf *out)
@@ -153,7 +154,7 @@ static void receipts_travel(void **state)
     assert_true(r.spec.sample.seed == spec.sample.seed && r.spec.sample.temperature == spec.sample.temperature);
     assert_int_equal(r.spec.sample.penalty_last, -1);
     assert_int_equal(r.spec.sample.choice, 3);
-    assert_int_equal(r.spec.bias[1].id, 9);
+    assert_int_equal(r.spec.sample.bias[1].id, 9);
     assert_true(str_eq(r.spec.stop[1], stop[1]));
     assert_true(str_eqz(r.spec.grammar, "[a-z]+"));
     assert_int_equal(r.spec.max_tokens, 77);

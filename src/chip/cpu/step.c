@@ -120,7 +120,7 @@ static void run_head(struct cpu *c, const int *rows, int n, int first, int end_s
 {
     const struct program *p = c->chip.program;
     c->select = rows + first;
-    c->first_out = first;
+    c->first_out = c->chip.head_first = first;
     c->n_rows = n - first < p->max_out ? n - first : p->max_out;
     c->first_step = p->n_body;
     c->end_step = end_step;
@@ -248,6 +248,9 @@ static int make_buffers(struct cpu *c, struct err *e)
         if (b->kind == BUFFER_CODES && b->first >= 0)
             act_init(&c->codes[i], b->tier, b->width, b->head ? p->max_out : p->max_rows, c->block + b->at);
     }
+    for (int i = p->n_body; i < p->n_steps; i++)
+        for (int j = 0; p->steps[i].kind == STEP_MATMUL && j < p->steps[i].n; j++)
+            if (p->steps[i].mat[j].dst == p->logits) c->chip.head = &c->codes[p->steps[i].mat[j].src];
     return 0;
 }
 
