@@ -103,7 +103,8 @@ void text_close(struct text *t)
     *t = (struct text){0};
 }
 
-int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt, struct ids *out, struct err *e)
+int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *given, struct ids *out, struct buf *shown,
+                struct err *e)
 {
     if (!t->chat && t->chat_err.code) {
         if (e) *e = t->chat_err;
@@ -113,20 +114,25 @@ int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool 
     time_t now = time(NULL);
     struct tm local;
     localtime_r(&now, &local);
-    struct template_input in = {.messages = messages,
-                                .tools = tools,
-                                .bos_token = t->bos,
-                                .eos_token = t->eos,
-                                .add_generation_prompt = add_generation_prompt,
-                                .now_s = (int64_t)now + local.tm_gmtoff};
+    struct template_input in = *given;
+    in.bos_token = t->bos;
+    in.eos_token = t->eos;
+    in.now_s = (int64_t)now + local.tm_gmtoff;
     struct template_output o = {0};
     int rc = template_render(t->chat, &in, &o, e);
     struct tok_segment *seg = rc ? NULL : calloc(o.n_seg ? o.n_seg : 1, sizeof *seg);
     if (!rc && !seg) rc = err(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; !rc && i < o.n_seg; i++) seg[i] = (struct tok_segment){o.seg[i].text, o.seg[i].trusted};
+    if (!rc && shown && buf_append_str(shown, o.text)) rc = err(e, shown->failed, "the prompt is too long");
     /* The template writes the special tokens itself. */
-    if (!rc) rc = tokenizer_encode_segments(t->tok, t->scratch, seg, o.n_seg, 0, out, e);
+    if (!rc && out) rc = tokenizer_encode_segments(t->tok, x, seg, o.n_seg, 0, out, e);
     free(seg);
     template_output_finish(&o);
     return rc;
+}
+
+int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt, struct ids *out, struct err *e)
+{
+    struct template_input in = {.messages = messages, .tools = tools, .add_generation_prompt = add_generation_prompt};
+    return text_prompt(t, t->scratch, &in, out, NULL, e);
 }

@@ -29,4 +29,12 @@ enum { TEXT_IDS_MAX = 1 << 24 };
 int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt, struct ids *out,
               struct err *e);
 
+/*
+ * The same with all that a template takes. The strings of in are those of the model (bos_token, eos_token, now_s are filled
+ * in here). shown, if not NULL, gets the text of the prompt; out, if not NULL, its ids. x: a scratch of the tokenizer, so
+ * that several threads may share a struct text.
+ */
+int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *in, struct ids *out, struct buf *shown,
+                struct err *e);
+
 #endif
