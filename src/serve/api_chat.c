@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/chat/completions as OpenAI and Groq write it. A stream is: a piece with the role for each choice, a piece for
+ * each text, a piece with finish_reason for each choice (the last with Groq's usage), one with the usage if
+ * stream_options.include_usage asked for it, [DONE].
+ */
+#include <inttypes.h>
+#include "serve/api_gen.h"
+#include "serve/json_out.h"
+
+/* {"token":...,"logprob":...,"bytes":[...] -- the caller closes it */
+static void write_logprob(const struct job *j, int32_t id, float logp, struct buf *out)
+{
+    const struct tokenizer *t = j->call->m->text.tok;
+    buf_append_z(out, "{\"token\":");
+    gen_write_piece(out, t, id);
+    buf_append_z(out, ",\"logprob\":");
+    json_number(out, (double)logp);
+    buf_append_z(out, ",\"bytes\":");
+    json_bytes(out, tokenizer_piece(t, id));
+}
+
+static void write_logprobs(const struct job *j, const struct job_token *t, struct buf *out)
+{
+    write_logprob(j, t->id, t->logp, out);
+    buf_append_z(out, ",\"top_logprobs\":[");
+    for (int i = 0; i < t->n_top; i++) {
+        if (i) buf_append_char(out, ',');
+        write_logprob(j, t->top[i].id, t->top[i].logp, out);
+        buf_append_char(out, '}');
+    }
+    buf_append_z(out, "]}");
+}
+
+static void note(struct job *j, int choice, const struct job_token *t)
+{
+    struct job_choice *c = &j->choice[choice];
+    if (j->ask.n_top < 0 || !t->has_id || j->ask.stream) return;
+    if (c->n_logprobs++) buf_append_char(&c->logprobs, ',');
+    write_logprobs(j, t, &c->logprobs);
+}
+
+/* --- stream ------------------------------------------------------------------------------------------------ */
+
+static void begin_piece(struct job *j, struct buf *out)
+{
+    if (!j->head.n) {
+        buf_printf(&j->head, "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%" PRId64 ",\"model\":", j->id, j->created);
+        json_quote(&j->head, str_from(j->call->m->name));
+        buf_printf(&j->head, ",\"system_fingerprint\":\"%s\",\"service_tier\":\"%s\",\"choices\":[", j->call->m->fingerprint, job_tier(j));
+    }
+    buf_append_str(out, buf_str(&j->head));
+}
+
+static void end_piece(struct job *j, struct buf *out)
+{
+    buf_append_z(out, j->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
+static void open_stream(struct job *j, struct buf *out)
+{
+    for (int i = 0; i < j->n_choices; i++) {
+        begin_piece(j, out);
+        buf_printf(out, "{\"index\":%d,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]", i);
+        if (i == 0) gen_write_x_groq(j, false, false, out);
+        end_piece(j, out);
+    }
+}
+
+static void write_token(struct job *j, int choice, const struct job_token *t, struct buf *out)
+{
+    bool probs = j->ask.n_top >= 0 && t->has_id;
+    if (!t->text.n && !probs) return;
+    begin_piece(j, out);
+    buf_printf(out, "{\"index\":%d,\"delta\":{\"content\":", choice);
+    json_quote(out, t->text);
+    buf_append_z(out, "},\"logprobs\":");
+    if (probs) {
+        buf_append_z(out, "{\"content\":[");
+        write_logprobs(j, t, out);
+        buf_append_z(out, "],\"refusal\":null}");
+    } else {
+        buf_append_z(out, "null");
+    }
+    buf_append_z(out, ",\"finish_reason\":null}]");
+    end_piece(j, out);
+}
+
+static void end_stream(struct job *j, struct buf *out)
+{
+    for (int i = 0; i < j->n_choices; i++) {
+        const struct job_choice *c = &j->choice[i];
+        begin_piece(j, out);
+        buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i, job_finish_reason(c));
+        gen_write_stop_reason(c, out);
+        buf_append_z(out, "}]");
+        if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
+        end_piece(j, out);
+    }
+    if (j->ask.include_usage) {
+        begin_piece(j, out);
+        buf_append_z(out, "],\"usage\":");
+        job_write_usage(j, out);
+        buf_append_z(out, "}\n\n");
+    }
+    buf_append_z(out, "data: [DONE]\n\n");
+}
+
+/* --- whole ------------------------------------------------------------------------------------------------- */
+
+static void write_choice(const struct job *j, int i, struct buf *out)
+{
+    const struct job_choice *c = &j->choice[i];
+    buf_printf(out, "{\"index\":%d,\"message\":{\"role\":\"assistant\",\"content\":", i);
+    json_quote(out, buf_str(&c->text));
+    buf_append_z(out, ",\"refusal\":null},\"logprobs\":");
+    if (j->ask.n_top >= 0) {
+        buf_append_z(out, "{\"content\":[");
+        buf_append_str(out, buf_str(&c->logprobs));
+        buf_append_z(out, "],\"refusal\":null}");
+        if (c->logprobs.failed) out->failed = c->logprobs.failed;
+    } else {
+        buf_append_z(out, "null");
+    }
+    buf_printf(out, ",\"finish_reason\":\"%s\"", job_finish_reason(c));
+    gen_write_stop_reason(c, out);
+    if (j->ask.return_token_ids) {
+        buf_append_z(out, ",\"token_ids\":");
+        gen_write_ids(out, c->ids.p, c->ids.n);
+    }
+    buf_append_char(out, '}');
+    if (c->text.failed) out->failed = c->text.failed;
+}
+
+static void write_whole(struct job *j, struct buf *out)
+{
+    buf_printf(out, "{\"id\":\"%s\",\"object\":\"chat.completion\",\"created\":%" PRId64 ",\"model\":", j->id, j->created);
+    json_quote(out, str_from(j->call->m->name));
+    buf_append_z(out, ",\"choices\":[");
+    for (int i = 0; i < j->n_choices; i++) {
+        if (i) buf_append_char(out, ',');
+        write_choice(j, i, out);
+    }
+    buf_append_z(out, "],\"usage\":");
+    job_write_usage(j, out);
+    if (j->ask.return_token_ids) {
+        buf_append_z(out, ",\"prompt_token_ids\":");
+        gen_write_ids(out, j->prompt[0].ids, (size_t)j->prompt[0].n_ids);
+    }
+    buf_printf(out, ",\"usage_breakdown\":null,\"system_fingerprint\":\"%s\",\"service_tier\":\"%s\"", j->call->m->fingerprint, job_tier(j));
+    gen_write_x_groq(j, true, false, out);
+    buf_append_char(out, '}');
+}
+
+static const struct job_api chat_api = {
+    .id_prefix = "chatcmpl-", .open = open_stream, .token = write_token, .note = note, .end = end_stream, .whole = write_whole, .fault = gen_stream_fault};
+
+void api_chat(struct http_request *r)
+{
+    struct call *c = call_of(r);
+    struct ask a;
+    struct fault f;
+    struct ids ids;
+    int rc = ask_read(&a, http_body(r), ASK_CHAT, &f);
+    if (rc) {
+        call_fail(c, &f);
+        return;
+    }
+    ids_init(&ids, TEXT_IDS_MAX);
+    rc = call_model(c, a.model, &f);
+    if (!rc) rc = gen_chat_prompt(c, a.messages, a.tools, a.template_kwargs, a.add_generation_prompt, &ids, NULL, &f);
+    if (rc) {
+        ids_finish(&ids);
+        ask_finish(&a);
+        call_fail(c, &f);
+        return;
+    }
+    struct job *j = job_create(c, &chat_api, &a, 1);
+    if (!j) {
+        ids_finish(&ids);
+        return;
+    }
+    job_add_prompt(j, 0, &ids);
+    job_start(j);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the APIs that generate share in how they write: stream pieces, log probabilities, ends. */
+#ifndef TUTTI_SERVE_API_GEN_H
+#define TUTTI_SERVE_API_GEN_H
+
+#include "serve/job.h"
+
+/* Prompt ids of a chat through the model's template. kwargs, tools: or NULL. */
+int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs, bool add_generation_prompt, struct ids *out,
+                    struct buf *shown, struct fault *f);
+int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out, struct fault *f);
+/* An array of token ids; param names it in faults. */
+int gen_ids_prompt(struct call *c, const json_t *list, const char *param, struct ids *out, struct fault *f);
+
+/* A token's piece as a JSON string; bytes that are no UTF-8 become U+FFFD. */
+void gen_write_piece(struct buf *out, const struct tokenizer *t, int32_t id);
+/* ids as a JSON array. */
+void gen_write_ids(struct buf *out, const int32_t *ids, size_t n);
+
+/* ,"x_groq":{"id":...} with seed and usage at the end of a stream (last), or for a whole reply. */
+void gen_write_x_groq(const struct job *j, bool seed, bool usage, struct buf *out);
+/* ,"stop_reason":... of a choice, as vLLM has it: the stop string, the token id, or null. */
+void gen_write_stop_reason(const struct job_choice *c, struct buf *out);
+/* data: {"error":...} and [DONE]. */
+void gen_stream_fault(struct job *j, const struct fault *f, struct buf *out);
+
+#endif
