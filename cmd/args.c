@@ -65,6 +65,24 @@ static bool parse_number(const char *s, double min, double max, double *out)
     return *s && !*end && !errno && *out >= min && *out <= max;
 }
 
+static bool parse_size(const char *s, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    double x = strtod(s, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (end == s || errno || !(x >= 0)) return false;
+    if (unit) {
+        for (long i = unit - units; i >= 0; i--) x *= 1024;
+        end++;
+        if (*end == 'i') end++;
+    }
+    if (*end == 'B') end++;
+    *out = x < 0x1p63 ? (uint64_t)x : 0;
+    return !*end && x < 0x1p63;
+}
+
 static int set(const struct args_doc *doc, const struct arg *a, const char *v)
 {
     double x;
@@ -77,6 +95,9 @@ static int set(const struct args_doc *doc, const struct arg *a, const char *v)
         *(uint64_t *)a->to = strtoull(v, &end, 0);
         if (!*v || *v == '-' || *end || errno) return args_fault(doc, "--%s takes a whole number of 64 bits, got '%s'", a->name, v);
         return 0;
+    case ARG_SIZE:
+        if (parse_size(v, a->to)) return 0;
+        return args_fault(doc, "--%s takes a size such as 512M or 8G, got '%s'", a->name, v);
     case ARG_FLOAT:
         if (!parse_number(v, a->min, a->max, &x)) return args_fault(doc, "--%s takes a number in %g..%g, got '%s'", a->name, a->min, a->max, v);
         *(float *)a->to = (float)x;

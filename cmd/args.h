@@ -16,6 +16,7 @@ enum arg_kind {
     ARG_FLOAT, /* float, min..max */
     ARG_STR,   /* const char * */
     ARG_STRS,  /* struct arg_strs, may be given several times */
+    ARG_SIZE,  /* uint64_t, bytes: 512M, 8G, 1.5T; powers of 1024 */
     ARG_INTS,  /* struct arg_ints, comma-separated, min..max */
 };
 

@@ -13,6 +13,7 @@
     X(list, "list the models that were fetched")                                                             \
     X(rm, "remove a fetched model")                                                                          \
     X(run, "answer a prompt, or chat with a model")                                                          \
+    X(serve, "answer requests over HTTP, by the APIs of OpenAI and Groq")                                    \
     X(inspect, "show metadata, tensors and types of a model, and the memory it takes")                       \
     X(tokenize, "show the token ids and pieces of a text, or turn ids into text")                             \
     X(digest, "print one hash over the bits of all logits of a text")                                        \

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tutti serve: models behind an HTTP port. This file is the process: options, the socket that systemd may hand over, and
+ * signals. The first SIGTERM or SIGINT drains, the second ends what is left, a third ends the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "cmd.h"
+#include "common.h"
+#include "serve/log.h"
+#include "serve/server.h"
+
+static const struct args_doc doc = {
+    "serve", "MODEL...", "answer requests over HTTP, by the APIs of OpenAI and Groq",
+    "MODEL is a GGUF file or the name of a pulled model; NAME=MODEL serves it under another name. Several models share the memory. "
+    "The routes are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /apply-template, /health, "
+    "/ready and /metrics; those under /v1 also under /openai/v1. The log is one JSON object a line on standard error.\n\n"
+    "SIGTERM or Ctrl-C: no new requests are taken, those under way may end within --drain seconds; a second one ends them."};
+
+enum { EXIT_SIGNAL = 128, LISTEN_FD_FIRST = 3, POLL_MS = 50 };
+
+struct serve {
+    struct server_options o;
+    struct common c;
+    struct arg_strs cors;
+    int drain_s, max_body_mb;
+    bool quiet;
+};
+
+/* The first socket of sd_listen_fds(3), or -1. */
+static int take_systemd_socket(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    if (!pid || !fds || strtol(pid, NULL, 10) != (long)getpid() || strtol(fds, NULL, 10) < 1) return -1;
+    fcntl(LISTEN_FD_FIRST, F_SETFD, FD_CLOEXEC);
+    return LISTEN_FD_FIRST;
+}
+
+/* sd_notify(3): tells systemd, if it asked. */
+static void notify_systemd(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    union {
+        struct sockaddr_un un;
+        struct sockaddr sa;
+    } a = {.un = {.sun_family = AF_UNIX}};
+    size_t n = path ? strlen(path) : 0;
+    if (n < 2 || n >= sizeof a.un.sun_path) return;
+    memcpy(a.un.sun_path, path, n);
+    if (*path == '@') a.un.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
+    sendto(fd, state, strlen(state), MSG_NOSIGNAL, &a.sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    close(fd);
+}
+
+/* The next signal within POLL_MS, or 0. */
+static int poll_signal(const sigset_t *set)
+{
+    struct timespec t = {0, POLL_MS * 1000000L};
+    int sig = sigtimedwait(set, NULL, &t);
+    return sig > 0 ? sig : 0;
+}
+
+static void say_listening(const struct server *s)
+{
+    bool v6 = strchr(s->o.http.host, ':') != NULL;
+    log_event("listening", ",\"url\":\"%s://%s%s%s:%d\",\"pid\":%d", s->o.http.tls_cert ? "https" : "http", v6 ? "[" : "", s->o.http.host, v6 ? "]" : "",
+              http_port(s->http), (int)getpid());
+}
+
+/* Until a signal has ended it, or a model could not be loaded. Returns the exit status. */
+static int run(struct server *s, const struct serve *v, const sigset_t *set)
+{
+    int sig;
+    bool told = false;
+    while (!(sig = poll_signal(set))) {
+        if (atomic_load(&s->failed)) return common_fail(&doc, &s->load_err);
+        if (told || !atomic_load(&s->loaded)) continue;
+        told = true;
+        log_event("ready", ",\"models\":%d", s->n_models);
+        notify_systemd("READY=1");
+    }
+    log_event("draining", ",\"signal\":%d,\"requests\":%d,\"seconds\":%d", sig, server_busy(s), v->drain_s);
+    notify_systemd("STOPPING=1");
+    server_quiesce(s);
+    double end = common_now() + v->drain_s;
+    int second = 0;
+    while (server_busy(s) && common_now() < end && !second) second = poll_signal(set);
+    if (server_busy(s)) log_event("cancelling", ",\"requests\":%d", server_busy(s));
+    sigprocmask(SIG_UNBLOCK, set, NULL); /* one more ends the process */
+    return second ? EXIT_SIGNAL + second : 0;
+}
+
+static int check(struct serve *v)
+{
+    struct http_options *h = &v->o.http;
+    if (!!h->tls_cert != !!h->tls_key) return args_fault(&doc, "--tls-cert and --tls-key belong together");
+    if (v->c.kv != 0 && v->c.kv != 8 && v->c.kv != 16) return args_fault(&doc, "--kv takes 16 or 8, got %d", v->c.kv);
+    if (v->cors.n > HTTP_ORIGINS_MAX) return args_fault(&doc, "--cors was given more than %d times", HTTP_ORIGINS_MAX);
+    for (int i = 0; i < v->cors.n; i++) h->origin[h->n_origins++] = strcmp(v->cors.p[i], "all") == 0 ? "*" : v->cors.p[i];
+    h->max_body = (size_t)v->max_body_mb << 20;
+    h->listen_fd = take_systemd_socket();
+    v->o.engine = (struct engine_options){.chip = v->c.chip, .isa = v->c.isa, .n_threads = v->c.threads, .n_ctx = v->c.ctx, .n_batch = v->c.batch, .kv = v->c.kv == 8 ? KV8 : KV16};
+    return 0;
+}
+
+static struct server server; /* 64 models' worth of state: too large for a stack */
+
+int cmd_serve(int argc, char **argv)
+{
+    struct serve v = {.drain_s = 30, .o.http = {.host = "127.0.0.1", .port = 8080}};
+    struct http_options *h = &v.o.http;
+    int status;
+    const struct arg table[] = {
+        {"port", 'p', ARG_INT, &h->port, "N", "port to listen on (default: 8080; 0: any that is free)", 0, 65535},
+        {"host", 0, ARG_STR, &h->host, "ADDRESS", "address to listen on (default: 127.0.0.1; 0.0.0.0: all)", 0, 0},
+        {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE", "memory for weights, keys and values of all models (default: half of what is free)", 0, 0},
+        {"max-running", 0, ARG_INT, &v.o.sched.max_running, "N", "answers written at the same time by one model (default: 256)", 1, PROGRAM_ROWS_MAX},
+        {"max-queue", 0, ARG_INT, &v.o.sched.max_queue, "N", "answers of one model that may wait; more are refused by 429 (default: 1024)", 1, 1 << 20},
+        {"max-conns", 0, ARG_INT, &h->max_conns, "N", "open connections (default: 4096)", 1, 1 << 20},
+        {"max-body", 0, ARG_INT, &v.max_body_mb, "MB", "size of a request (default: 8)", 1, 1024},
+        {"workers", 0, ARG_INT, &h->n_workers, "N", "threads that read requests (default: 4)", 1, 256},
+        {"any-model", 0, ARG_FLAG, &v.o.any_model, NULL, "a model name that is not known means the first model", 0, 0},
+        {"tls-cert", 0, ARG_STR, &h->tls_cert, "FILE", "serve HTTPS with this certificate (PEM)", 0, 0},
+        {"tls-key", 0, ARG_STR, &h->tls_key, "FILE", "and its key", 0, 0},
+        {"cors", 0, ARG_STRS, &v.cors, "ORIGIN", "pages of this origin may use the server, or 'all'; may be repeated (default: none)", 0, 0},
+        {"drain", 0, ARG_INT, &v.drain_s, "SECONDS", "time for running requests after SIGTERM (default: 30)", 0, 86400},
+        {"quiet", 'q', ARG_FLAG, &v.quiet, NULL, "log faults only", 0, 0},
+        COMMON_ARGS(v.c),
+        {0}};
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti serve --help");
+    if ((status = check(&v))) return status;
+    if (v.quiet) log_quiet();
+    struct err e = {0};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL); /* all threads inherit it */
+    signal(SIGPIPE, SIG_IGN);
+    int rc = 0;
+    for (int i = at; i < argc && !rc; i++) rc = server_add_model(&server, argv[i], &e);
+    if (!rc) rc = server_start(&server, &v.o, &e);
+    if (rc) {
+        status = common_fail(&doc, &e);
+    } else {
+        say_listening(&server);
+        status = run(&server, &v, &set);
+    }
+    server_stop(&server);
+    return status;
+}

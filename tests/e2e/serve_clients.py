@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""serve_clients.py PROGRAM...: the clients that people use, as they come from PyPI, against the server."""
+import struct
+import base64
+import sys
+
+import groq
+import openai
+
+from serve_common import Server, check, faults
+
+HELLO = [{"role": "system", "content": "be short"}, {"role": "user", "content": "the work goes on"}]
+
+
+def test_openai(s):
+    c = openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0)
+    check([m.id for m in c.models.list()] == ["tiny"], "openai: models.list")
+    check(c.models.retrieve("tiny").id == "tiny", "openai: models.retrieve")
+    r = c.chat.completions.create(model="tiny", messages=HELLO, max_tokens=12, temperature=0, logprobs=True, top_logprobs=2)
+    text = r.choices[0].message.content
+    check(r.choices[0].finish_reason in ("stop", "length") and r.usage.completion_tokens > 0, "openai: chat: %s" % r)
+    check(len(r.choices[0].logprobs.content[0].top_logprobs) == 2, "openai: logprobs")
+    parts = list(c.chat.completions.create(model="tiny", messages=HELLO, max_tokens=12, temperature=0, stream=True, stream_options={"include_usage": True}))
+    check("".join(p.choices[0].delta.content or "" for p in parts if p.choices) == text, "openai: the stream's text differs")
+    check(parts[-1].usage.total_tokens == r.usage.total_tokens, "openai: usage of the stream")
+    with c.chat.completions.stream(model="tiny", messages=HELLO, max_tokens=12, temperature=0) as stream:
+        got = ""
+        for event in stream:
+            if event.type == "chunk":
+                got = stream.current_completion_snapshot.choices[0].message.content
+            if event.type == "content.done":
+                break
+        check(got == text, "openai: the stream helper: %r" % got)
+    r = c.chat.completions.create(model="tiny", messages=HELLO, n=2, max_tokens=5, seed=7, stop=["zzz"], frequency_penalty=0.5, presence_penalty=0.5, logit_bias={"5": -100},
+                                  top_p=0.9, user="u", metadata={"a": "b"}, store=False, extra_body={"top_k": 5, "min_p": 0.01, "repetition_penalty": 1.1})
+    check(len(r.choices) == 2, "openai: n")
+    r = c.completions.create(model="tiny", prompt=["the work", "a"], max_tokens=4, logprobs=1)
+    check(len(r.choices) == 2 and len(r.choices[0].logprobs.tokens) == 4, "openai: completions: %s" % r)
+    check("".join(p.choices[0].text for p in c.completions.create(model="tiny", prompt="the work", max_tokens=4, stream=True)) != "", "openai: completions, stream")
+    plain = c.embeddings.create(model="tiny", input="the work", encoding_format="float").data[0].embedding
+    coded = c.embeddings.with_raw_response.create(model="tiny", input="the work", encoding_format="base64").http_response.json()["data"][0]["embedding"]
+    check(list(struct.unpack("<%df" % len(plain), base64.b64decode(coded))) == [struct.unpack("<f", struct.pack("<f", x))[0] for x in plain], "openai: embeddings as base64 differ")
+    for call, kind, field in ((lambda: c.chat.completions.create(model="other", messages=HELLO), openai.NotFoundError, "model"),
+                              (lambda: c.chat.completions.create(model="tiny", messages=HELLO, temperature=-3), openai.BadRequestError, "temperature")):
+        try:
+            call()
+            check(False, "openai: no fault")
+        except kind as e:
+            check(e.param == field, "openai: fault: %s" % e)
+
+
+def test_groq(s):
+    c = groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
+    check([m.id for m in c.models.list().data] == ["tiny"], "groq: models")
+    r = c.chat.completions.create(model="tiny", messages=HELLO, max_completion_tokens=6, temperature=1e-8, service_tier="auto")
+    check(r.usage.total_time >= r.usage.completion_time > 0 and r.x_groq.id.startswith("req_") and len(r.x_groq.id) == 30, "groq: usage and x_groq: %s" % r)
+    check(r.system_fingerprint.startswith("fp_") and len(r.system_fingerprint) == 13 and r.service_tier == "on_demand", "groq: fingerprint, tier: %s" % r)
+    parts = list(c.chat.completions.create(model="tiny", messages=HELLO, max_completion_tokens=6, temperature=0, stream=True))
+    check("".join(p.choices[0].delta.content or "" for p in parts) == r.choices[0].message.content, "groq: the stream's text differs")
+    check(parts[0].x_groq.id == parts[-1].x_groq.id and parts[-1].x_groq.usage.completion_tokens == r.usage.completion_tokens, "groq: x_groq of the stream")
+    check(len(c.embeddings.create(model="tiny", input=["a", "b"]).data) == 2, "groq: embeddings")
+
+
+def main():
+    s = Server(sys.argv[1:])
+    test_openai(s)
+    test_groq(s)
+    check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
+    return 1 if faults else 0
+
+
+sys.exit(main())
