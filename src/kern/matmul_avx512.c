@@ -11,17 +11,22 @@
  * totals in y. T is a compile-time constant of each instance, chosen at run time by the number of tokens left; rows past the last
  * token of a tile are computed on whatever stands there (zero codes or old ones) and not stored.
  *
- * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + cvt + mul + fma (+ fma with offsets) = 11 or 12 vector
- * operations for 1024 integer operations. At one token the stream of packed bytes is the limit.
+ * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + cvt + mul + fma (+ fma with offsets) = 11 or 12 operations on
+ * the two units that multiply, for 1024 integer operations: 73 or 67 % of what vpdpbusd alone reaches. At few tokens the
+ * stream of packed bytes is the limit.
  */
 #include "kern/arith.h"
 #include "kern/unpack_avx512_body.h"
 
 enum {
     SEGMENT = ARITH_SEGMENT,
-    AHEAD = 12288,           /* bytes that few-token kernels prefetch ahead: 8 to 16 KiB measured best, 1.5x of none */
+    AHEAD = 16384,           /* bytes that kernels prefetch ahead: 12 to 24 KiB measured best, 3x of none */
     BLOCK_BYTES = 256 << 10, /* packed weights that stay in L2 while tokens pass */
 };
+
+/* Keeps the compiler from knowing where p comes from: gcc 12 would make an induction variable of each p + constant in
+ * an unrolled loop, over a hundred, and spill them all; that took a third of the speed. */
+#define HIDE(p) __asm__("" : "+r"(p))
 
 INLINE __m512i bcast32(const void *p)
 {
@@ -42,11 +47,35 @@ INLINE __m512i start(enum dtype type, int32_t neg_sum)
     return s < 0 ? _mm512_setzero_si512() : _mm512_slli_epi32(_mm512_set1_epi32(neg_sum), (unsigned)s);
 }
 
-/* One token: the stream of weights is the limit; ask for what comes AHEAD bytes later, over the border of panels, too. */
-INLINE void prefetch(const uint8_t *lo, int bytes)
+/* Bytes of a 32-block in all regions of a panel; of the last one a part may be counted that is not there. */
+INLINE int block_bytes(enum dtype type)
 {
-#pragma GCC unroll 16
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)lo + AHEAD + i, _MM_HINT_T0);
+    switch (type) {
+    case DTYPE_Q4_0:
+    case DTYPE_IQ4_NL: return 256 + 32;
+    case DTYPE_Q4_1: return 256 + 64;
+    case DTYPE_Q5_0: return 320 + 32;
+    case DTYPE_Q5_1: return 320 + 64;
+    case DTYPE_Q8_0: return 512 + 32;
+    case DTYPE_MXFP4: return 256 + 16;
+    case DTYPE_Q2_K: return 128 + 32 + 8;
+    case DTYPE_Q3_K: return 192 + 32 + 4;
+    case DTYPE_Q4_K: return 256 + 32 + 8;
+    case DTYPE_Q5_K: return 320 + 32 + 8;
+    case DTYPE_Q6_K: return 384 + 32 + 4;
+    case DTYPE_IQ4_XS:
+    case DTYPE_N4: return 256 + 16 + 4;
+    default: return 1024 + 8;
+    }
+}
+
+/* Few tokens: the stream of weights is the limit. While a block is computed, its share of a panel is asked for AHEAD bytes
+ * further on, past the borders of regions and panels: a region left out was read at the memory's latency. */
+INLINE void prefetch(enum dtype type, const uint8_t *panel, int block)
+{
+    const uint8_t *p = panel + AHEAD + block * block_bytes(type);
+#pragma GCC unroll 20
+    for (int i = 0; i < block_bytes(type); i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* Ends a segment: y += acc, acc = 0; the first segment adds to +0. */
@@ -81,15 +110,21 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
         for (int b = b0; b < b1; b++) {
             __m512i c[8];
             unpack(c, type, lo, hi);
-            if (T <= 4) prefetch(lo, lo_bytes);
+            prefetch(type, base, b);
             __m512 d = scale16(type, wd), m = has_m ? scale16(type, wm) : d;
             const int8_t *qb = q + (size_t)(b >> 1) * (ACT_TILE * 64) + (b & 1) * 32;
+            const int32_t *nb = ns + b * ACT_TILE;
+            const float *xb = xd + b * ACT_TILE, *sb = sd + b * ACT_TILE;
+            HIDE(qb);
+            HIDE(nb);
+            HIDE(xb);
+            HIDE(sb);
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) {
-                __m512i s = dot(start(type, ns[b * ACT_TILE + t]), c, qb + 64 * t, 0, 8);
-                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(xd[b * ACT_TILE + t]));
+                __m512i s = dot(start(type, nb[t]), c, qb + 64 * t, 0, 8);
+                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(xb[t]));
                 acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
-                if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sd[b * ACT_TILE + t]), acc[t]);
+                if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sb[t]), acc[t]);
             }
             lo += lo_bytes, hi += 64, wd += d_bytes, wm += 32;
         }
@@ -117,10 +152,13 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
             int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
             for (int b = 8 * g; b < b1; b++, lo += 512, wd += 32) {
                 const int8_t *qb = act_line(x, t0, b);
-                if (T <= 4) prefetch(lo, 512);
+                const int32_t *nb = ns + b * ACT_TILE;
+                HIDE(qb);
+                HIDE(nb);
+                prefetch(DTYPE_Q8_0, base, b);
                 __m512i s[ACT_TILE];
 #pragma GCC unroll 16
-                for (int t = 0; t < T; t++) s[t] = _mm512_slli_epi32(_mm512_set1_epi32(ns[b * ACT_TILE + t]), 7);
+                for (int t = 0; t < T; t++) s[t] = _mm512_slli_epi32(_mm512_set1_epi32(nb[t]), 7);
                 for (int j = 0; j < 8; j++) {
                     __m512i c = _mm512_load_si512(lo + 64 * j), even = _mm512_and_si512(c, mask), odd = _mm512_srli_epi16(c, 8);
 #pragma GCC unroll 16
@@ -145,6 +183,24 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
 INLINE int32_t sum2(int32_t a, int32_t b)
 {
     return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+/* The mins of two sub-blocks as words of a lane, and the negated sums of all tokens' codes likewise (at most 32 * 127). */
+INLINE void min_pairs(__m512i mins[8], int32_t pairs[8][ACT_TILE], enum dtype type, int size, const uint8_t *sub, const uint8_t *min,
+                      const int32_t *ns)
+{
+#pragma GCC unroll 8
+    for (int j = 0; j < 128 / size; j++) {
+        __m512i even = min16(type, sub + 32 * j, min + 32 * j), odd = min16(type, sub + 32 * j + 16, min + 32 * j + 16);
+        mins[j] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+        const int32_t *s = ns + 2 * j * (size / 16) * ACT_TILE;
+        __m512i a = _mm512_loadu_si512(s), b = _mm512_loadu_si512(s + ACT_TILE);
+        if (size == 32) {
+            a = _mm512_add_epi32(a, b);
+            b = _mm512_add_epi32(_mm512_loadu_si512(s + 2 * ACT_TILE), _mm512_loadu_si512(s + 3 * ACT_TILE));
+        }
+        _mm512_storeu_si512(pairs[j], _mm512_mask_mov_epi16(_mm512_slli_epi32(b, 16), 0x55555555, a));
+    }
 }
 
 /* --- K-quants and N4, A8/256 ---------------------------------------------------------------------------- */
@@ -173,13 +229,16 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
             for (int b = 0; b < nb; b++) {
                 __m512i c[8];
                 unpack(c, type, lo, hi);
-                if (T <= 4) prefetch(lo, lo_bytes);
+                prefetch(type, base, 8 * g + b);
                 const int8_t *qb = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
+                const int32_t *bs = ns + 2 * b * ACT_TILE;
+                HIDE(qb);
+                HIDE(bs);
                 __m512i s0 = sub16(type, sub + 16 * (size == 16 ? 2 * b : b));
                 __m512i s1 = size == 16 ? sub16(type, sub + 16 * (2 * b + 1)) : s0;
 #pragma GCC unroll 16
                 for (int t = 0; t < T; t++) {
-                    int32_t n0 = ns[2 * b * ACT_TILE + t], n1 = ns[(2 * b + 1) * ACT_TILE + t];
+                    int32_t n0 = bs[t], n1 = bs[ACT_TILE + t];
                     if (size == 16) {
                         __m512i a0 = dot(start(type, n0), c, qb + 64 * t, 0, 4);
                         __m512i a1 = dot(start(type, n1), c, qb + 64 * t, 4, 8);
@@ -193,15 +252,17 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                 lo += lo_bytes, hi += hi_bytes;
             }
             __m512 d = scale16(type, wd), m = has_min ? scale16(type, wm) : d;
+            __m512i mins[8];
+            int32_t pairs[8][ACT_TILE];
+            if (has_min) min_pairs(mins, pairs, type, size, sub, min, ns);
+#pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
                 __m512 xd = _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]);
                 acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[t]), _mm512_mul_ps(d, xd), acc[t]);
                 if (has_min) {
                     __m512i nj = _mm512_setzero_si512(); /* minus J: the sums are stored negated */
-                    for (int j = 0; j < 256 / size; j++) {
-                        int32_t s = size == 16 ? ns[j * ACT_TILE + t] : sum2(ns[2 * j * ACT_TILE + t], ns[(2 * j + 1) * ACT_TILE + t]);
-                        nj = _mm512_add_epi32(nj, _mm512_mullo_epi32(min16(type, sub + 16 * j, min + 16 * j), _mm512_set1_epi32(s)));
-                    }
+#pragma GCC unroll 8
+                    for (int j = 0; j < 128 / size; j++) nj = _mm512_dpwssd_epi32(nj, mins[j], _mm512_set1_epi32(pairs[j][t]));
                     acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
                 }
             }
@@ -230,7 +291,8 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
             int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
             for (int b = 8 * g; b < b1; b++, lo += 1024) {
                 const int8_t *qb = act_line(x, t0, b);
-                if (T <= 4) prefetch(lo, 1024);
+                HIDE(qb);
+                prefetch(DTYPE_F16, base, b);
                 for (int j = 0; j < 16; j++) {
                     __m512i c = _mm512_load_si512(lo + 64 * j);
 #pragma GCC unroll 16
@@ -269,24 +331,23 @@ typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const
 #define W16(T) INSTANCE(W16, T, panel_w16(T, y, stride, w, p, x, t0, n))
 
 /* tokens at a time: fold accumulators, 8 lines of codes and temporaries share 32 registers */
-#define EACH_T32(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8) X(__VA_ARGS__, 16)
+#define EACH_T(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8) X(__VA_ARGS__, 16)
 #define B0(type, T) BLOCK32(type, T, 0)
 #define B1(type, T) BLOCK32(type, T, 1)
-EACH_T32(B0, Q4_0)
-EACH_T32(B0, Q5_0)
-EACH_T32(B0, Q8_0)
-EACH_T32(B0, IQ4_NL)
-EACH_T32(B0, MXFP4)
-EACH_T32(B1, Q4_1)
-EACH_T32(B1, Q5_1)
-#define EACH_T8(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8)
-EACH_T8(K256, Q2_K)
-EACH_T8(K256, Q3_K)
-EACH_T8(K256, Q4_K)
-EACH_T8(K256, Q5_K)
-EACH_T8(K256, Q6_K)
-EACH_T8(K256, IQ4_XS)
-EACH_T8(K256, N4)
+EACH_T(B0, Q4_0)
+EACH_T(B0, Q5_0)
+EACH_T(B0, Q8_0)
+EACH_T(B0, IQ4_NL)
+EACH_T(B0, MXFP4)
+EACH_T(B1, Q4_1)
+EACH_T(B1, Q5_1)
+EACH_T(K256, Q2_K)
+EACH_T(K256, Q3_K)
+EACH_T(K256, Q4_K)
+EACH_T(K256, Q5_K)
+EACH_T(K256, Q6_K)
+EACH_T(K256, IQ4_XS)
+EACH_T(K256, N4)
 W16(1) W16(2) W16(4) W16(8)
 #define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
 Q8_A16(1) Q8_A16(2) Q8_A16(4) Q8_A16(8)
@@ -302,8 +363,8 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
 #define ROW8(type, fn) [DTYPE_##type] = {{panel_##fn##_1, panel_##fn##_2, panel_##fn##_4, panel_##fn##_8}, 8}
     static const struct instances table[] = {
         ROW32(Q4_0),      ROW32(Q4_1),      ROW32(Q5_0),      ROW32(Q5_1),      ROW32(Q8_0),     ROW32(IQ4_NL),
-        ROW32(MXFP4),     ROW8(Q2_K, Q2_K), ROW8(Q3_K, Q3_K), ROW8(Q4_K, Q4_K), ROW8(Q5_K, Q5_K), ROW8(Q6_K, Q6_K),
-        ROW8(IQ4_XS, IQ4_XS), ROW8(N4, N4), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
+        ROW32(MXFP4),     ROW32(Q2_K), ROW32(Q3_K), ROW32(Q4_K), ROW32(Q5_K), ROW32(Q6_K),
+        ROW32(IQ4_XS), ROW32(N4), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
     };
     static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4, panel_Q8_A16_8}, 8};
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
