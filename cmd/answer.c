@@ -119,6 +119,7 @@ int talk_open(struct talk *t, const struct common *c, struct err *e)
 void talk_close(struct talk *t)
 {
     generate_close(&t->g);
+    form_close(&t->form);
     json_decref(t->messages);
     json_decref(t->system);
     buf_finish(&t->answer);
@@ -211,8 +212,10 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
     buf_clear(&t->answer);
     t->write_errno = 0;
     int rc = make_prompt(t, text, &ids, e);
+    if (!rc) rc = form_begin(&t->form, (int)ids.n < t->g.n_ctx ? t->g.n_ctx - (int)ids.n : 1, t->max_tokens, &p.grammar, e);
     if (!rc && t->witness) rc = call_witness(t, &ids, &p, e);
     if (!rc) rc = generate_run(&t->g, ids.p, (int)ids.n, &p, e);
+    grammar_state_destroy(p.grammar);
     ids_finish(&ids);
     if (!t->plain && !rc) {
         json_t *m = make_message("assistant", buf_str(&t->answer));

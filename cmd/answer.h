@@ -7,6 +7,7 @@
 #define TUTTI_CMD_ANSWER_H
 
 #include "common.h"
+#include "form.h"
 #include "sampling.h"
 #include "serve/generate.h"
 #include "serve/witness.h"
@@ -20,6 +21,7 @@ struct talk {
     struct sampler_params sample;
     struct str stop[ARG_LIST_MAX];
     int n_stop, max_tokens;
+    struct form form; /* that answers must have */
     bool plain;       /* completion without a chat template */
     bool show_special, ignore_end;
     bool verbose;

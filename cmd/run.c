@@ -105,6 +105,7 @@ int cmd_run(int argc, char **argv)
         {"system", 0, ARG_STR, &system, "TEXT", "message that opens the conversation (default: " TALK_SYSTEM "); '': none", 0, 0},
         {"raw", 0, ARG_FLAG, &raw, NULL, "continue the prompt as it stands, without the chat template", 0, 0},
         SAMPLING_ARGS(s),
+        FORM_ARGS(t.form),
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
         {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
         {"receipt", 0, ARG_STR, &notary.file, "FILE", "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0, 0},
@@ -117,6 +118,7 @@ int cmd_run(int argc, char **argv)
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
     if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");
+    if (notary.file && form_given(&t.form)) return args_fault(&doc, "--receipt of an answer with a form (--json-schema, --regex, --grammar) is not supported");
     struct err e = {0};
     struct buf prompt;
     char dash[] = "-", *only[] = {dash};
@@ -134,7 +136,8 @@ int cmd_run(int argc, char **argv)
         t.plain = raw || !t.o.text.chat;
         if (!raw && t.plain)
             fprintf(stderr, "tutti run: %s: plain completion\n", t.o.text.chat_err.code ? t.o.text.chat_err.msg : "the model has no chat template");
-        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) || (system && (rc = talk_set_system(&t, system, &e))) ||
+        if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) ||
+            (rc = form_open(&t.form, &t.o.text, t.o.engine->model->h.n_vocab, &e)) || (system && (rc = talk_set_system(&t, system, &e))) ||
             (rc = open_notary(&notary, &t, &e)))
             status = common_fail(&doc, &e);
         else

@@ -155,13 +155,24 @@ int generate_fed(struct generate *g, const struct batch_part *part, int status, 
     return err(e, status, "at position %d %s: this text cannot be continued", part->pos + part->n - 1, err_text(status));
 }
 
+static int draw_token(struct generate *g, const float *logits, struct err *e)
+{
+    struct grammar_state *rule = g->p.grammar;
+    int rc, id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, rule ? grammar_state_allowed(rule) : NULL);
+    if (id < 0) {
+        const char *why = rule && id == ERR_USAGE ? grammar_state_error(rule)->msg : err_text(id);
+        return err(e, id, "no token can be drawn at position %d: %s", g->n_ids, why);
+    }
+    if (rule && (rc = grammar_state_accept(rule, id, e))) return rc;
+    if (g->p.drawn) g->p.drawn(g->p.ud, id);
+    return generate_take(g, id, e);
+}
+
 int generate_step(struct generate *g, const struct batch_part *part, const float *logits, int status, struct err *e)
 {
     int rc = generate_fed(g, part, status, e);
     if (!rc && logits) {
-        int id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, NULL);
-        if (id >= 0 && g->p.drawn) g->p.drawn(g->p.ud, id);
-        rc = id >= 0 ? generate_take(g, id, e) : err(e, id, "no token can be drawn at position %d: %s", g->n_ids, err_text(id));
+        rc = draw_token(g, logits, e);
         show(g);
     }
     if (rc) g->end = GENERATE_FAILED;

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include "serve/engine.h"
 #include "serve/text.h"
+#include "token/grammar.h"
 #include "token/sampler.h"
 #include "token/stop.h"
 
@@ -49,6 +50,7 @@ struct generate_params {
     int (*text)(void *ud, struct str text);
     void (*drawn)(void *ud, int32_t id); /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
     void *ud;
+    struct grammar_state *grammar; /* of generate_step and generate_run: rules the tokens, fresh for this answer; or NULL */
 };
 
 struct generate {

@@ -11,8 +11,8 @@
  * token is allowed when its bytes can be read and the text can still be ended; the end tokens are allowed exactly when
  * the text may end. doc/grammar.md says which keywords and which syntax are known; what is not known is an error.
  *
- * Threads: compile anywhere. A grammar learns while it is used (automaton states, masks), so all states of one grammar
- * belong to one thread at a time. A vocabulary is read-only.
+ * Threads: compile and create states anywhere. A grammar learns while it is used (automaton states, masks), so the other
+ * calls for all states of one grammar belong to one thread at a time. A vocabulary is read-only.
  */
 #ifndef TUTTI_TOKEN_GRAMMAR_H
 #define TUTTI_TOKEN_GRAMMAR_H
@@ -66,7 +66,7 @@ void grammar_state_destroy(struct grammar_state *s); /* accepts NULL */
 const uint32_t *grammar_state_allowed(struct grammar_state *s);
 /* ERR_USAGE for a token that is not allowed. After an end token nothing may follow. */
 int grammar_state_accept(struct grammar_state *s, int32_t id, struct err *e);
-bool grammar_state_may_end(const struct grammar_state *s);
+bool grammar_state_may_end(const struct grammar_state *s); /* after the first call of one of the two above */
 const struct err *grammar_state_error(const struct grammar_state *s);
 
 /* Without tokens: 1 the whole text fits, 0 it could go on to fit, -1 it cannot; a negative enum err_code below -1 is

@@ -151,7 +151,7 @@ struct grammar_state {
     struct walk *walk;
     struct heads now, next; /* two buffers of GRAMMAR_HEADS_MAX */
     int left;               /* tokens until max_tokens; -1: no limit */
-    bool ended, closing;
+    bool begun, ended, closing;
     bool fresh;             /* bits belong to now */
     uint32_t *bits;         /* [n_words] */
     struct err error;
@@ -159,12 +159,9 @@ struct grammar_state {
 
 int grammar_state_create(struct grammar_state **out, struct grammar *g, const struct grammar_vocab *v, int max_tokens, struct err *e)
 {
-    int rc;
     struct grammar_state *s = calloc(1, sizeof *s);
     *out = NULL;
     if (!s) return err(e, ERR_MEMORY, "out of memory");
-    if (!g->vocab) g->vocab = v;
-    must(g->vocab == v); /* masks of a grammar are those of one vocabulary */
     s->g = grammar_ref(g);
     s->v = v;
     s->left = max_tokens > 0 ? max_tokens : -1;
@@ -175,16 +172,27 @@ int grammar_state_create(struct grammar_state **out, struct grammar *g, const st
         grammar_state_destroy(s);
         return err(e, ERR_MEMORY, "out of memory");
     }
-    g->error.code = 0;
-    uint32_t start = frame_start(g, g->root);
-    rc = start >= FRAME_FIRST ? heads_add(g, &s->stacks, &s->now, start, STACK_EMPTY) : ERR_LIMIT;
-    if (rc) {
-        rc = err(e, g->error.code, "%s", g->error.msg);
-        grammar_state_destroy(s);
-        return rc;
-    }
     *out = s;
     return 0;
+}
+
+static int begin_heads(struct grammar *g, struct stacks *s, struct heads *h)
+{
+    g->error.code = 0;
+    uint32_t start = frame_start(g, g->root);
+    if (start == FRAME_NONE) return err(&g->error, ERR_USAGE, "no text satisfies the grammar");
+    return start == FRAME_UNKNOWN ? g->error.code : heads_add(g, s, h, start, STACK_EMPTY);
+}
+
+/* The first use, on the thread that all states of the grammar belong to. */
+static int begin(struct grammar_state *s)
+{
+    if (s->begun) return s->error.code;
+    s->begun = true;
+    if (!s->g->vocab) s->g->vocab = s->v;
+    must(s->g->vocab == s->v); /* masks of a grammar are those of one vocabulary */
+    if (begin_heads(s->g, &s->stacks, &s->now)) s->error = s->g->error;
+    return s->error.code;
 }
 
 void grammar_state_destroy(struct grammar_state *s)
@@ -236,6 +244,7 @@ static int fill_bits(struct grammar_state *s)
 
 const uint32_t *grammar_state_allowed(struct grammar_state *s)
 {
+    if (begin(s)) return s->bits;
     bool closing = s->closing || s->left >= 0; /* the mask may change with the tokens that are left */
     if (s->fresh && !closing) return s->bits;
     if (s->fresh && closing && !s->closing) {
@@ -262,6 +271,7 @@ const uint32_t *grammar_state_allowed(struct grammar_state *s)
 int grammar_state_accept(struct grammar_state *s, int32_t id, struct err *e)
 {
     if (id < 0 || id >= s->v->n_vocab) return err(e, ERR_USAGE, "token %d: outside the vocabulary of %d", (int)id, s->v->n_vocab);
+    if (begin(s)) return err(e, s->error.code, "%s", s->error.msg);
     if (s->ended) return err(e, ERR_USAGE, "token %d after the end of the text", (int)id);
     if (s->left > 0) s->left--;
     if (s->v->end[id >> 5] >> (id & 31) & 1 && s->now.end) {
@@ -297,9 +307,7 @@ int grammar_match(struct grammar *g, struct str text, struct err *e)
     struct heads a = {.p = calloc(GRAMMAR_HEADS_MAX, sizeof *a.p)}, b = {.p = calloc(GRAMMAR_HEADS_MAX, sizeof *b.p)};
     int rc = stacks_init(&stacks) || !a.p || !b.p ? err(e, ERR_MEMORY, "out of memory") : 0;
     if (!rc) {
-        g->error.code = 0;
-        uint32_t start = frame_start(g, g->root);
-        rc = start >= FRAME_FIRST ? heads_add(g, &stacks, &a, start, STACK_EMPTY) : ERR_LIMIT;
+        rc = begin_heads(g, &stacks, &a);
         for (size_t i = 0; !rc && i < text.n && a.n; i++) {
             rc = heads_step(g, &stacks, &a, (uint8_t)text.p[i], &b);
             struct heads t = a;

@@ -323,8 +323,8 @@ static const struct dfa *strings_of(struct schema *x, const struct leaves *l)
 
 static void number_bounds(const struct leaves *l, double *lo, double *hi)
 {
-    *lo = -INFINITY;
-    *hi = INFINITY;
+    *lo = -HUGE_VAL;
+    *hi = HUGE_VAL;
     for (int i = 0; i < l->n; i++) {
         const json_t *v;
         if (json_is_number(v = json_object_get(l->p[i].s, "minimum")) && json_number_value(v) > *lo) *lo = json_number_value(v);
