@@ -353,6 +353,10 @@ void job_start(struct job *j)
     struct fault f = {0};
     int n = 0, submitted = 0;
     c->state = j;
+    if (!j->mask && job_read_form(j, &f)) {
+        job_fail(j, &f);
+        return;
+    }
     for (int i = 0; i < j->n_prompts; i++) n += j->prompt[i].n_ids;
     int64_t most = (int64_t)j->max_tokens * j->n_choices;
     if (call_admit(c, n, most < INT_MAX ? (int)most : INT_MAX, j->ask.tier, &f)) {

@@ -118,6 +118,7 @@ static int load_model(struct server *s, struct served_model *m, struct err *e)
 {
     int rc;
     if ((rc = engine_open(&m->engine, m->path.z, &s->o.engine, e)) || (rc = text_open(&m->text, m->engine->file, e))) return err_prefix(e, "model '%s'", m->name);
+    if ((rc = forms_create(&m->forms, m->text.tok, m->engine->model->h.n_vocab, e))) return err_prefix(e, "model '%s'", m->name);
     make_fingerprint(m);
     gguf_drop_all(m->engine->file); /* the vocabulary was copied */
     if ((rc = sched_start(&m->sched, m->engine, &m->text, &s->o.sched, e))) return err_prefix(e, "model '%s'", m->name);
@@ -178,6 +179,7 @@ void server_stop(struct server *s)
     for (int i = 0; i < s->n_models; i++) {
         struct served_model *m = &s->model[i];
         for (int k = 0; k < m->n_scratch; k++) tok_scratch_destroy(m->scratch[k]);
+        forms_destroy(m->forms);
         text_close(&m->text);
         engine_close(m->engine);
         metrics_finish(&m->metrics);

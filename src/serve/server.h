@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <time.h>
 #include "base/path.h"
+#include "serve/form.h"
 #include "serve/gate.h"
 #include "serve/http.h"
 #include "serve/metrics.h"
@@ -36,6 +37,7 @@ struct served_model {
     struct engine *engine;
     struct text text;
     struct sched *sched;
+    struct forms *forms;      /* grammars that requests asked for */
     struct metrics metrics;
     time_t created;
     char fingerprint[SERVER_FINGERPRINT]; /* "fp_" and 10 digits: contract and file; equal ones give equal answers */

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """serve_clients.py PROGRAM...: the clients that people use, as they come from PyPI, against the server."""
-import struct
 import base64
+import json
+import re
+import struct
 import sys
 
 import groq
@@ -49,6 +51,31 @@ def test_openai(s):
             check(e.param == field, "openai: fault: %s" % e)
 
 
+def test_structured(s):
+    c = openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0)
+
+    def ask(stream=False, **more):
+        r = c.chat.completions.create(model="tiny", messages=HELLO, max_tokens=60, temperature=0.8, seed=3, stream=stream, **more)
+        if stream:
+            return "".join(p.choices[0].delta.content or "" for p in r if p.choices)
+        return r.choices[0].message.content
+
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 9}, "b": {"enum": ["x", "y"]}}, "required": ["a", "b"], "additionalProperties": False}
+    strict = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}
+    for text in (ask(response_format=strict), ask(True, response_format=strict), ask(extra_body={"structured_outputs": {"json": schema}}), ask(extra_body={"json_schema": schema})):
+        v = json.loads(text)
+        check(3 <= v["a"] <= 9 and v["b"] in ("x", "y") and len(v) == 2, "structured: schema: %r" % text)
+    check(isinstance(json.loads(ask(response_format={"type": "json_object"})), dict), "structured: json_object")
+    check(ask(extra_body={"structured_outputs": {"choice": ["yes", "no"]}}) in ("yes", "no"), "structured: choice")
+    check(re.fullmatch("[A-Z][a-z]{2,5}!", ask(extra_body={"structured_outputs": {"regex": "[A-Z][a-z]{2,5}!"}})), "structured: regex")
+    check(re.fullmatch("ab+", ask(extra_body={"grammar": 'root ::= "a" "b" [b]{0,3}'})), "structured: grammar")
+    try:
+        ask(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"p": {"contains": {}}}}}})
+        check(False, "structured: no fault")
+    except openai.BadRequestError as e:
+        check("#/properties/p: keyword 'contains'" in e.message, "structured: fault: %s" % e)
+
+
 def test_groq(s):
     c = groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
     check([m.id for m in c.models.list().data] == ["tiny"], "groq: models")
@@ -64,6 +91,7 @@ def test_groq(s):
 def main():
     s = Server(sys.argv[1:])
     test_openai(s)
+    test_structured(s)
     test_groq(s)
     check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
     return 1 if faults else 0
