@@ -183,26 +183,41 @@ static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot,
     }
 }
 
-/* rne(p * 2^40) of 0 <= p <= 1 by shifting the mantissa m of p = m * 2^s: to the left exactly, to the right with ties
- * to even. */
-static inline uint64_t weight40(float p)
-{
-    uint32_t b = f32_bits(p), e = b >> 23;
-    uint64_t m = (b & 0x7fffffu) | 0x800000u;
-    uint64_t right = e < 110 ? 110 - e : 0, left = e < 110 ? 0 : (e - 110) & 31;
-    right = right > 40 ? 40 : right; /* shifts everything out */
-    uint64_t half = right ? (uint64_t)1 << (right - 1) : 0, odd = (m >> right) & 1;
-    uint64_t down = (m + (right ? half - 1 + odd : 0)) >> right;
-    return e == 0 ? 0 : e < 110 ? down : m << left;
-}
+#define WEIGHT_WHOLE 0x37000000u /* 2^-17 */
 
+/* rne(p * 2^40) of 0 <= p <= 1 is m << shift: from 2^-17 up p * 2^40 is an integer, its mantissa shifted; below it is small
+ * enough that adding 2^23 rounds it. In blocks and two loops, since narrow and wide integers in one do not vectorise. */
 static void elem_weights(uint64_t *w, const float *z, int n, float max, float temperature)
 {
-    for (int i = 0; i < n; i++) {
-        float x = (z[i] - max) / temperature;
-        w[i] = weight40(exp32(x > 0.0f ? 0.0f : x));
+    enum { BLOCK = 64 };
+    uint32_t m[BLOCK], shift[BLOCK];
+    for (int at = 0; at < n; at += BLOCK) {
+        int k = n - at < BLOCK ? n - at : BLOCK;
+        for (int i = 0; i < k; i++) {
+            float x = (z[at + i] - max) / temperature;
+            float p = exp32(x > 0.0f ? 0.0f : x);
+            uint32_t b = f32_bits(p);
+            float small = b < WEIGHT_WHOLE ? p : 0.0f;
+            uint32_t rounded = f32_bits(small * 0x1p40f + 0x1p23f) - 0x4b000000u, mantissa = (b & 0x7fffffu) | 0x800000u;
+            m[i] = b < WEIGHT_WHOLE ? rounded : mantissa;
+            shift[i] = b < WEIGHT_WHOLE ? 0 : (b >> 23) - 110;
+        }
+        for (int i = 0; i < k; i++) w[at + i] = (uint64_t)m[i] << shift[i];
     }
 }
 
+/* By integers that are ordered as the floats are, since a maximum of floats does not vectorise. */
+static int elem_largest(float *max, const float *x, int n)
+{
+    int32_t top = INT32_MIN, worst = 0;
+    for (int i = 0; i < n; i++) {
+        int32_t b = (int32_t)f32_bits(x[i]), a = b & 0x7fffffff, key = b ^ (int32_t)((uint32_t)(b >> 31) >> 1);
+        top = key > top ? key : top;
+        worst = a > worst ? a : worst;
+    }
+    *max = f32_from_bits((uint32_t)(top ^ (int32_t)((uint32_t)(top >> 31) >> 1)));
+    return worst >= 0x7f800000 ? ERR_RANGE : 0;
+}
+
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_scale, elem_cap, elem_rope, elem_weights};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_scale, elem_cap, elem_rope, elem_weights, elem_largest};

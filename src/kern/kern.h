@@ -38,6 +38,8 @@ struct elem_kern {
     void (*rope)(float *x, const float *cs, int n_head, int dim, int n_rot, int halves);
     /* w[i] = rne(exp((z[i] - max) / temperature) * 2^40) for finite z[i]; 0 or so where z[i] > max. */
     void (*weights)(uint64_t *w, const float *z, int n, float max, float temperature);
+    /* The largest of x[n], n > 0, if all are finite. ERR_RANGE if one is not. */
+    int (*largest)(float *max, const float *x, int n);
 };
 
 /*

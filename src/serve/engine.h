@@ -49,7 +49,7 @@ void engine_close(struct engine *en); /* accepts NULL */
 int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
                 logits_fn *sink, void *ud, struct err *e);
 
-/* What the contract calls the embedding of a text (doc/arithmetic.md 8): a row of hidden state after the final norm (batch.hidden)
+/* What the contract calls the embedding of a text (doc/arithmetic.md 7): a row of hidden state after the final norm (batch.hidden)
  * at unit length. out[n_embd]; 0 or ERR_RANGE. */
 int engine_unit(const struct engine *en, const float *row, float *out);
 /* The embedding of n tokens: of the last one, after all of them. seq is empty, and holds them afterwards. */

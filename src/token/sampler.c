@@ -8,16 +8,23 @@
 #include "kern/num.h"
 #include "kern/philox.h"
 
-enum { PURPOSE_DRAW = 0 };
+enum { PURPOSE_DRAW = 0, BUCKETS = 40 * 32 + 1 };
+
+struct bucket {
+    int n;
+    uint64_t sum; /* of its weights */
+};
 
 struct sampler {
     int n;
     const struct kern *kern;
     float *z;        /* [n] logits after penalties */
     uint64_t *w;     /* [n] weights */
-    int32_t *heap;   /* [n] candidate ids, a heap by (z descending, id ascending) */
-    uint32_t *kept;  /* bit per id */
+    int32_t *ids;    /* [n] candidates, ascending */
+    int32_t *order;  /* [n] those of one bucket, a heap by (z descending, id ascending) */
+    uint32_t *kept;  /* bit per id; all zero between calls */
     uint32_t *count; /* [n] occurrences in the penalty window; all zero between calls */
+    struct bucket bucket[BUCKETS];
 };
 
 void sampler_params_default(struct sampler_params *p)
@@ -54,9 +61,14 @@ int sampler_create(struct sampler **out, int n_vocab, const struct kern *kern, s
     size_t n = (size_t)n_vocab;
     struct sampler *s = calloc(1, sizeof *s);
     if (!s) return err(e, ERR_MEMORY, "out of memory");
-    *s = (struct sampler){n_vocab, kern, malloc(n * sizeof *s->z), malloc(n * sizeof *s->w), malloc(n * sizeof *s->heap),
-                          calloc(n / 32 + 1, sizeof *s->kept), calloc(n, sizeof *s->count)};
-    if (!s->z || !s->w || !s->heap || !s->kept || !s->count) {
+    *s = (struct sampler){.n = n_vocab, .kern = kern};
+    s->z = malloc(n * sizeof *s->z);
+    s->w = malloc(n * sizeof *s->w);
+    s->ids = malloc(n * sizeof *s->ids);
+    s->order = malloc(n * sizeof *s->order);
+    s->kept = calloc(n / 32 + 1, sizeof *s->kept);
+    s->count = calloc(n, sizeof *s->count);
+    if (!s->z || !s->w || !s->ids || !s->order || !s->kept || !s->count) {
         sampler_destroy(s);
         return err(e, ERR_MEMORY, "out of memory for a vocabulary of %d", n_vocab);
     }
@@ -67,15 +79,20 @@ int sampler_create(struct sampler **out, int n_vocab, const struct kern *kern, s
 void sampler_destroy(struct sampler *s)
 {
     if (!s) return;
-    free(s->z), free(s->w), free(s->heap), free(s->kept), free(s->count);
+    free(s->z), free(s->w), free(s->ids), free(s->order), free(s->kept), free(s->count);
     free(s);
 }
 
-static void penalise(struct sampler *s, const struct sampler_params *p, const int32_t *context, int n)
+/* Bias, then penalties; the logits themselves where there are none. */
+static const float *adjust(struct sampler *s, const struct sampler_params *p, const float *logits, const int32_t *context, int n)
 {
     int first = p->penalty_last < 0 || p->penalty_last > n ? 0 : n - p->penalty_last;
     bool none = p->repetition_penalty == 1.0f && p->frequency_penalty == 0.0f && p->presence_penalty == 0.0f;
-    if (none) return;
+    if (none && p->n_bias == 0) return logits;
+    memcpy(s->z, logits, (size_t)s->n * sizeof *s->z);
+    for (int i = 0; i < p->n_bias; i++)
+        if (p->bias[i].id >= 0 && p->bias[i].id < s->n) s->z[p->bias[i].id] = s->z[p->bias[i].id] + p->bias[i].bias;
+    if (none) return s->z;
     for (int i = first; i < n; i++)
         if (context[i] >= 0 && context[i] < s->n) s->count[context[i]]++;
     for (int i = first; i < n; i++) {
@@ -87,111 +104,174 @@ static void penalise(struct sampler *s, const struct sampler_params *p, const in
         s->z[id] = z - p->presence_penalty;
         s->count[id] = 0;
     }
+    return s->z;
 }
 
 /* The total order: z descending, id ascending; -0 equals +0. */
-static bool before(const struct sampler *s, int32_t a, int32_t b)
+static bool before(const float *z, int32_t a, int32_t b)
 {
-    return s->z[a] > s->z[b] || (s->z[a] == s->z[b] && a < b);
+    return z[a] > z[b] || (z[a] == z[b] && a < b);
 }
 
-static void sift_down(struct sampler *s, int i, int n)
+static void sift_down(int32_t *h, const float *z, int i, int n)
 {
-    int32_t *h = s->heap, id = h[i];
+    int32_t id = h[i];
     for (int c; (c = 2 * i + 1) < n; i = c) {
-        if (c + 1 < n && before(s, h[c + 1], h[c])) c++;
-        if (!before(s, h[c], id)) break;
+        if (c + 1 < n && before(z, h[c + 1], h[c])) c++;
+        if (!before(z, h[c], id)) break;
         h[i] = h[c];
     }
     h[i] = id;
 }
 
-static bool is_allowed(const uint32_t *allowed, int i)
+/* Buckets in the order of weights, 32 for each power of two: what is not in the same bucket need not be compared. */
+static int bucket_of(uint64_t w)
 {
-    return !allowed || (allowed[i / 32] >> i % 32 & 1);
+    return (int)(f32_bits((float)w) >> 18) - (127 << 5);
 }
 
-static void keep(struct sampler *s, int id)
+/* The first candidate in the total order, -1: nothing is allowed. */
+static int first_of(const float *z, int n, float max, const uint32_t *allowed)
 {
-    s->kept[id / 32] |= 1u << id % 32;
-}
-
-/* The filters; returns the sum of the kept weights. n candidates are in heap, unordered. */
-static uint64_t filter(struct sampler *s, const struct sampler_params *p, int n)
-{
-    uint64_t mp = (uint64_t)((double)p->min_p * 0x1p32 + 0.5), tp = (uint64_t)((double)p->top_p * 0x1p32 + 0.5);
-    uint64_t max = (uint64_t)1 << 40, sum = 0; /* the largest weight is that of max z: exp(0) = 1 */
-    memset(s->kept, 0, ((size_t)s->n / 32 + 1) * sizeof *s->kept);
-    bool by_order = (p->top_k > 0 && p->top_k < n) || p->top_p < 1.0f;
-    if (!by_order) {
-        for (int i = 0; i < n; i++) {
-            int32_t id = s->heap[i];
-            if (((unsigned __int128)s->w[id] << 32) < (unsigned __int128)mp * max) continue;
-            keep(s, id);
-            sum += s->w[id];
+    int best = -1;
+    if (!allowed)
+        while (z[++best] != max) continue;
+    for (int i = 0; allowed && i < (n + 31) / 32; i++) {
+        for (uint32_t bits = allowed[i]; bits; bits &= bits - 1) {
+            int id = 32 * i + __builtin_ctz(bits);
+            if (id < n && (best < 0 || z[id] > z[best])) best = id;
         }
-        return sum;
     }
-    int k = p->top_k > 0 && p->top_k < n ? p->top_k : n, left = n, kept = 0;
-    for (int i = n / 2 - 1; i >= 0; i--) sift_down(s, i, n);
-    /* Taken from the heap in order, the ids gather at its end: heap[n-1] is the first. */
-    for (; kept < k && left > 0; kept++) {
-        int32_t id = s->heap[0];
-        if (kept && ((unsigned __int128)s->w[id] << 32) < (unsigned __int128)mp * max) break; /* weights only fall */
-        if (kept && s->w[id] == 0) break;
-        s->heap[0] = s->heap[--left];
-        s->heap[left] = id;
-        sift_down(s, 0, left);
-        sum += s->w[id];
+    return best;
+}
+
+/* Candidates of at least this weight, in s->ids, ascending; returns how many. */
+static int gather(struct sampler *s, uint64_t least, const uint32_t *allowed, uint64_t *sum)
+{
+    int n = 0;
+    *sum = 0;
+    if (!allowed) {
+        for (int i = 0; i < s->n; i++) {
+            bool in = s->w[i] >= least;
+            s->ids[n] = i;
+            n += in;
+            *sum += in ? s->w[i] : 0;
+        }
+        return n;
     }
-    uint64_t prefix = 0;
-    for (int i = 0; i < kept; i++) {
-        int32_t id = s->heap[n - 1 - i];
-        keep(s, id);
-        prefix += s->w[id];
-        if (((unsigned __int128)prefix << 32) >= (unsigned __int128)tp * sum) break;
+    for (int i = 0; i < (s->n + 31) / 32; i++) {
+        for (uint32_t bits = allowed[i]; bits; bits &= bits - 1) {
+            int id = 32 * i + __builtin_ctz(bits);
+            if (id >= s->n || s->w[id] < least) continue;
+            s->ids[n++] = id;
+            *sum += s->w[id];
+        }
     }
-    return prefix;
+    return n;
+}
+
+/* The candidates of a bucket, as a heap by the total order. */
+static int heap_bucket(struct sampler *s, const float *z, int n, int bucket)
+{
+    int m = 0;
+    for (int i = 0; i < n; i++)
+        if (bucket_of(s->w[s->ids[i]]) == bucket) s->order[m++] = s->ids[i];
+    for (int i = m / 2 - 1; i >= 0; i--) sift_down(s->order, z, i, m);
+    return m;
+}
+
+static int32_t pop(struct sampler *s, const float *z, int m)
+{
+    int32_t id = s->order[0];
+    s->order[0] = s->order[m - 1];
+    sift_down(s->order, z, 0, m - 1);
+    return id;
+}
+
+/* Where the kept ones end: all above the bucket, and in it the ids that are marked in s->kept. */
+struct cut {
+    int bucket;
+    uint64_t sum; /* of all kept */
+    int n_marked;
+};
+
+/* Top-k, then top-p, of n candidates whose weights sum to `sum`. Only the buckets where the two limits fall are put in order. */
+static struct cut cut_off(struct sampler *s, const float *z, int n, uint64_t sum, int k, uint64_t tp)
+{
+    memset(s->bucket, 0, sizeof s->bucket);
+    for (int i = 0; i < n; i++) {
+        struct bucket *b = &s->bucket[bucket_of(s->w[s->ids[i]])];
+        b->n++;
+        b->sum += s->w[s->ids[i]];
+    }
+    int low = BUCKETS - 1, above = 0;
+    uint64_t total = 0;
+    for (; above + s->bucket[low].n < k; low--) above += s->bucket[low].n, total += s->bucket[low].sum;
+    if (above + s->bucket[low].n > k)
+        for (int m = heap_bucket(s, z, n, low), i = 0; i < k - above; i++, m--) total += s->w[pop(s, z, m)];
+    else
+        total = k == n ? sum : total + s->bucket[low].sum;
+    unsigned __int128 want = (unsigned __int128)tp * total;
+    struct cut c = {BUCKETS - 1, 0, 0};
+    for (; c.bucket > low && ((unsigned __int128)(c.sum + s->bucket[c.bucket].sum) << 32) < want; c.bucket--) c.sum += s->bucket[c.bucket].sum;
+    int most = c.bucket == low ? k - above : s->bucket[c.bucket].n;
+    for (int m = heap_bucket(s, z, n, c.bucket); c.n_marked < most; m--) {
+        int32_t id = pop(s, z, m);
+        s->order[m - 1] = id; /* the marked ones gather at the end of the bucket's list */
+        s->kept[id / 32] |= 1u << id % 32;
+        c.sum += s->w[id];
+        c.n_marked++;
+        if (((unsigned __int128)c.sum << 32) >= want) break;
+    }
+    return c;
+}
+
+static bool is_kept(const struct sampler *s, const struct cut *c, int32_t id)
+{
+    int b = bucket_of(s->w[id]);
+    return b > c->bucket || (b == c->bucket && (s->kept[id / 32] >> id % 32 & 1));
+}
+
+static uint64_t random_below(const struct sampler_params *p, int64_t pos, uint64_t total)
+{
+    uint32_t key[2] = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32)}, r[4];
+    const uint32_t counter[4] = {(uint32_t)pos, p->choice, PURPOSE_DRAW, 0};
+    philox4x32_10(counter, key, r);
+    return (uint64_t)(((unsigned __int128)((uint64_t)r[1] << 32 | r[0]) * total) >> 64);
 }
 
 int sampler_draw(struct sampler *s, const struct sampler_params *p, const float *logits, const int32_t *context, int n_context,
                  int64_t pos, const uint32_t *allowed)
 {
-    int best = -1, n = 0;
-    memcpy(s->z, logits, (size_t)s->n * sizeof *s->z);
-    for (int i = 0; i < p->n_bias; i++)
-        if (p->bias[i].id >= 0 && p->bias[i].id < s->n) s->z[p->bias[i].id] = s->z[p->bias[i].id] + p->bias[i].bias;
-    penalise(s, p, context, n_context);
-    for (int i = 0; i < s->n; i++) {
-        if (abs_bits(s->z[i]) >= 0x7f800000u) return ERR_RANGE;
-        if (!is_allowed(allowed, i)) continue;
-        s->heap[n++] = i;
-        if (best < 0 || s->z[i] > s->z[best]) best = i;
-    }
+    const float *z = adjust(s, p, logits, context, n_context);
+    float max;
+    if (s->kern->elem->largest(&max, z, s->n)) return ERR_RANGE;
+    int best = first_of(z, s->n, max, allowed), i = 0;
     if (best < 0) return ERR_USAGE;
     if (p->temperature == 0.0f) return best;
-    s->kern->elem->weights(s->w, s->z, s->n, s->z[best], p->temperature);
-    uint64_t total = filter(s, p, n);
-    uint32_t key[2] = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32)}, r[4];
-    const uint32_t counter[4] = {(uint32_t)pos, p->choice, PURPOSE_DRAW, 0};
-    philox4x32_10(counter, key, r);
-    uint64_t u = (uint64_t)(((unsigned __int128)((uint64_t)r[1] << 32 | r[0]) * total) >> 64), sum = 0;
-    for (int i = 0; i < s->n / 32 + 1; i++) {
-        for (uint32_t bits = s->kept[i]; bits; bits &= bits - 1) {
-            int id = 32 * i + __builtin_ctz(bits);
-            sum += s->w[id];
-            if (sum > u) return id;
-        }
+    s->kern->elem->weights(s->w, z, s->n, z[best], p->temperature);
+    /* The largest weight is exp(0) * 2^40, so min-p * 2^32 of it is this; a weight of 0 is never drawn. */
+    uint64_t least = (uint64_t)((double)p->min_p * 0x1p32 + 0.5) << 8, sum, run = 0;
+    int n = gather(s, least ? least : 1, allowed, &sum), k = p->top_k > 0 && p->top_k < n ? p->top_k : n;
+    if (k == n && p->top_p >= 1.0f) {
+        for (uint64_t u = random_below(p, pos, sum); i < n && (run += s->w[s->ids[i]]) <= u;) i++;
+        return i < n ? s->ids[i] : best;
     }
-    return best; /* not reached: the sum of the kept weights exceeds u */
+    struct cut c = cut_off(s, z, n, sum, k, (uint64_t)((double)p->top_p * 0x1p32 + 0.5));
+    uint64_t u = random_below(p, pos, c.sum);
+    for (; i < n; i++)
+        if (is_kept(s, &c, s->ids[i]) && (run += s->w[s->ids[i]]) > u) break;
+    int in_bucket = s->bucket[c.bucket].n;
+    for (int j = in_bucket - c.n_marked; j < in_bucket; j++) s->kept[s->order[j] / 32] = 0;
+    return i < n ? s->ids[i] : best; /* i < n: the sum of the kept weights exceeds u */
 }
 
 float sampler_logprob(struct sampler *s, const float *logits, int32_t id, struct sampler_logprob *top, int n)
 {
     uint64_t sum = 0;
-    float max = logits[0];
+    float max;
     int held = 0;
-    for (int i = 1; i < s->n; i++) max = logits[i] > max ? logits[i] : max;
+    s->kern->elem->largest(&max, logits, s->n);
     s->kern->elem->weights(s->w, logits, s->n, max, 1.0f);
     for (int i = 0; i < s->n; i++) sum += s->w[i]; /* 2^40 to 2^60 */
     float norm = log32((float)sum * 0x1p-40f);

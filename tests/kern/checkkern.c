@@ -214,6 +214,9 @@ static void check_elem(void)
                 memcpy(got[ADD], x, (size_t)n * 4); /* in place */
                 table_at(i)->elem->norm(got[ADD], got[ADD], g, n, 1e-5f);
                 compare("norm in place", isa, fill_name[f], want[NORM], got[ADD], size[ADD]);
+                float m[2] = {0, 0};
+                bool same = table_at(0)->elem->largest(&m[0], x, n) == table_at(i)->elem->largest(&m[1], x, n);
+                if (!same || memcmp(&m[0], &m[1], sizeof *m)) bad("largest", isa, fill_name[f], "the result");
             }
             for (int o = 0; o < count; o++) {
                 if (o != WEIGHTS) drop_tiny(want[o], n);
