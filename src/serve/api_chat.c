@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include "serve/api_gen.h"
 #include "serve/json_out.h"
+#include "serve/ulid.h"
 
 /* {"token":...,"logprob":...,"bytes":[...] -- the caller closes it */
 static void write_logprob(const struct job *j, int32_t id, float logp, struct buf *out)
@@ -67,31 +68,84 @@ static void open_stream(struct job *j, struct buf *out)
     }
 }
 
+/* Where a stream's parts go. Log probabilities of the token stand with the first text that it brings. */
+struct stream_sink {
+    struct job *j;
+    int choice;
+    const struct job_token *token; /* NULL: at the end */
+    struct buf *out;
+    bool probs; /* still to be written */
+};
+
+static void end_delta(struct stream_sink *s)
+{
+    buf_append_z(s->out, "},\"logprobs\":");
+    if (s->probs) {
+        buf_append_z(s->out, "{\"content\":[");
+        write_logprobs(s->j, s->token, s->out);
+        buf_append_z(s->out, "],\"refusal\":null}");
+    } else {
+        buf_append_z(s->out, "null");
+    }
+    s->probs = false;
+    buf_append_z(s->out, ",\"finish_reason\":null}]");
+    end_piece(s->j, s->out);
+}
+
+static void write_call(const struct part *p, struct buf *out)
+{
+    char id[ULID_CHARS + 1];
+    ulid_make(id);
+    buf_printf(out, "\"id\":\"call_%s\",\"type\":\"function\",\"function\":{\"name\":", id);
+    json_quote(out, p->name);
+    buf_append_z(out, ",\"arguments\":");
+    json_quote(out, p->text);
+    buf_append_z(out, "}");
+}
+
+static void stream_part(void *ud, const struct part *p)
+{
+    struct stream_sink *s = ud;
+    struct gen_chat *chat = s->j->state;
+    begin_piece(s->j, s->out);
+    buf_printf(s->out, "{\"index\":%d,\"delta\":{", s->choice);
+    if (p->kind == PART_CALL) {
+        buf_printf(s->out, "\"tool_calls\":[{\"index\":%d,", chat->n_calls[s->choice]++);
+        write_call(p, s->out);
+        buf_append_z(s->out, "}]");
+    } else {
+        buf_append_z(s->out, p->kind == PART_REASONING ? "\"reasoning\":" : "\"content\":");
+        json_quote(s->out, p->text);
+    }
+    end_delta(s);
+}
+
 static void write_token(struct job *j, int choice, const struct job_token *t, struct buf *out)
 {
-    bool probs = j->ask.n_top >= 0 && t->has_id;
-    if (!t->text.n && !probs) return;
+    struct stream_sink s = {j, choice, t, out, j->ask.n_top >= 0 && t->has_id};
+    gen_chat_feed(j, choice, t->text, stream_part, &s);
+    if (!s.probs) return;
     begin_piece(j, out);
-    buf_printf(out, "{\"index\":%d,\"delta\":{\"content\":", choice);
-    json_quote(out, t->text);
-    buf_append_z(out, "},\"logprobs\":");
-    if (probs) {
-        buf_append_z(out, "{\"content\":[");
-        write_logprobs(j, t, out);
-        buf_append_z(out, "],\"refusal\":null}");
-    } else {
-        buf_append_z(out, "null");
-    }
-    buf_append_z(out, ",\"finish_reason\":null}]");
-    end_piece(j, out);
+    buf_printf(out, "{\"index\":%d,\"delta\":{\"content\":\"\"", choice);
+    end_delta(&s);
+}
+
+/* "tool_calls" when the answer is calls. */
+static const char *finish_reason(const struct job_choice *c, int n_calls)
+{
+    const char *why = job_finish_reason(c);
+    return n_calls && strcmp(why, "stop") == 0 ? "tool_calls" : why;
 }
 
 static void end_stream(struct job *j, struct buf *out)
 {
     for (int i = 0; i < j->n_choices; i++) {
         const struct job_choice *c = &j->choice[i];
+        struct gen_chat *chat = j->state;
+        struct stream_sink s = {.j = j, .choice = i, .out = out};
+        gen_chat_finish(j, i, stream_part, &s);
         begin_piece(j, out);
-        buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i, job_finish_reason(c));
+        buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i, finish_reason(c, chat->n_calls[i]));
         gen_write_stop_reason(c, out);
         buf_append_z(out, "}]");
         if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
@@ -108,11 +162,54 @@ static void end_stream(struct job *j, struct buf *out)
 
 /* --- whole ------------------------------------------------------------------------------------------------- */
 
+struct whole_sink {
+    struct buf text, reasoning, calls;
+    int n_calls;
+};
+
+static void gather_part(void *ud, const struct part *p)
+{
+    struct whole_sink *w = ud;
+    if (p->kind == PART_TEXT) buf_append_str(&w->text, p->text);
+    if (p->kind == PART_REASONING) buf_append_str(&w->reasoning, p->text);
+    if (p->kind != PART_CALL) return;
+    buf_append_z(&w->calls, w->n_calls ? ",{" : "{");
+    write_call(p, &w->calls);
+    w->n_calls++;
+    buf_append_char(&w->calls, '}');
+}
+
+static void write_message(const struct job *j, int i, struct buf *out, int *n_calls)
+{
+    struct whole_sink w = {0};
+    buf_init(&w.text, API_REPLY_MAX);
+    buf_init(&w.reasoning, API_REPLY_MAX);
+    buf_init(&w.calls, API_REPLY_MAX);
+    int rc = gen_chat_whole(j, i, gather_part, &w);
+    if (w.n_calls && !w.text.n) buf_append_z(out, "null");
+    else json_quote(out, buf_str(&w.text));
+    if (w.reasoning.n) {
+        buf_append_z(out, ",\"reasoning\":");
+        json_quote(out, buf_str(&w.reasoning));
+    }
+    if (w.n_calls) {
+        buf_append_z(out, ",\"tool_calls\":[");
+        buf_append_str(out, buf_str(&w.calls));
+        buf_append_char(out, ']');
+    }
+    *n_calls = w.n_calls;
+    if (rc || w.text.failed || w.reasoning.failed || w.calls.failed) out->failed = ERR_MEMORY;
+    buf_finish(&w.text);
+    buf_finish(&w.reasoning);
+    buf_finish(&w.calls);
+}
+
 static void write_choice(const struct job *j, int i, struct buf *out)
 {
     const struct job_choice *c = &j->choice[i];
+    int n_calls;
     buf_printf(out, "{\"index\":%d,\"message\":{\"role\":\"assistant\",\"content\":", i);
-    json_quote(out, buf_str(&c->text));
+    write_message(j, i, out, &n_calls);
     buf_append_z(out, ",\"refusal\":null},\"logprobs\":");
     if (j->ask.n_top >= 0) {
         buf_append_z(out, "{\"content\":[");
@@ -122,7 +219,7 @@ static void write_choice(const struct job *j, int i, struct buf *out)
     } else {
         buf_append_z(out, "null");
     }
-    buf_printf(out, ",\"finish_reason\":\"%s\"", job_finish_reason(c));
+    buf_printf(out, ",\"finish_reason\":\"%s\"", finish_reason(c, n_calls));
     gen_write_stop_reason(c, out);
     if (j->ask.return_token_ids) {
         buf_append_z(out, ",\"token_ids\":");
@@ -153,7 +250,7 @@ static void write_whole(struct job *j, struct buf *out)
 }
 
 static const struct job_api chat_api = {
-    .id_prefix = "chatcmpl-", .open = open_stream, .token = write_token, .note = note, .end = end_stream, .whole = write_whole, .fault = gen_stream_fault};
+    .id_prefix = "chatcmpl-", .open = open_stream, .token = write_token, .note = note, .end = end_stream, .whole = write_whole, .fault = gen_stream_fault, .finish = gen_chat_free};
 
 void api_chat(struct http_request *r)
 {
@@ -161,6 +258,7 @@ void api_chat(struct http_request *r)
     struct ask a;
     struct fault f;
     struct ids ids;
+    struct tools tools;
     int rc = ask_read(&a, http_body(r), ASK_CHAT, &f);
     if (rc) {
         call_fail(c, &f);
@@ -168,7 +266,8 @@ void api_chat(struct http_request *r)
     }
     ids_init(&ids, TEXT_IDS_MAX);
     rc = call_model(c, a.model, &f);
-    if (!rc) rc = gen_chat_prompt(c, a.messages, a.tools, a.template_kwargs, a.add_generation_prompt, &ids, NULL, &f);
+    if (!rc) rc = tools_read(&tools, a.tools, a.tool_choice, &f);
+    if (!rc) rc = gen_chat_prompt(c, a.messages, tools.list, a.template_kwargs, a.add_generation_prompt, &ids, NULL, &f);
     if (rc) {
         ids_finish(&ids);
         ask_finish(&a);
@@ -181,5 +280,5 @@ void api_chat(struct http_request *r)
         return;
     }
     job_add_prompt(j, 0, &ids);
-    job_start(j);
+    gen_chat_start(j, &tools);
 }

@@ -13,6 +13,13 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
     struct err e = {0};
     int rc = ask_messages(messages, &own, f);
     if (rc) return rc;
+    struct tools t = {.list = json_array_size(tools) ? tools : NULL};
+    if (!c->m->knows_tools) {
+        json_t *words = tools_in_words(&t, own);
+        json_decref(own);
+        if (!(own = words)) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+        tools = NULL;
+    }
     struct template_input in = {.messages = own, .tools = json_array_size(tools) ? tools : NULL, .kwargs = kwargs, .add_generation_prompt = add_generation_prompt};
     struct tok_scratch *x = model_take_scratch(c->m);
     rc = text_prompt(&c->m->text, x, &in, out, shown, &e);

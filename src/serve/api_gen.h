@@ -4,6 +4,8 @@
 #define TUTTI_SERVE_API_GEN_H
 
 #include "serve/job.h"
+#include "serve/parts.h"
+#include "serve/tools.h"
 
 /* Prompt ids of a chat through the model's template. kwargs, tools: or NULL. */
 int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs, bool add_generation_prompt, struct ids *out,
@@ -11,6 +13,23 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
 int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out, struct fault *f);
 /* An array of token ids; param names it in faults. */
 int gen_ids_prompt(struct call *c, const json_t *list, const char *param, struct ids *out, struct fault *f);
+
+/*
+ * What chat answers have in common, whatever the API: tools and thoughts. It is the job's state from gen_chat_start
+ * on, gen_chat_free is the API's finish. A stream feeds each piece; a whole answer is taken apart at its end.
+ */
+struct gen_chat {
+    struct tools tools;
+    bool thinking;          /* the prompt ended within a thought */
+    struct parts *parts;    /* [n_choices], of a stream */
+    int *n_calls;           /* [n_choices] so far */
+};
+/* job_start for a chat, after its prompt was added; a forced call rules the form of the answer. */
+void gen_chat_start(struct job *j, const struct tools *t);
+void gen_chat_free(struct job *j);
+void gen_chat_feed(struct job *j, int choice, struct str text, parts_sink *sink, void *ud);
+void gen_chat_finish(struct job *j, int choice, parts_sink *sink, void *ud);      /* of a stream */
+int gen_chat_whole(const struct job *j, int choice, parts_sink *sink, void *ud);  /* of a whole answer */
 
 /* A token's piece as a JSON string; bytes that are no UTF-8 become U+FFFD. */
 void gen_write_piece(struct buf *out, const struct tokenizer *t, int32_t id);

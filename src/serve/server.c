@@ -114,11 +114,21 @@ static void make_fingerprint(struct served_model *m)
     m->fingerprint[13] = 0;
 }
 
+/* Read from the template's text: a model that it does not tell of tools is told in words (tools.h). */
+static void read_habits(struct served_model *m)
+{
+    struct str t;
+    if (gguf_get_str(m->engine->file, "tokenizer.chat_template", &t, NULL)) return;
+    m->knows_tools = memmem(t.p, t.n, "tools", 5) != NULL;
+    m->thinks = memmem(t.p, t.n, "<think>", 7) != NULL;
+}
+
 static int load_model(struct server *s, struct served_model *m, struct err *e)
 {
     int rc;
     if ((rc = engine_open(&m->engine, m->path.z, &s->o.engine, e)) || (rc = text_open(&m->text, m->engine->file, e))) return err_prefix(e, "model '%s'", m->name);
     if ((rc = forms_create(&m->forms, m->text.tok, m->engine->model->h.n_vocab, e))) return err_prefix(e, "model '%s'", m->name);
+    read_habits(m);
     make_fingerprint(m);
     gguf_drop_all(m->engine->file); /* the vocabulary was copied */
     if ((rc = sched_start(&m->sched, m->engine, &m->text, &s->o.sched, e))) return err_prefix(e, "model '%s'", m->name);

@@ -39,6 +39,7 @@ struct served_model {
     struct sched *sched;
     struct forms *forms;      /* grammars that requests asked for */
     struct metrics metrics;
+    bool knows_tools, thinks; /* what its chat template speaks of */
     time_t created;
     char fingerprint[SERVER_FINGERPRINT]; /* "fp_" and 10 digits: contract and file; equal ones give equal answers */
     atomic_bool ready;

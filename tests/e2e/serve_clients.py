@@ -76,6 +76,31 @@ def test_structured(s):
         check("#/properties/p: keyword 'contains'" in e.message, "structured: fault: %s" % e)
 
 
+def test_tools(s):
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "required": ["n"],
+                                                                          "additionalProperties": False, "$defs": {"n": {"enum": [1, 2, 3]}}}}} for name in ("f", "g")]
+    c = openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0)
+    for client in (c, groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)):
+        def ask(messages=HELLO, client=client, **more):
+            return client.chat.completions.create(model="tiny", messages=messages, max_tokens=60, temperature=0.8, seed=5, tools=tools, **more)
+
+        for choice, names in (("required", ("f", "g")), ({"type": "function", "function": {"name": "g"}}, ("g",))):
+            r = ask(tool_choice=choice).choices[0]
+            call = r.message.tool_calls[0]
+            check(r.finish_reason == "tool_calls" and call.function.name in names and json.loads(call.function.arguments)["n"] in (1, 2, 3), "tools: %s" % r)
+            parts = [p.choices[0] for p in ask(tool_choice=choice, stream=True) if p.choices]
+            calls = [t for p in parts for t in p.delta.tool_calls or []]
+            check(len(calls) == 1 and calls[0].function == type(calls[0].function)(**call.function.model_dump()) and parts[-1].finish_reason == "tool_calls", "tools: stream: %s" % calls)
+        check(ask(tool_choice="none").choices[0].message.tool_calls is None, "tools: none")
+        more = HELLO + [{"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}, {"role": "tool", "tool_call_id": call.id, "content": "3"}]
+        check(ask(more).choices[0].finish_reason in ("stop", "length", "tool_calls"), "tools: results")
+    try:
+        ask(tool_choice={"type": "function", "function": {"name": "h"}})
+        check(False, "tools: no fault")
+    except groq.BadRequestError as e:
+        check('no function "h"' in str(e), "tools: fault: %s" % e)
+
+
 def test_groq(s):
     c = groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
     check([m.id for m in c.models.list().data] == ["tiny"], "groq: models")
@@ -92,6 +117,7 @@ def main():
     s = Server(sys.argv[1:])
     test_openai(s)
     test_structured(s)
+    test_tools(s)
     test_groq(s)
     check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
     return 1 if faults else 0
