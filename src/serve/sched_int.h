@@ -99,6 +99,7 @@ struct sched {
     struct pace pace;
     struct sched_stats count; /* the thread's own, copied to stats */
 
+    struct batch batch;       /* of the step in flight */
     struct batch_part *parts; /* [max_running] */
     struct answer **part_of;  /* [max_running] whose part it is */
     int *out, *hidden;        /* [max_running] rows of a batch */

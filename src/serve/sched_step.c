@@ -67,16 +67,17 @@ static void draw(void *ud, int worker, int i_out, const float *logits, int statu
     if (a->drawn >= 0 && a->r->n_top >= 0) a->logp = sampler_logprob(s->sampler[worker], logits, a->drawn, a->top, a->r->n_top);
 }
 
-static void take_vector(void *ud, int i, const float *row, int status)
+static void take_vector(void *ud, int i_out, const float *row, int status)
 {
     struct sched *s = ud;
-    struct answer *a = s->hidden_of[i];
+    struct answer *a = s->hidden_of[i_out - s->batch.n_out];
     a->drawn = status;
     if (!status) a->drawn = engine_unit(s->engine, row, a->r->vector);
 }
 
-static void make_batch(struct sched *s, struct batch *b)
+static void make_batch(struct sched *s)
 {
+    struct batch *b = &s->batch;
     int row = 0;
     *b = (struct batch){.parts = s->parts, .out = s->out, .hidden = s->hidden, .spread = draw};
     for (int i = 0; i < s->n_running; i++) {
@@ -172,20 +173,21 @@ static void drop_ended(struct sched *s)
 
 void sched_step(struct sched *s)
 {
-    struct batch b;
+    struct batch *b = &s->batch;
     struct err e = {0};
     share_step(s);
     sched_reserve(s);
-    make_batch(s, &b);
-    if (b.n_parts == 0) return;
+    make_batch(s);
+    if (b->n_parts == 0) return;
     double begin = sched_now();
-    int rc = chip_step(s->engine->chip, &b, take_vector, s, &e), n_rows = 0;
-    for (int i = 0; i < b.n_parts; i++) n_rows += s->parts[i].n;
-    int n_answers = 0;
-    for (int i = 0; i < b.n_parts; i++) n_answers += s->parts[i].n == 1;
+    int rc = chip_step(s->engine->chip, b, take_vector, s, &e), n_rows = 0, n_answers = 0;
+    for (int i = 0; i < b->n_parts; i++) {
+        n_rows += s->parts[i].n;
+        n_answers += s->parts[i].n == 1;
+    }
     pace_note(&s->pace, n_answers, n_rows - n_answers, sched_now() - begin);
     s->count.steps++;
-    for (int i = 0; i < b.n_parts; i++) {
+    for (int i = 0; i < b->n_parts; i++) {
         struct answer *a = s->part_of[i];
         if (!rc) {
             after_part(s, a);

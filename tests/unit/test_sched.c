@@ -275,10 +275,410 @@ static void answers_are_those_given_alone(void **state)
     assert_true(cached > 1000);
 }
 
+
+/* --- single requests ----------------------------------------------------------------------------------------- */
+
+static struct sched *start(struct fixture *f, struct engine **en, struct sched_options opt, int pages)
+{
+    struct sched *s = NULL;
+    struct err e = {0};
+    size_t page = kv_page_bytes(&f->en->kv->shape);
+    *en = open_engine((struct engine_options){.n_threads = 2, .n_ctx = CTX, .kv_bytes = (size_t)pages * page, .n_batch = 64});
+    if (sched_start(&s, *en, &f->text, &opt, &e)) fail_msg("%s", e.msg);
+    return s;
+}
+
+static void simple(struct asked *a, int n, int max_tokens)
+{
+    a->cancel_at = 0;
+    a->q = (struct sched_request){.prompt = a->prompt, .n_prompt = n, .n = 1, .n_top = -1};
+    sampler_params_default(&a->q.params.sample);
+    a->q.params.max_tokens = max_tokens;
+    a->q.params.ignore_end = true;
+}
+
+static void faults_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){.max_queue = 4}, 20);
+    struct asked *a = calloc(1, sizeof *a);
+    struct err e = {0};
+    struct sampler_bias bias = {1, 1e30f};
+    simple(a, 0, 4);
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    simple(a, CTX, 4);
+    assert_int_equal(submit(s, a, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.msg, "512 tokens and the context 512"));
+    simple(a, 5, 4);
+    a->prompt[3] = 512;
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    a->prompt[3] = 0;
+    a->q.n = SCHED_CHOICES_MAX + 1;
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    a->q.n = 5;
+    assert_int_equal(submit(s, a, &e), ERR_LIMIT); /* never fits this queue */
+    a->q.n = 1;
+    a->q.n_top = SAMPLER_TOP_MAX + 1;
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    a->q.n_top = -1;
+    a->q.params.sample.bias = &bias;
+    a->q.params.sample.n_bias = 1;
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    a->q.params.sample.n_bias = 0;
+    a->q.params.max_tokens = -1;
+    assert_int_equal(submit(s, a, &e), ERR_USAGE);
+    sched_cancel(s, 77); /* nobody's */
+    sched_stop(s, 0);
+    assert_int_equal(sched_start(&s, en, &f->text, &(struct sched_options){.max_running = 65}, &e), ERR_USAGE);
+    engine_close(en);
+    free(a);
+}
+
+/* A full queue refuses; what is cancelled makes room; stopping cancels what is left and refuses all. */
+static void the_queue_is_bounded(void **state)
+{
+    enum { N = 8 };
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){.max_running = 1, .max_queue = 3}, 20);
+    struct asked *a = calloc(N, sizeof *a);
+    struct err e = {0};
+    struct sched_stats st;
+    int before = n_ended, rc = 0, taken = 0;
+    for (; taken < N && !rc; taken += !rc) {
+        simple(&a[taken], 40, 400);
+        rc = submit(s, &a[taken], &e);
+    }
+    assert_int_equal(rc, ERR_BUSY);
+    assert_non_null(strstr(e.msg, "at most 3"));
+    assert_true(taken == 3 || taken == 4); /* one may run already */
+    for (int i = 0; i < taken; i++) sched_cancel(s, a[i].ticket);
+    wait_ends(before + taken);
+    for (int i = 0; i < taken; i++) assert_int_equal(a[i].got[0].end, GENERATE_CANCELLED);
+    sched_stats(s, &st);
+    assert_int_equal(st.waiting, 0);
+    before = n_ended;
+    for (int i = 0; i < 3; i++) {
+        simple(&a[i], 40, 400);
+        assert_int_equal(submit(s, &a[i], &e), 0);
+    }
+    sched_stop(s, 0.001);
+    assert_int_equal(n_ended, before + 3);
+    for (int i = 0; i < 3; i++) assert_true(a[i].got[0].n_ends == 1 && a[i].got[0].end == GENERATE_CANCELLED);
+    engine_close(en);
+    for (int i = 0; i < N; i++)
+        for (int c = 0; c < CHOICES; c++) buf_finish(&a[i].got[c].text);
+    free(a);
+}
+
+/* One step after it was cancelled a request has no more tokens, long prompt or not. */
+static void cancelled_work_stops(void **state)
+{
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){0}, 20);
+    struct asked *a = calloc(1, sizeof *a);
+    struct err e = {0};
+    struct sched_stats st;
+    int before = n_ended;
+    simple(a, 100, 0);
+    a->cancel_at = 7;
+    assert_int_equal(submit(s, a, &e), 0);
+    wait_ends(before + 1);
+    assert_int_equal(a->got[0].n_ids, 7);
+    sched_stats(s, &st);
+    assert_int_equal(st.running, 0);
+    assert_int_equal(st.pages_used, 0);
+    sched_stop(s, 0);
+    engine_close(en);
+    for (int c = 0; c < CHOICES; c++) buf_finish(&a->got[c].text);
+    free(a);
+}
+
+/* Order of the first tokens, with one place to run. */
+static int first_n, first_order[16];
+static struct asked *first_of;
+
+static void note_first(void *ud, const struct sched_event *ev)
+{
+    struct asked *a = ud;
+    if (ev->kind == SCHED_TOKEN && a->got[0].n_ids++ == 0) first_order[first_n++] = (int)(a - first_of);
+    if (ev->kind != SCHED_END) return;
+    pthread_mutex_lock(&lock);
+    n_ended++;
+    pthread_cond_signal(&ended);
+    pthread_mutex_unlock(&lock);
+}
+
+static void turns_are_fair(void **state)
+{
+    enum { N = 9 };
+    static const int owner[N] = {1, 1, 1, 1, 1, 2, 2, 3, 1}, priority[N] = {0, 0, 0, 0, 0, 0, 0, 0, 5};
+    /* The urgent ones; then owner 1 has had 350 tokens, so all of the others come before its next. */
+    static const int want[N] = {0, 8, 5, 7, 6, 1, 2, 3, 4};
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){.max_running = 1, .cache = SCHED_CACHE_OFF}, 20);
+    struct asked *a = calloc(N, sizeof *a);
+    struct err e = {0};
+    int before = n_ended;
+    first_n = 0;
+    first_of = a;
+    for (int i = 0; i < N; i++) {
+        simple(&a[i], 20, i ? 10 : 300);
+        a[i].q.owner = (uint64_t)owner[i];
+        a[i].q.priority = priority[i] ? priority[i] : i == 0 ? 5 : 0; /* the first is not to be put off */
+        a[i].q.event = note_first;
+        a[i].q.ud = &a[i];
+        assert_int_equal(sched_submit(s, &a[i].q, NULL, &e), 0);
+    }
+    wait_ends(before + N);
+    assert_int_equal(first_n, N);
+    for (int i = 0; i < N; i++) assert_int_equal(first_order[i], want[i]);
+    sched_stop(s, 1);
+    engine_close(en);
+    free(a);
+}
+
+/* --- embeddings, grammars, bias ------------------------------------------------------------------------------- */
+
+struct taken {
+    float x[1024];
+    int n, ends;
+};
+
+static void on_vector(void *ud, const struct sched_event *ev)
+{
+    struct taken *v = ud;
+    pthread_mutex_lock(&lock);
+    if (ev->kind == SCHED_VECTOR) {
+        v->n = ev->n_vector;
+        memcpy(v->x, ev->vector, (size_t)ev->n_vector * sizeof *v->x);
+    } else if (ev->kind == SCHED_END) {
+        v->ends = ev->end == GENERATE_MAX_TOKENS && ev->n_answer == 0 ? v->ends + 1 : 100;
+        n_ended++;
+        pthread_cond_signal(&ended);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void embeddings_are_those_alone(void **state)
+{
+    enum { N = 12 };
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){0}, 40);
+    struct asked *a = calloc(N, sizeof *a);
+    struct taken *v = calloc(2 * N, sizeof *v);
+    struct err e = {0};
+    int before = n_ended, D = f->en->model->h.n_embd;
+    for (int i = 0; i < N; i++) {
+        simple(&a[i], 1 + i * 37, 0);
+        for (int j = 0; j < a[i].q.n_prompt; j++) a[i].prompt[j] = below(VOCAB);
+        a[i].q.embed = true;
+        a[i].q.event = on_vector;
+        a[i].q.ud = &v[i];
+        assert_int_equal(sched_submit(s, &a[i].q, NULL, &e), 0);
+    }
+    simple(&f->a[0], 50, 20); /* an answer among them */
+    assert_int_equal(submit(s, &f->a[0], &e), 0);
+    wait_ends(before + N + 1);
+    for (int i = 0; i < N; i++) {
+        struct kv_seq seq;
+        double sum = 0;
+        assert_int_equal(kv_seq_init(&seq, f->en->kv, CTX, &e), 0);
+        kv_seq_truncate(&f->g.seq, 0), f->g.n_kv = 0; /* its pages are wanted */
+        assert_int_equal(engine_embed(f->en, &seq, a[i].prompt, a[i].q.n_prompt, v[N + i].x, &e), 0);
+        kv_seq_finish(&seq);
+        assert_int_equal(v[i].n, D);
+        assert_int_equal(v[i].ends, 1);
+        assert_memory_equal(v[i].x, v[N + i].x, (size_t)D * sizeof(float));
+        for (int j = 0; j < D; j++) sum += (double)v[i].x[j] * (double)v[i].x[j];
+        assert_true(sum > 1 - 1e-5 && sum < 1 + 1e-5);
+    }
+    assert_true(memcmp(v[0].x, v[1].x, (size_t)D * sizeof(float)) != 0);
+    sched_stop(s, 1);
+    engine_close(en);
+    free(v);
+    free(a);
+}
+
+/* A grammar of even ids only; it fails at its tenth token. */
+struct even {
+    uint32_t bits[VOCAB / 16];
+    int n, freed;
+};
+
+static const uint32_t *even_allowed(void *mask)
+{
+    struct even *m = mask;
+    memset(m->bits, 0x55, sizeof m->bits);
+    return m->bits;
+}
+
+static int even_accept(void *mask, int32_t id, struct err *e)
+{
+    struct even *m = mask;
+    if (id % 2) return err(e, ERR_INTERNAL, "an odd token");
+    return ++m->n == 10 ? err(e, ERR_FORMAT, "ten are enough") : 0;
+}
+
+static void even_free(void *mask)
+{
+    ((struct even *)mask)->freed++;
+}
+
+static void masks_and_bias_rule(void **state)
+{
+    static const struct sched_mask_ops ops = {even_allowed, even_accept, even_free};
+    struct fixture *f = *state;
+    struct engine *en;
+    struct sched *s = start(f, &en, (struct sched_options){0}, 20);
+    struct asked *a = calloc(2, sizeof *a);
+    struct even m[2] = {0};
+    struct err e = {0};
+    void *masks[2] = {&m[0], &m[1]};
+    int before = n_ended;
+    simple(&a[0], 30, 100);
+    a[0].q.n = 2;
+    a[0].q.mask_ops = &ops;
+    a[0].q.mask = masks;
+    assert_int_equal(submit(s, &a[0], &e), 0);
+    simple(&a[1], 30, 20);
+    struct sampler_bias bias = {77, 900};
+    a[1].q.params.sample.bias = &bias;
+    a[1].q.params.sample.n_bias = 1;
+    assert_int_equal(submit(s, &a[1], &e), 0);
+    bias.bias = 0; /* it was copied */
+    wait_ends(before + 3);
+    for (int c = 0; c < 2; c++) {
+        assert_int_equal(a[0].got[c].end, GENERATE_FAILED);
+        assert_int_equal(a[0].got[c].n_ids, 9);
+        for (int i = 0; i < 9; i++) assert_int_equal(a[0].got[c].ids[i] % 2, 0);
+        assert_int_equal(m[c].freed, 1);
+    }
+    for (int i = 0; i < 20; i++) assert_int_equal(a[1].got[0].ids[i], 77);
+    sched_stop(s, 1);
+    engine_close(en);
+    for (int c = 0; c < CHOICES; c++) buf_finish(&a[0].got[c].text), buf_finish(&a[1].got[c].text);
+    free(a);
+}
+
+/* --- parts --------------------------------------------------------------------------------------------------- */
+
+static void prefixes_are_found_and_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_pool *pool;
+    struct prefix *p;
+    struct err e = {0};
+    struct kv_seq a, b;
+    struct prefix_node *at = NULL, *at_b;
+    int32_t ids[4 * PAGE];
+    assert_int_equal(kv_pool_create(&pool, &f->en->kv->shape, 10 * PAGE, 0, &e), 0);
+    assert_int_equal(prefix_create(&p, pool, &e), 0);
+    assert_int_equal(kv_seq_init(&a, pool, 4 * PAGE, &e), 0);
+    assert_int_equal(kv_seq_init(&b, pool, 4 * PAGE, &e), 0);
+    for (int i = 0; i < 4 * PAGE; i++) ids[i] = i;
+    assert_int_equal(prefix_find(p, 0, ids, 4 * PAGE, &a, &at), 0);
+    assert_int_equal(kv_seq_reserve(&a, 3 * PAGE, &e), 0);
+    for (int i = 0; i < 3; i++) assert_non_null(at = prefix_add(p, 0, at, ids + i * PAGE, &a, i));
+    assert_int_equal(prefix_idle(p), 0);
+    assert_int_equal(prefix_evict(p, 10), 0); /* all are in use */
+
+    /* A second one finds what is the same, page by page; another salt and another token find nothing. */
+    assert_int_equal(prefix_find(p, 0, ids, 3 * PAGE - 1, &b, &at_b), 2 * PAGE);
+    assert_ptr_equal(b.page[1], a.page[1]);
+    assert_ptr_equal(at_b, prefix_up(at, 1));
+    kv_seq_truncate(&b, 0);
+    assert_int_equal(prefix_find(p, 1, ids, 3 * PAGE, &b, &at_b), 0);
+    ids[PAGE + 5]++;
+    assert_int_equal(prefix_find(p, 0, ids, 3 * PAGE, &b, &at_b), PAGE);
+    ids[PAGE + 5]--;
+
+    /* The same page computed twice: one of the two is given up. */
+    assert_int_equal(kv_seq_reserve(&b, 2 * PAGE, &e), 0);
+    assert_int_equal(pool->n_free, 6);
+    assert_ptr_equal(prefix_add(p, 0, at_b, ids + PAGE, &b, 1), prefix_up(at, 1));
+    assert_ptr_equal(b.page[1], a.page[1]);
+    assert_int_equal(pool->n_free, 7);
+
+    /* Leaves go first, and only what nobody uses. */
+    kv_seq_truncate(&a, 0);
+    assert_int_equal(prefix_idle(p), 1);
+    assert_int_equal(prefix_evict(p, 10), 1);
+    kv_seq_truncate(&b, 0);
+    assert_int_equal(prefix_idle(p), 2);
+    assert_int_equal(prefix_evict(p, 1), 1);
+    assert_int_equal(prefix_find(p, 0, ids, 4 * PAGE, &a, &at), PAGE);
+    kv_seq_finish(&a);
+    kv_seq_finish(&b);
+    prefix_destroy(p);
+    assert_int_equal(pool->n_free, 10);
+    kv_pool_destroy(pool);
+}
+
+static void forks_share_and_copy(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_pool *pool;
+    struct err e = {0};
+    struct kv_seq a, b;
+    assert_int_equal(kv_pool_create(&pool, &f->en->kv->shape, 3 * PAGE, 0, &e), 0);
+    assert_int_equal(kv_seq_init(&a, pool, 3 * PAGE, &e), 0);
+    assert_int_equal(kv_seq_init(&b, pool, 3 * PAGE, &e), 0);
+    assert_int_equal(kv_seq_reserve(&a, PAGE + 7, &e), 0);
+    memset(a.page[1], 0x5a, pool->page_bytes);
+    assert_int_equal(kv_seq_fork(&b, &a, PAGE + 5, &e), 0);
+    assert_ptr_equal(b.page[0], a.page[0]);
+    assert_ptr_not_equal(b.page[1], a.page[1]);
+    assert_memory_equal(b.page[1], a.page[1], pool->page_bytes);
+    assert_int_equal(kv_page_holders(pool, a.page[0]), 2);
+    kv_seq_truncate(&b, 0);
+    assert_int_equal(kv_page_holders(pool, a.page[0]), 1);
+    assert_int_equal(kv_seq_reserve(&a, 3 * PAGE, &e), 0);
+    assert_int_equal(kv_seq_fork(&b, &a, 2 * PAGE + 1, &e), ERR_LIMIT); /* no page to copy to */
+    assert_int_equal(b.n_pages, 0);
+    assert_int_equal(kv_seq_fork(&b, &a, 2 * PAGE, &e), 0); /* none needed */
+    kv_seq_finish(&a);
+    assert_int_equal(pool->n_free, 1);
+    kv_seq_finish(&b);
+    assert_int_equal(pool->n_free, 3);
+    kv_pool_destroy(pool);
+}
+
+/* A machine that takes 10 ms + 1 ms per answer and 0.5 ms per token of a prompt. */
+static void pieces_keep_the_pace(void **state)
+{
+    (void)state;
+    struct pace p = {0};
+    double worst = 0, alone = 0.01 + 32 * 0.001;
+    int carried = 0, without = 0;
+    assert_int_equal(pace_piece(&p, 0, 500), 500); /* nobody waits */
+    for (int i = 0; i < 1000; i++) {
+        int n = pace_piece(&p, 32, 480);
+        double t = alone + n * 0.0005;
+        pace_note(&p, 32, n, t);
+        if (i > 50 && t > worst) worst = t;
+        carried += n;
+        without += n == 0;
+    }
+    assert_true(worst < 2.6 * alone);
+    assert_true(carried > 1000 * 100); /* 126 fit */
+    assert_true(without >= 5 && without < 20);
+    assert_int_equal(pace_piece(&p, 32, 5), 5);
+    assert_true(pace_piece(&p, 1, 480) >= PACE_PIECE_MIN || p.since[0] == 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_those_given_alone),
+        cmocka_unit_test(answers_are_those_given_alone),   cmocka_unit_test(faults_are_refused),
+        cmocka_unit_test(the_queue_is_bounded),            cmocka_unit_test(cancelled_work_stops),
+        cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone),
+        cmocka_unit_test(masks_and_bias_rule),             cmocka_unit_test(prefixes_are_found_and_forgotten),
+        cmocka_unit_test(forks_share_and_copy),            cmocka_unit_test(pieces_keep_the_pace),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
