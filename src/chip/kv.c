@@ -33,7 +33,7 @@ int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n
                    n_tokens, total >> 20);
     }
     madvise(base, total, MADV_HUGEPAGE); /* fewer faults and TLB misses; a hint */
-    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages, holders};
+    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages, holders, false};
     for (int i = 0; i < p->max_pages; i++) p->free[i] = p->max_pages - 1 - i;
     *out = p;
     return 0;
@@ -63,7 +63,7 @@ void kv_page_drop(struct kv_pool *p, void *page)
     size_t i = index_of(p, page);
     must(p->holders[i] > 0);
     if (--p->holders[i]) return;
-    madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */
+    if (!p->keep) madvise(page, p->page_bytes, MADV_DONTNEED); /* the memory goes back; the next user finds zeros */
     p->free[p->n_free++] = (int32_t)i;
 }
 

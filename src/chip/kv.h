@@ -13,6 +13,7 @@
 #ifndef TUTTI_CHIP_KV_H
 #define TUTTI_CHIP_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
@@ -31,6 +32,7 @@ struct kv_pool {
     int32_t *free;     /* stack of free pages */
     int n_free;
     uint32_t *holders; /* [max_pages] 0: free */
+    bool keep;         /* memory of free pages stays taken, for the next user: set by the owner of the budget */
 };
 
 struct kv_seq {

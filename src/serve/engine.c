@@ -18,7 +18,9 @@ static int open_pages(struct engine *en, const struct kv_shape *shape, const str
         return err(e, ERR_LIMIT, "%zu MiB of memory for keys and values hold %" PRId64 " tokens of this model, but the context is to have %d: give more memory or a smaller context",
                    opt->kv_bytes >> 20, room, en->n_ctx);
     if (en->n_ctx > room) en->n_ctx = (int)room;
-    return kv_pool_create(&en->kv, shape, room, 0, e);
+    int rc = kv_pool_create(&en->kv, shape, room, 0, e);
+    if (!rc) en->kv->keep = true;
+    return rc;
 }
 
 static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)

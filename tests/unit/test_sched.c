@@ -19,7 +19,7 @@
 #include "serve/sched.h"
 
 #define MODEL "tests/data/tiny.gguf"
-enum { CTX = 512, VOCAB = 500, N_REQ = 24, CHOICES = 3, TEXT_MAX = 1 << 20, PAGE = 128 };
+enum { CTX = 512, VOCAB = 500, N_REQ = 20, CHOICES = 3, TEXT_MAX = 1 << 20, PAGE = 128 };
 
 /* --- what a request should give ------------------------------------------------------------------------------ */
 
@@ -253,9 +253,9 @@ static void answers_are_those_given_alone(void **state)
     one.n_threads = 1, one.n_batch = 16, one.n_out = 3;
     tight.kv_bytes = 6 * page; /* 768 positions: one context and a half */
     struct setting settings[] = {
-        {.en = wide, .rounds = 2},
+        {.en = wide},
         {.en = one, .opt = {.cache = SCHED_CACHE_OFF}},
-        {.en = wide, .opt = {.max_running = 3, .cache = SCHED_CACHE_OWNER}, .rounds = 2},
+        {.en = wide, .opt = {.max_running = 3, .cache = SCHED_CACHE_OWNER}},
         {.en = tight, .rounds = 2},
         {.en = tight, .opt = {.cache = SCHED_CACHE_OFF}},
         {.en = wide, .cancels = true},
