@@ -18,6 +18,7 @@
     X(tokenize, "show the token ids and pieces of a text, or turn ids into text")                             \
     X(digest, "print one hash over the bits of all logits of a text")                                        \
     X(explain, "show the program of a model: steps, buffers, kernels in use")                                \
+    X(quantize, "write a model with other weight types: n4, q4_0, q8_0 ...")                                \
     X(ppl, "perplexity over a text, and distance from a reference distribution")                             \
     X(verify, "compute the answer of a receipt again and compare")                                           \
     X(keys, "make, list and revoke the keys of a server; the key that signs receipts")                       \

@@ -25,6 +25,10 @@ struct chip_options {
     const char *isa;     /* NULL: best; or the name of an instruction set */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
+    /* Called by every worker before a product, for watching (serve/importance.h): x holds n_rows rows that meet matrix
+     * `weight` of the program. Slow; or NULL. */
+    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers);
+    void *observe_ud;
 };
 
 /* n consecutive tokens of one sequence, at positions pos .. pos + n - 1; all lower positions are in the cache. The

@@ -22,6 +22,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "kern/mat.h"
 
 enum { ACT_TILE = 16 }; /* tokens of a tile */
@@ -53,6 +54,17 @@ static inline int8_t *act_line(const struct act *a, int tok, int line)
 static inline int act_word(int i)
 {
     return (i & ~3) | (i & 1) << 1 | (i >> 1 & 1);
+}
+
+/* Code of element i of a token's vector; for kernels too slow. */
+static inline int act_code(const struct act *a, int tok, int i)
+{
+    if (a->tier == ACT_A8_32 || a->tier == ACT_A8_256) return act_line(a, tok, i / 64)[i % 64];
+    const int8_t *lo = act_line(a, tok, i / 32) + 2 * act_word(i % 32); /* act_word is its own inverse */
+    int16_t v, high = 0;
+    memcpy(&v, lo, 2);
+    if (a->qh) memcpy(&high, lo + (a->qh - a->q), 2);
+    return high * 256 + v;
 }
 
 static inline size_t act_at(int per_tok, int tok, int i) /* index into d, ns, sd */

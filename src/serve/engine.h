@@ -24,6 +24,8 @@ struct engine_options {
     enum kv_type kv;    /* KV16 unless set */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
     void *progress_ud;
+    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers); /* chip_options */
+    void *observe_ud;
 };
 enum { ENGINE_BATCH = 512, ENGINE_OUT = 64 };
 

@@ -32,6 +32,7 @@ struct cpu {
     struct pool *pool;
     const struct kern *kern;
     const struct kern *refused; /* a better set that failed the self-test, or NULL */
+    struct chip_options opt;
     struct mat *mats;   /* [program->n_weights] */
     char *weights;      /* mapping that holds the packed weights */
     size_t weights_bytes;

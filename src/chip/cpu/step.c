@@ -59,6 +59,8 @@ static void run_matmul(struct cpu *c, const struct step *s, int worker)
     int total = 0, begin, end, at = 0;
     for (int i = 0; i < s->n; i++) total += c->mats[s->mat[i].w].n_panels;
     pool_share(total, worker, pool_size(c->pool), &begin, &end);
+    for (int i = 0; c->opt.observe && i < s->n; i++)
+        c->opt.observe(c->opt.observe_ud, s->mat[i].w, &c->codes[s->mat[i].src], c->n_rows, worker, pool_size(c->pool));
     for (int i = 0; i < s->n; i++) {
         const struct step_mat *m = &s->mat[i];
         const struct mat *w = &c->mats[m->w];
@@ -260,6 +262,7 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
     if (!c) return err(e, ERR_MEMORY, "out of memory");
     c->chip.ops = &chip_cpu;
     c->chip.program = p;
+    c->opt = *opt;
     arena_init(&c->arena);
     struct err none = {0};
     if (!e) e = &none;
