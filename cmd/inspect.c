@@ -337,7 +337,11 @@ static void print_families(void)
     int n;
     const struct family *const *f = model_families(&n);
     printf("| architecture | models |\n| --- | --- |\n");
-    for (int i = 0; i < n; i++) printf("| `%s` | %s |\n", f[i]->arch, f[i]->models);
+    for (int i = 0; i < n; i++) {
+        printf("| `%s`", f[i]->arch);
+        if (f[i]->arch_too) printf(", `%s`", f[i]->arch_too);
+        printf(" | %s |\n", f[i]->models);
+    }
 }
 
 int cmd_inspect(int argc, char **argv)

@@ -13,9 +13,9 @@
 /* "matmul q k v", "rows add norm quant": what a step does, without its place. */
 static void name_step(const struct program *p, const struct step *s, char *out, size_t n)
 {
-    static const char *const kind[] = {"rows", "matmul", "store", "attend"};
+    static const char *const kind[] = {"rows", "matmul", "store", "attend", "place", "experts"};
     size_t at = (size_t)snprintf(out, n, "%s", kind[s->kind]);
-    for (int i = 0; i < s->n && at < n && s->kind <= STEP_MATMUL; i++)
+    for (int i = 0; i < s->n && at < n && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS); i++)
         at += (size_t)snprintf(out + at, n - at, " %s", s->kind == STEP_ROWS ? row_op_name[s->row[i].kind] : p->buffers[s->mat[i].dst].name);
 }
 

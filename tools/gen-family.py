@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """gen-family.py DIR [NAME...] [--type T]: a tiny synthetic model DIR/NAME.gguf of every family (or of those named), with
-all that the family does in use; the same bytes for the same options. Prints the names. Needs numpy.
+all that the family does in use; the same bytes for the same options. Prints the names. Needs numpy. Names that begin with
+"tiny" are those of tests/data, made only when named.
 
 Weights, tokenizer and file format are those of gen-model.py. Rows of FAMILIES say what a family has beyond llama.
 """
@@ -16,7 +17,11 @@ gm = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(gm)
 U32, F32, BOOL, STR, ARR = gm.U32, gm.F32, gm.BOOL, gm.STR, gm.ARR
 
-VOCAB, EMBD, LAYERS, HEADS, KV, DIM, FF, CONTEXT = 320, 96, 4, 4, 2, 32, 160, 1024
+VOCAB, EMBD, LAYERS, HEADS, KV, DIM, FF, FF_EXPERT, CONTEXT = 320, 96, 4, 4, 2, 32, 160, 96, 2048
+
+GPT_OSS = dict(expert_bias=True, sinks=True, qkv_bias=True, out_bias=True, untied=True, ffn_norm="post_attention_norm", keys=[
+    ("attention.sliding_window", U32, 24), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 32.0),
+    ("rope.scaling.original_context_length", U32, 128)])
 
 # name: what differs. keys: (name without ARCH., type, value). rope: rotated dimensions. vectors: (name, length, kind)
 FAMILIES = {
@@ -28,6 +33,15 @@ FAMILIES = {
     "granite": dict(keys=[("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22), ("attention.scale", F32, 0.125),
                           ("logit_scale", F32, 2.0)]),
     "smollm3": dict(base=2e6),
+    "granitemoe": dict(experts=(8, 3), shared=True, keys=[
+        ("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22), ("attention.scale", F32, 0.125), ("logit_scale", F32, 2.0)]),
+    "mixtral": dict(arch="llama", experts=(8, 2), untied=True),
+    "mixtral-old": dict(arch="llama", experts=(4, 2), single=True, layers=2),
+    "qwen2moe": dict(experts=(12, 4), shared=True, shared_gate=True, qkv_bias=True),
+    "qwen3moe": dict(experts=(16, 4), qk_norm="head", base=1e6, untied=True),
+    "gpt-oss": dict(GPT_OSS, layers=5, experts=(8, 4)),
+    "gpt-oss-mxfp4": dict(GPT_OSS, arch="gpt-oss", layers=3, experts=(8, 4), expert_type="MXFP4"),
+    "tiny-experts": dict(GPT_OSS, arch="gpt-oss", layers=2, experts=(3, 2), expert_type="MXFP4", untied=False, vocab=384),
     "olmo2": dict(post_norm=True, no_input_norm=True, qk_norm="whole", untied=True),
     "olmo3": dict(arch="olmo2", post_norm=True, no_input_norm=True, qk_norm="whole", untied=True, keys=[
         ("attention.sliding_window", U32, 40), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 8.0),
@@ -57,7 +71,27 @@ def tensors(o):
         if bias:
             vector(name + ".bias", rows, "bias")
 
-    matrix("token_embd.weight", EMBD, VOCAB)
+    def experts(b):
+        """The router, and the three matrices of all experts."""
+        n, kind = f["experts"][0], f.get("expert_type", o.type)
+        out.append((b + "ffn_gate_inp.weight", "F32", (EMBD, n), 2 / math.sqrt(EMBD)))
+        if f.get("expert_bias"):
+            vector(b + "ffn_gate_inp.bias", n, "bias")
+        for part, k, rows in (("gate", EMBD, FF_EXPERT), ("up", EMBD, FF_EXPERT), ("down", FF_EXPERT, EMBD)):
+            if f.get("single"):
+                for i in range(n):
+                    matrix(f"{b}ffn_{part}.{i}.weight", k, rows)
+                continue
+            out.append((f"{b}ffn_{part}_exps.weight", kind, (k, rows, n), 1 / math.sqrt(k)))
+            if f.get("expert_bias"):
+                out.append((f"{b}ffn_{part}_exps.bias", "F32", (rows, n), 0.1))
+        if f.get("shared"):
+            for part, k, rows in (("gate", EMBD, FF), ("up", EMBD, FF), ("down", FF, EMBD)):
+                linear(f"{b}ffn_{part}_shexp", k, rows)
+        if f.get("shared_gate"):
+            out.append((b + "ffn_gate_inp_shexp.weight", "F32", (EMBD,), 2 / math.sqrt(EMBD)))
+
+    matrix("token_embd.weight", EMBD, f.get("vocab", VOCAB))
     if f.get("longrope"):
         vector("rope_factors_long.weight", f["rope"] // 2, "norm")
         vector("rope_factors_short.weight", f["rope"] // 2, "norm")
@@ -75,12 +109,17 @@ def tensors(o):
             whole = f["qk_norm"] == "whole"
             vector(b + "attn_q_norm.weight", n_q if whole else DIM, "norm")
             vector(b + "attn_k_norm.weight", n_kv if whole else DIM, "norm")
-        linear(b + "attn_output", n_q, EMBD)
+        linear(b + "attn_output", n_q, EMBD, f.get("out_bias", False))
+        if f.get("sinks"):
+            vector(b + "attn_sinks.weight", HEADS, "bias")
         if f.get("post_norm"):
             vector(b + "post_attention_norm.weight", EMBD, "norm")
             vector(b + "post_ffw_norm.weight", EMBD, "norm")
         if not f.get("no_input_norm"):
-            vector(b + "ffn_norm.weight", EMBD, "norm")
+            vector(b + f.get("ffn_norm", "ffn_norm") + ".weight", EMBD, "norm")
+        if "experts" in f:
+            experts(b)
+            continue
         if f.get("fused_up"):
             linear(b + "ffn_up", EMBD, 2 * FF)
         else:
@@ -89,19 +128,24 @@ def tensors(o):
         linear(b + "ffn_down", FF, EMBD)
     vector("output_norm.weight", EMBD, "norm")
     if f.get("untied"):
-        matrix("output.weight", EMBD, VOCAB)
+        matrix("output.weight", EMBD, f.get("vocab", VOCAB))
     return out
 
 
 def keys(o):
     f, key = o.family, gm.key
     arch = f.get("arch", o.name)
-    tokens, types, merges = gm.tokenizer(VOCAB)
+    tokens, types, merges = gm.tokenizer(f.get("vocab", VOCAB))
     own = [("block_count", U32, f.get("layers", LAYERS)), ("context_length", U32, CONTEXT), ("embedding_length", U32, EMBD),
            ("feed_forward_length", U32, FF), ("attention.head_count", U32, HEADS), ("attention.head_count_kv", U32, f.get("kv", KV)),
            ("attention.key_length", U32, DIM), ("attention.value_length", U32, DIM),
            ("attention.layer_norm_rms_epsilon", F32, 1e-5), ("rope.dimension_count", U32, f.get("rope", DIM)),
            ("rope.freq_base", F32, f.get("base", 10000.0))]
+    if "experts" in f:
+        own += [("expert_count", U32, f["experts"][0]), ("expert_used_count", U32, f["experts"][1]),
+                ("expert_feed_forward_length", U32, FF_EXPERT)]
+    if f.get("shared"):
+        own += [("expert_shared_feed_forward_length", U32, FF)]
     if f.get("longrope"):
         own += [("rope.scaling.original_context_length", U32, CONTEXT // 4), ("rope.scaling.attn_factor", F32, 1.19)]
     return [key("general.architecture", STR, arch), key("general.name", STR, f"synthetic {o.name} {o.type}"),
@@ -122,7 +166,7 @@ def main():
     p.add_argument("--fallback", choices=gm.TYPES, default="Q8_0")
     p.add_argument("--seed", type=int, default=1)
     o = p.parse_args()
-    for name in o.names or FAMILIES:
+    for name in o.names or [n for n in FAMILIES if not n.startswith("tiny")]:
         if name not in FAMILIES:
             sys.exit(f"gen-family: no family {name}; known: {' '.join(FAMILIES)}")
         o.name, o.family, o.out = name, FAMILIES[name], o.dir / (name + ".gguf")

@@ -78,3 +78,14 @@ void act_row(const struct act *a, int tok, void (*put)(void *ud, const void *p, 
         put(ud, le, sizeof le);
     }
 }
+
+void act_copy(struct act *a, int to, int from)
+{
+    for (int l = 0; l < a->k64; l++) {
+        memcpy(act_line(a, to, l), act_line(a, from, l), 64);
+        if (a->qh) memcpy(act_line(a, to, l) + (a->qh - a->q), act_line(a, from, l) + (a->qh - a->q), 64);
+    }
+    for (int g = 0; g < a->groups; g++) a->d[act_at(a->groups, to, g)] = a->d[act_at(a->groups, from, g)];
+    for (int s = 0; s < a->sums; s++) a->ns[act_at(a->sums, to, s)] = a->ns[act_at(a->sums, from, s)];
+    for (int g = 0; a->sd && g < a->groups; g++) a->sd[act_at(a->groups, to, g)] = a->sd[act_at(a->groups, from, g)];
+}

@@ -45,6 +45,9 @@ size_t act_bytes(enum act_tier tier, int k, int n_tok);
 /* Lays *a out in act_bytes() bytes of 64-byte aligned memory. */
 void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem);
 
+/* The codes of one token to another place. */
+void act_copy(struct act *a, int to, int from);
+
 static inline int8_t *act_line(const struct act *a, int tok, int line)
 {
     return a->q + ((size_t)(tok / ACT_TILE * a->k64 + line) * ACT_TILE + tok % ACT_TILE) * 64;

@@ -161,6 +161,11 @@ static void elem_add(float *x, const float *y, int n)
     for (int i = 0; i < n; i++) x[i] = x[i] + y[i];
 }
 
+static void elem_axpy(float *x, float a, const float *y, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = fma32(a, y[i], x[i]);
+}
+
 static void elem_scale(float *x, float s, int n)
 {
     for (int i = 0; i < n; i++) x[i] = x[i] * s;
@@ -220,4 +225,4 @@ static int elem_largest(float *max, const float *x, int n)
 }
 
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_scale, elem_cap, elem_rope, elem_weights, elem_largest};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_axpy, elem_scale, elem_cap, elem_rope, elem_weights, elem_largest};

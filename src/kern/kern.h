@@ -31,6 +31,7 @@ struct elem_kern {
     int (*norm)(float *y, const float *x, const float *g, int n, float eps);            /* RMSNorm; y may be x */
     void (*gate)(float *y, const float *g, const float *u, int n, enum gate_kind kind);
     void (*add)(float *x, const float *y, int n);                                       /* x += y */
+    void (*axpy)(float *x, float a, const float *y, int n);                             /* x = fma(a, y, x) */
     void (*scale)(float *x, float s, int n);                                            /* x *= s */
     void (*cap)(float *x, float cap, int n);                                            /* x = cap * tanh(x / cap) */
     /* Rotates n_head heads of `dim` floats, the first 2*n_rot of each; cs[n_rot] cosines, then cs[n_rot] sines.

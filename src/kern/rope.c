@@ -232,7 +232,7 @@ static int64_t fix_ceil(struct fix a)
 struct work {
     const struct rope_config *cfg;
     struct fix ln_base, two_pi, factor;
-    int64_t yarn_low, yarn_high; /* pairs up to low keep theta, from high on they are divided */
+    struct fix yarn_low, yarn_high; /* pairs up to low keep theta, from high on they are divided */
 };
 
 /* YaRN: the (fractional) pair that turns `rotations` times over the original context. */
@@ -267,9 +267,9 @@ static struct fix theta(const struct work *w, int i)
         if (fix_less(high, waves)) return t;
         keep = fix_div(fix_sub(waves, low), fix_sub(high, low));
     } else {
-        int64_t span = w->yarn_high - w->yarn_low;
-        if (span <= 0) return i > w->yarn_low ? slow : t;
-        keep = fix_sub(one, fix_div_small(fix_int(i - w->yarn_low), (uint32_t)span));
+        struct fix span = fix_sub(w->yarn_high, w->yarn_low), past = fix_sub(fix_int(i), w->yarn_low);
+        if (!fix_less(zero, span)) return fix_less(zero, past) ? slow : t;
+        keep = fix_sub(one, fix_div(past, span));
     }
     keep = fix_less(keep, zero) ? zero : fix_less(one, keep) ? one : keep;
     return blend(slow, t, keep);
@@ -323,10 +323,10 @@ static int config_check(const struct rope_config *c, struct err *e)
 
 static void yarn_prepare(struct work *w)
 {
-    int64_t low = fix_floor(yarn_pair(w, w->cfg->beta_fast)),
-            high = fix_ceil(yarn_pair(w, w->cfg->beta_slow));
-    w->yarn_low = low < 0 ? 0 : low;
-    w->yarn_high = high > w->cfg->dim - 1 ? w->cfg->dim - 1 : high;
+    struct fix low = yarn_pair(w, w->cfg->beta_fast), high = yarn_pair(w, w->cfg->beta_slow), last = fix_int(w->cfg->dim - 1);
+    if (!w->cfg->yarn_exact) low = fix_int(fix_floor(low)), high = fix_int(fix_ceil(high));
+    w->yarn_low = fix_negative(low) ? fix_int(0) : low;
+    w->yarn_high = fix_less(last, high) ? last : high;
 }
 
 /* attn * (1 + ln(factor) / 10) for a factor above 1. */

@@ -43,6 +43,7 @@ struct rope_config {
     float low_freq, high_freq;  /* LLAMA3: low_freq_factor, high_freq_factor */
     float beta_fast, beta_slow; /* YARN: rotations over orig_ctx where the blend begins and ends */
     float attn;                 /* factor on cos and sin; 1 if the file gives none */
+    bool yarn_exact;            /* YARN: the blend's ends are not rounded to whole pairs */
     bool attn_final;            /* YARN: attn is the whole factor, not one more besides 1 + ln(factor)/10 */
     const float *freq_factors;  /* [dim/2] theta_i is divided by these; NULL: none */
 };

@@ -44,15 +44,20 @@ int key_opt_f32(struct model *m, const char *key, float fallback, float *out, st
     return rc;
 }
 
-int key_window(struct model *m, int *out, struct err *e)
+int key_opt_count(struct model *m, const char *key, int max, int *out, struct err *e)
 {
-    struct key_name name = name_of(m, "attention.sliding_window");
+    struct key_name name = name_of(m, key);
     uint32_t v;
     int rc = gguf_opt_u32(m->file, name.z, 0, &v, e);
     if (rc) return rc;
-    if (v > MODEL_CTX_MAX) return err(e, ERR_LIMIT, "key '%s': %u is outside 0..%d", name.z, v, MODEL_CTX_MAX);
+    if (v > (uint32_t)max) return err(e, ERR_LIMIT, "key '%s': %u is outside 0..%d", name.z, v, max);
     *out = (int)v;
     return 0;
+}
+
+int key_window(struct model *m, int *out, struct err *e)
+{
+    return key_opt_count(m, "attention.sliding_window", MODEL_CTX_MAX, out, e);
 }
 
 int key_cap(struct model *m, const char *key, float *out, struct err *e)
@@ -258,6 +263,67 @@ int build_linear_rows(struct builder *b, int x, const char *name, const char *ou
 int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out)
 {
     return build_linear_rows(b, x, name, out_name, 0, n_out, n_out);
+}
+
+/* A tensor of dims elements, whose last dimension counts experts. */
+static const struct tensor *expert_stack(struct builder *b, bool optional, const char *what, int n_dims, const int64_t *dims)
+{
+    if (b->rc) return NULL;
+    struct key_name name = tensor_name(b, what);
+    const struct tensor *t = gguf_tensor(b->m->file, name.z);
+    if (!t && !optional) b->rc = err(b->e, ERR_FORMAT, "tensor '%s' is missing", name.z);
+    if (!t) return NULL;
+    bool fits = (int)t->n_dims == n_dims;
+    for (int i = 0; fits && i < n_dims; i++) fits = t->ne[i] == (uint64_t)dims[i];
+    if (fits) return t;
+    b->rc = err(b->e, ERR_FORMAT, "tensor '%s': expected %d dimensions, the first %lld, the last %lld (experts); got %u, %llu, %llu", name.z,
+                n_dims, (long long)dims[0], (long long)dims[n_dims - 1], t->n_dims, (unsigned long long)t->ne[0],
+                (unsigned long long)t->ne[t->n_dims - 1]);
+    return NULL;
+}
+
+/* The layers of a stack, or NULL if there is none. */
+static const struct tensor *const *expert_list(struct builder *b, const struct tensor *stack, int n)
+{
+    const struct tensor **list = stack && !b->rc ? ARENA_NEW(&b->m->arena, const struct tensor *, (size_t)n) : NULL;
+    for (int i = 0; i < n && list; i++)
+        if (!(list[i] = model_layer(b->m, stack, (uint64_t)i))) list = NULL;
+    if (stack && !list && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    return list;
+}
+
+/* One tensor per expert, as files before 2024-04 have them. */
+static const struct tensor *const *single_experts(struct builder *b, const char *name, int64_t k, int64_t n_out, int n)
+{
+    const struct tensor **list = b->rc ? NULL : ARENA_NEW(&b->m->arena, const struct tensor *, (size_t)n);
+    for (int i = 0; i < n && list; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "%s.%d.weight", name, i);
+        list[i] = build_tensor(b, false, k, n_out, what);
+        if (list[i] && list[i]->type != list[0]->type)
+            b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': the experts of a layer are of different types", tensor_name(b, what).z);
+    }
+    if (!list && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    return list;
+}
+
+int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name, const char *out_name, int n_out)
+{
+    char file[64];
+    int64_t k = width_of(b, x), dims[] = {k, n_out, r->n_expert}, bias_dims[] = {n_out, r->n_expert};
+    snprintf(file, sizeof file, "%s.0.weight", name);
+    bool single = build_present(b, file);
+    snprintf(file, sizeof file, "%s_exps.weight", name);
+    const struct tensor *const *ws = single ? single_experts(b, name, k, n_out, r->n_expert)
+                                            : expert_list(b, expert_stack(b, false, file, 3, dims), r->n_expert);
+    snprintf(file, sizeof file, "%s_exps.bias", name);
+    const struct tensor *const *biases = expert_list(b, expert_stack(b, true, file, 2, bias_dims), r->n_expert);
+    int y = build_value(b, out_name, n_out);
+    struct node *n = build_node(b, OP_EXPERTS, x, route, -1, y);
+    if (!n) return y;
+    n->ws = ws, n->biases = biases, n->route = r;
+    b->m->graph.values[y].slots = r->n_used;
+    return y;
 }
 
 void build_rope(struct builder *b, int x, int n_head, int rope)

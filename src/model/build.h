@@ -13,10 +13,11 @@
 /* Integers are 1..max; an absent optional key gives the fallback. */
 int key_u32(struct model *m, const char *key, int max, int *out, struct err *e);
 int key_opt_u32(struct model *m, const char *key, int fallback, int max, int *out, struct err *e);
+int key_opt_count(struct model *m, const char *key, int max, int *out, struct err *e); /* 0..max; absent: 0 */
 int key_opt_f32(struct model *m, const char *key, float fallback, float *out, struct err *e);
 bool key_present(struct model *m, const char *key);
 
-/* attention.sliding_window: positions that a query sees, its own included; 0 if absent or 0. */
+/* attention.sliding_window: positions that a query sees, its own included; 0: all. */
 int key_window(struct model *m, int *out, struct err *e);
 /* A soft cap: 0 if absent or 0, else at least 2^-20. */
 int key_cap(struct model *m, const char *key, float *out, struct err *e);
@@ -44,6 +45,9 @@ int build_norm(struct builder *b, int x, const char *name, int n_head);
 int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out);
 /* The same with n_out rows from row0 on of a matrix of n_all rows: several matrices stored as one. */
 int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all);
+/* The matrices of all experts: NAME_exps.weight [k][n][experts] and, where the file has it, NAME_exps.bias; or, of older
+ * files, NAME.0.weight, NAME.1.weight ... x has one vector per token or slots already; the result has slots. */
+int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name, const char *out_name, int n_out);
 void build_rope(struct builder *b, int x, int n_head, int rope);
 void build_add(struct builder *b, int x, int y); /* x += y */
 void build_scale(struct builder *b, int x, float scale); /* x *= scale; nothing if scale is 1 */

@@ -45,14 +45,51 @@ static void attention(struct builder *b, const struct decoder *d, int x)
     int o = build_value(b, "attn", n_q);
     struct node *n = build_node(b, OP_ATTEND, q, k, v, o);
     if (n) n->window = windowed ? d->window : 0, n->cap = d->attn_cap;
+    if (n && d->attn_sinks) n->w = build_tensor(b, false, h->n_head, 0, "attn_sinks.weight");
     add_to(b, d, x, build_linear(b, o, "attn_output", "attn_out", h->n_embd), d->post_attn_norm);
+}
+
+/* The sum of the chosen experts' outputs. */
+static int experts(struct builder *b, const struct decoder *d, int f)
+{
+    const struct hparams *h = &b->m->h;
+    const struct route *r = &d->route;
+    int z = build_linear(b, f, "ffn_gate_inp", "router", r->n_expert);
+    int route = build_value(b, "route", 2 * r->n_used), s = build_value(b, "ffn", d->n_ff_expert), y = build_value(b, "ffn_out", h->n_embd);
+    struct node *n = build_node(b, OP_ROUTE, z, -1, -1, route);
+    if (n) n->route = r, n->w = build_tensor(b, true, r->n_expert, 0, "exp_probs_b.bias");
+    int gate = build_experts(b, f, route, r, "ffn_gate", "gate", d->n_ff_expert);
+    int up = build_experts(b, f, route, r, "ffn_up", "up", d->n_ff_expert);
+    if ((n = build_node(b, OP_GATE, gate, up, -1, s))) n->gate = d->gate, b->m->graph.values[s].slots = r->n_used;
+    build_node(b, OP_MIX, build_experts(b, s, route, r, "ffn_down", "down", h->n_embd), route, -1, y);
+    return y;
+}
+
+/* The expert that all tokens share; where the file has a gate for it, times the sigmoid of that. */
+static int shared_expert(struct builder *b, const struct decoder *d, int f)
+{
+    int gate = build_linear(b, f, "ffn_gate_shexp", "gate", d->n_ff_shared), up = build_linear(b, f, "ffn_up_shexp", "up", d->n_ff_shared);
+    int s = build_value(b, "ffn", d->n_ff_shared);
+    struct node *n = build_node(b, OP_GATE, gate, up, -1, s);
+    if (n) n->gate = d->gate;
+    int y = build_linear(b, s, "ffn_down_shexp", "shared", b->m->h.n_embd);
+    if (build_present(b, "ffn_gate_inp_shexp.weight"))
+        build_node(b, OP_DIM, y, build_linear(b, f, "ffn_gate_inp_shexp", "shared_gate", 1), -1, y);
+    return y;
+}
+
+static void ffn_experts(struct builder *b, const struct decoder *d, int x)
+{
+    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0), y = experts(b, d, f);
+    if (d->n_ff_shared) build_add(b, y, shared_expert(b, d, f));
+    add_to(b, d, x, y, d->post_ffn_norm);
 }
 
 static void ffn(struct builder *b, const struct decoder *d, int x)
 {
     const struct hparams *h = &b->m->h;
     bool one = !build_present(b, "ffn_gate.weight"); /* ffn_up holds both, the gate first */
-    int f = d->no_input_norm ? x : build_norm(b, x, "ffn_norm", 0), s = build_value(b, "ffn", h->n_ff);
+    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0), s = build_value(b, "ffn", h->n_ff);
     int gate = one ? build_linear_rows(b, f, "ffn_up", "gate", 0, h->n_ff, 2 * h->n_ff)
                    : build_linear(b, f, "ffn_gate", "gate", h->n_ff);
     int up = one ? build_linear_rows(b, f, "ffn_up", "up", h->n_ff, h->n_ff, 2 * h->n_ff)
@@ -62,8 +99,29 @@ static void ffn(struct builder *b, const struct decoder *d, int x)
     add_to(b, d, x, build_linear(b, s, "ffn_down", "ffn_out", h->n_embd), d->post_ffn_norm);
 }
 
-int decoder_build(struct model *m, const struct decoder *d, struct err *e)
+int decoder_read_experts(struct model *m, struct decoder *d, struct err *e)
 {
+    struct hparams *h = &m->h;
+    int rc, groups, groups_used;
+    if (!key_present(m, "expert_count")) return 0;
+    if ((rc = key_opt_count(m, "expert_count", ROUTE_EXPERTS_MAX, &h->n_expert, e)) || !h->n_expert) return rc;
+    if ((rc = key_u32(m, "expert_used_count", h->n_expert < ROUTE_USED_MAX ? h->n_expert : ROUTE_USED_MAX, &h->n_expert_used, e)) ||
+        (rc = key_opt_u32(m, "expert_feed_forward_length", h->n_ff, MODEL_WIDTH_MAX, &d->n_ff_expert, e)) ||
+        (rc = key_opt_count(m, "expert_group_count", ROUTE_GROUPS_MAX, &groups, e)) ||
+        (rc = key_opt_count(m, "expert_group_used_count", ROUTE_GROUPS_MAX, &groups_used, e)))
+        return rc;
+    if (groups > 1 && (h->n_expert % groups || groups_used < 1 || groups_used > groups || h->n_expert / groups * groups_used < h->n_expert_used))
+        return err(e, ERR_FORMAT, "%d of %d groups of experts do not hold %d of %d experts", groups_used, groups, h->n_expert_used, h->n_expert);
+    d->route = (struct route){.n_expert = h->n_expert, .n_used = h->n_expert_used, .scale = 1.0f, .n_group = groups, .n_group_used = groups_used};
+    return 0;
+}
+
+/* The graph points to the options of its routes: they live as long as the model. */
+int decoder_build(struct model *m, const struct decoder *options, struct err *e)
+{
+    struct decoder *d = ARENA_NEW(&m->arena, struct decoder, 1);
+    if (!d) return err(e, ERR_MEMORY, "out of memory");
+    *d = *options;
     const struct hparams *h = &m->h;
     struct builder b = {.m = m, .e = e, .layer = -1};
     const struct tensor *embd = build_tensor(&b, false, h->n_embd, h->n_vocab, "token_embd.weight");
@@ -73,7 +131,10 @@ int decoder_build(struct model *m, const struct decoder *d, struct err *e)
     build_scale(&b, x, factor(d->embed_scale));
     for (b.layer = 0; b.layer < h->n_layer && !b.rc; b.layer++) {
         attention(&b, d, x);
-        ffn(&b, d, x);
+        if (d->route.n_expert && b.layer >= d->n_dense_layers)
+            ffn_experts(&b, d, x);
+        else
+            ffn(&b, d, x);
     }
     b.layer = -1;
     build_node(&b, OP_SELECT, x, -1, -1, x);

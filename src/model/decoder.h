@@ -32,9 +32,17 @@ struct decoder {
     int window_period;            /* n: layers n-1, 2n-1 ... see all; 0: none does */
     bool window_rope;             /* layers with a window rotate by rope[1] */
     float attn_cap, logit_cap;    /* scores and logits s become cap * tanh(s / cap); 0: they do not */
+    const char *ffn_norm;         /* name of the norm before the ffn; NULL: ffn_norm */
+    bool attn_sinks;              /* attn_sinks.weight: one per query head */
+    struct route route;           /* n_expert > 0: the ffn is a choice of experts */
+    int n_ff_expert, n_ff_shared; /* widths of an expert and of the one that all tokens share, 0: none */
+    int n_dense_layers;           /* so many layers at the beginning have a common ffn */
     int no_rope_period;           /* n: layers n-1, 2n-1 ... are not rotated; 0: all are */
     float embed_scale, residual_scale, logit_scale; /* factors; 0 counts as 1 */
 };
+
+/* expert_count, expert_used_count, expert_feed_forward_length (absent: the ffn's); no experts if the file has no count. */
+int decoder_read_experts(struct model *m, struct decoder *d, struct err *e);
 
 /* After hparams_read. Fills the graph. */
 int decoder_build(struct model *m, const struct decoder *d, struct err *e);

@@ -8,4 +8,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &(struct decoder){0}, e);
 }
 
-const struct family family_chatglm = {"chatglm", "ChatGLM 3, GLM-4-9B (2024)", build};
+const struct family family_chatglm = {.arch = "chatglm", .models = "ChatGLM 3, GLM-4-9B (2024)", .build = build};

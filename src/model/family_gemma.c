@@ -13,4 +13,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &(struct decoder){.gate = GATE_GELU, .embed_scale = sqrt32((float)m->h.n_embd)}, e);
 }
 
-const struct family family_gemma = {"gemma", "Gemma 1", build};
+const struct family family_gemma = {.arch = "gemma", .models = "Gemma 1", .build = build};

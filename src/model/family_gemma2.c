@@ -26,4 +26,4 @@ static int build(struct model *m, struct err *e)
     return decoder_build(m, &d, e);
 }
 
-const struct family family_gemma2 = {"gemma2", "Gemma 2", build};
+const struct family family_gemma2 = {.arch = "gemma2", .models = "Gemma 2", .build = build};

@@ -32,4 +32,4 @@ static int build(struct model *m, struct err *e)
     return decoder_build(m, &d, e);
 }
 
-const struct family family_gemma3 = {"gemma3", "Gemma 3 (text)", build};
+const struct family family_gemma3 = {.arch = "gemma3", .models = "Gemma 3 (text)", .build = build};

@@ -9,4 +9,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &d, e);
 }
 
-const struct family family_glm4 = {"glm4", "GLM-4-0414", build};
+const struct family family_glm4 = {.arch = "glm4", .models = "GLM-4-0414", .build = build};

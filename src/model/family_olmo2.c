@@ -25,4 +25,4 @@ static int build(struct model *m, struct err *e)
     return decoder_build(m, &d, e);
 }
 
-const struct family family_olmo2 = {"olmo2", "OLMo 2, 3", build};
+const struct family family_olmo2 = {.arch = "olmo2", .models = "OLMo 2, 3", .build = build};

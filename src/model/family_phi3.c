@@ -16,4 +16,4 @@ static int build(struct model *m, struct err *e)
     return decoder_build(m, &d, e);
 }
 
-const struct family family_phi3 = {"phi3", "Phi-3, 3.5, 4 and their minis", build};
+const struct family family_phi3 = {.arch = "phi3", .models = "Phi-3, 3.5, 4 and their minis", .build = build};

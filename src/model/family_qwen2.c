@@ -9,4 +9,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &(struct decoder){0}, e);
 }
 
-const struct family family_qwen2 = {"qwen2", "Qwen 1.5, 2, 2.5", build};
+const struct family family_qwen2 = {.arch = "qwen2", .models = "Qwen 1.5, 2, 2.5", .build = build};

@@ -9,4 +9,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &(struct decoder){.qk_norm = QK_NORM_HEAD}, e);
 }
 
-const struct family family_qwen3 = {"qwen3", "Qwen 3 (dense)", build};
+const struct family family_qwen3 = {.arch = "qwen3", .models = "Qwen 3 (dense)", .build = build};

@@ -8,4 +8,4 @@ static int build(struct model *m, struct err *e)
     return rc ? rc : decoder_build(m, &(struct decoder){.no_rope_period = 4}, e);
 }
 
-const struct family family_smollm3 = {"smollm3", "SmolLM3", build};
+const struct family family_smollm3 = {.arch = "smollm3", .models = "SmolLM3", .build = build};

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "kern/num.h"
 
-const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "select"};
+const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "route", "experts", "mix", "dim", "select"};
 
 /* Written by the Makefile: FAMILY(name) for every family_name.c. */
 #define FAMILY(name) extern const struct family family_##name;
@@ -35,8 +35,9 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
     char known[ERR_MSG_MAX / 2] = "";
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         size_t n = strlen(known);
-        snprintf(known + n, sizeof known - n, " %s", families[i]->arch);
-        if (str_eqz(arch, families[i]->arch)) f = families[i];
+        const char *too = families[i]->arch_too;
+        snprintf(known + n, sizeof known - n, " %s%s%s", families[i]->arch, too ? " " : "", too ? too : "");
+        if (str_eqz(arch, families[i]->arch) || (families[i]->arch_too && str_eqz(arch, families[i]->arch_too))) f = families[i];
     }
     if (!f)
         return err(e, ERR_UNSUPPORTED, "architecture '%.*s' is not supported; this build runs:%s", STR_ARG(arch), known);
@@ -103,6 +104,15 @@ const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_
     return v;
 }
 
+const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64_t i)
+{
+    uint64_t last = t->n_dims - 1, bytes = t->size_bytes / t->ne[last];
+    must(t->n_dims > 1 && i < t->ne[last]);
+    struct tensor *v = view_new(m, t, i * bytes, bytes);
+    if (v) v->ne[last] = 1, v->n_dims--;
+    return v;
+}
+
 const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n)
 {
     uint64_t element = dtype_row_bytes(t->type, 1);
@@ -118,7 +128,7 @@ int graph_value(struct model *m, const char *name, int width)
     struct value *v = arena_grow(&m->arena, g->values, g->n_values, &g->cap_values, sizeof *v);
     if (!v) return -1;
     g->values = v;
-    v[g->n_values] = (struct value){name, width};
+    v[g->n_values] = (struct value){name, width, 0};
     return g->n_values++;
 }
 

@@ -16,6 +16,7 @@
 #include "file/gguf.h"
 #include "kern/kern.h"
 #include "kern/rope.h"
+#include "kern/route.h"
 
 enum {
     MODEL_LAYERS_MAX = 1024,
@@ -29,6 +30,7 @@ enum {
 struct hparams {
     struct str arch, name;
     int n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx_train;
+    int n_expert, n_expert_used; /* 0: none */
     float norm_eps;
     float attn_scale; /* of scores: fl(1 / sqrt(head_dim)) or the model's */
     struct rope_config rope[MODEL_ROPES]; /* freq_factors live in the model's arena */
@@ -47,6 +49,10 @@ enum op {
     OP_ADD,    /* out = in0 + in1, in place of in0 */
     OP_SCALE,  /* out = in0 * scale, in place */
     OP_CAP,    /* out = cap * tanh(in0 / cap), in place */
+    OP_ROUTE,  /* out = experts and their weights by route of the scores in0; w: bias, or NULL */
+    OP_EXPERTS, /* out = in0 times the matrix of each expert of the route in1, a slot each; in0 has slots or one vector */
+    OP_MIX,    /* out = sum of the slots of in0 by the weights of the route in1 */
+    OP_DIM,    /* out = in0 * sigmoid(in1), in1 one number, in place */
     OP_SELECT, /* keeps the rows whose logits are wanted, in place; everything after sees only those */
 };
 extern const char *const op_name[];
@@ -63,11 +69,14 @@ struct node {
     int window;                 /* OP_ATTEND: positions that a query sees, its own included; 0 = all */
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
+    const struct route *route;  /* OP_ROUTE, OP_EXPERTS */
+    const struct tensor *const *ws, *const *biases; /* OP_EXPERTS: of each expert; biases or NULL */
 };
 
 struct value {
     const char *name; /* "ffn_gate" */
     int width;        /* floats per token */
+    int slots;        /* > 0: so many vectors per token, one for each of its experts */
 };
 
 struct graph {
@@ -94,6 +103,7 @@ struct family {
     const char *arch;                                 /* general.architecture */
     const char *models;                               /* "Llama 2 and 3, SmolLM2", for people */
     int (*build)(struct model *m, struct err *e);     /* fills h and graph; the arena is ready */
+    const char *arch_too;                             /* a second name, or NULL */
 };
 const struct family *const *model_families(int *n); /* every src/model/family_*.c, by name */
 
@@ -103,6 +113,7 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
                                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Rows row0 .. row0 + n - 1 of a matrix, and such elements of a vector, as a tensor of its own. NULL: out of memory. */
 const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_t row0, uint64_t n);
+const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64_t i); /* t[i] of three dimensions or two */
 const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n);
 int graph_value(struct model *m, const char *name, int width);
 struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out);

@@ -39,11 +39,13 @@ void step_uses(const struct program *p, const struct step *s, void (*fn)(void *,
             const struct row_op *r = &s->row[i];
             if (r->src >= 0) fn(ud, r->src, false);
             if (r->src2 >= 0) fn(ud, r->src2, false);
-            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE || r->kind == ROW_CAP) fn(ud, r->dst, false); /* in place */
+            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE || r->kind == ROW_CAP || r->kind == ROW_DIM) fn(ud, r->dst, false); /* in place */
             fn(ud, r->dst, true);
         }
         break;
+    case STEP_PLACE: fn(ud, s->place.route, false); break;
     case STEP_MATMUL:
+    case STEP_EXPERTS:
         for (int i = 0; i < s->n; i++) fn(ud, s->mat[i].src, false);
         for (int i = 0; i < s->n; i++) fn(ud, s->mat[i].dst, true);
         break;

@@ -26,12 +26,21 @@ static struct step_cost matmul_cost(const struct program *p, const struct step *
     return c;
 }
 
+/* At least: the matrices of as many experts as one row has; with more rows of as many as there may be. */
+static struct step_cost experts_cost(const struct program *p, const struct step *s, int rows)
+{
+    struct step_cost one = matmul_cost(p, s, 1);
+    int pairs = rows * p->buffers[s->mat[0].dst].slots, read = pairs < s->n_expert ? pairs : s->n_expert;
+    return (struct step_cost){one.bytes * read, one.ops * pairs};
+}
+
 struct step_cost step_cost(const struct program *p, const struct step *s, int rows, const struct kv_cost *kv)
 {
     const struct hparams *h = &p->model->h;
     double position = (double)kv_view_bytes(kv->type, h->head_dim) / ATTN_CHUNK * h->n_head_kv; /* bytes */
     switch (s->kind) {
     case STEP_MATMUL: return matmul_cost(p, s, rows);
+    case STEP_EXPERTS: return experts_cost(p, s, rows);
     case STEP_STORE: return (struct step_cost){position * rows, 0};
     case STEP_ATTEND: /* scores and sums of values */
         return (struct step_cost){position * kv->positions, 2.0 * 2 * (kv->type == KV16 ? 4 : 2) * h->n_head * h->head_dim * kv->pairs};

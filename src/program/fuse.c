@@ -10,7 +10,7 @@ static bool joins(const struct step *a, const struct step *b)
 {
     if (a->kind != b->kind) return false;
     if (a->kind == STEP_ROWS) return a->n + b->n <= PROGRAM_ROW_OPS;
-    if (a->kind != STEP_MATMUL || a->n + b->n > PROGRAM_MATS) return false;
+    if ((a->kind != STEP_MATMUL && a->kind != STEP_EXPERTS) || a->n + b->n > PROGRAM_MATS || a->n_expert != b->n_expert) return false;
     for (int i = 0; i < a->n; i++) /* no product of another's output */
         for (int j = 0; j < b->n; j++)
             if (a->mat[i].dst == b->mat[j].src) return false;
@@ -55,7 +55,7 @@ int program_fuse(struct program *p, struct err *e)
     for (int i = 0; i < p->n_buffers; i++) {
         struct buffer *b = &p->buffers[i];
         b->local = b->first >= 0 && b->first == b->last && p->steps[b->first].kind == STEP_ROWS &&
-                   b->kind == BUFFER_FLOAT && i != p->logits && i != p->hidden;
+                   b->kind == BUFFER_FLOAT && !b->slots && i != p->logits && i != p->hidden;
     }
     (void)e;
     return 0;

@@ -11,6 +11,7 @@ struct lower {
     const struct graph *g;
     int *buffer_of;                  /* [value] */
     int (*codes_of)[ACT_TIERS];      /* [value][tier], -1 */
+    int (*placed_of)[ACT_TIERS];     /* the same, a row for each of the token's experts */
     bool head;
     struct err *e;
     int rc;
@@ -42,21 +43,35 @@ static void add_row(struct lower *l, int layer, struct row_op op)
     s->row[0] = op;
 }
 
-static int add_buffer(struct lower *l, const char *name, enum buffer_kind kind, enum act_tier tier, int width)
+static int add_buffer(struct lower *l, const char *name, enum buffer_kind kind, enum act_tier tier, int width, int slots)
 {
     struct program *p = l->p;
     struct buffer *b = grow(l, p->buffers, p->n_buffers, &p->cap_buffers, sizeof *b);
     if (!b) return -1;
     p->buffers = b;
-    b[p->n_buffers] = (struct buffer){.name = name, .kind = kind, .tier = tier, .width = width, .head = l->head};
+    b[p->n_buffers] = (struct buffer){.name = name, .kind = kind, .tier = tier, .width = width, .head = l->head, .slots = slots, .n_expert = slots ? p->model->h.n_expert : 0};
     return p->n_buffers++;
 }
 
 static int value_buffer(struct lower *l, int value)
 {
     if (l->buffer_of[value] < 0)
-        l->buffer_of[value] = add_buffer(l, l->g->values[value].name, BUFFER_FLOAT, 0, l->g->values[value].width);
+        l->buffer_of[value] = add_buffer(l, l->g->values[value].name, BUFFER_FLOAT, 0, l->g->values[value].width, l->g->values[value].slots);
     return l->buffer_of[value];
+}
+
+static int new_weight(struct lower *l, const struct tensor *t, enum mat_role role)
+{
+    struct program *p = l->p;
+    struct mat m;
+    if (!l->rc && (l->rc = mat_init(&m, t->type, (int64_t)t->ne[1], (int64_t)t->ne[0], l->e)))
+        err_prefix(l->e, "tensor '%.*s'", STR_ARG(t->name));
+    if (l->rc) return -1;
+    struct weight *w = grow(l, p->weights, p->n_weights, &p->cap_weights, sizeof *w);
+    if (!w) return -1;
+    p->weights = w;
+    w[p->n_weights] = (struct weight){.t = t, .n = (int)t->ne[1], .k = (int)t->ne[0], .role = role};
+    return p->n_weights++;
 }
 
 /* Tied embeddings are one matrix: a table first, and then the head. */
@@ -68,15 +83,7 @@ static int add_weight(struct lower *l, const struct tensor *t, enum mat_role rol
             if (role == MAT_HEAD) p->weights[i].role = role;
             return i;
         }
-    struct mat m;
-    if (!l->rc && (l->rc = mat_init(&m, t->type, (int64_t)t->ne[1], (int64_t)t->ne[0], l->e)))
-        err_prefix(l->e, "tensor '%.*s'", STR_ARG(t->name));
-    if (l->rc) return -1;
-    struct weight *w = grow(l, p->weights, p->n_weights, &p->cap_weights, sizeof *w);
-    if (!w) return -1;
-    p->weights = w;
-    w[p->n_weights] = (struct weight){.t = t, .n = (int)t->ne[1], .k = (int)t->ne[0], .role = role};
-    return p->n_weights++;
+    return new_weight(l, t, role);
 }
 
 static int add_vector(struct lower *l, const struct tensor *t)
@@ -107,7 +114,7 @@ static enum mat_role role_of(const struct lower *l, const struct node *n)
 static void quantise(struct lower *l, int node)
 {
     int value = l->g->nodes[node].out;
-    for (int t = 0; t < ACT_TIERS; t++) l->codes_of[value][t] = -1;
+    for (int t = 0; t < ACT_TIERS; t++) l->codes_of[value][t] = l->placed_of[value][t] = -1;
     for (int i = node + 1; i < l->g->n_nodes && !l->rc && l->g->nodes[i].out != value; i++) {
         const struct node *n = &l->g->nodes[i];
         if (n->op != OP_MATMUL || n->in[0] != value) continue;
@@ -118,7 +125,7 @@ static void quantise(struct lower *l, int node)
         enum act_tier tier = mat_tier(n->w->type, role_of(l, n));
         int *c = &l->codes_of[value][tier];
         if (*c >= 0) continue;
-        *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, l->g->values[value].width);
+        *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, l->g->values[value].width, 0);
         add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
     }
 }
@@ -131,6 +138,7 @@ static void lower_row(struct lower *l, const struct node *n)
     static const enum row_op_kind kind[] = {
         [OP_EMBED] = ROW_EMBED, [OP_NORM] = ROW_NORM,   [OP_ROPE] = ROW_ROPE,     [OP_GATE] = ROW_GATE,
         [OP_ADD] = ROW_ADD,     [OP_SCALE] = ROW_SCALE, [OP_SELECT] = ROW_SELECT, [OP_CAP] = ROW_CAP,
+        [OP_ROUTE] = ROW_ROUTE, [OP_MIX] = ROW_MIX,     [OP_DIM] = ROW_DIM,
     };
     switch (n->op) {
     case OP_EMBED: r.dst = value_buffer(l, n->out), r.w = add_weight(l, n->w, MAT_BODY); break;
@@ -140,6 +148,9 @@ static void lower_row(struct lower *l, const struct node *n)
     case OP_ADD: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
     case OP_SCALE: r.dst = in0, r.scale = n->scale; break;
     case OP_CAP: r.dst = in0, r.scale = n->cap; break;
+    case OP_ROUTE: r.dst = value_buffer(l, n->out), r.src = in0, r.w = n->w ? add_vector(l, n->w) : -1, r.route = n->route; break;
+    case OP_MIX: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]]; break;
+    case OP_DIM: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
     case OP_SELECT: /* what follows is the head */
         l->p->n_body = l->p->n_steps;
         l->head = true;
@@ -147,6 +158,7 @@ static void lower_row(struct lower *l, const struct node *n)
         r.dst = value_buffer(l, n->out), r.src = in0;
         break;
     case OP_MATMUL:
+    case OP_EXPERTS:
     case OP_ATTEND: return;
     }
     r.kind = kind[n->op];
@@ -161,6 +173,34 @@ static void lower_matmul(struct lower *l, const struct node *n)
     s->n = 1;
     if (n->out == l->g->logits) l->p->hidden = l->buffer_of[n->in[0]];
     s->mat[0] = (struct step_mat){w, bias, l->codes_of[n->in[0]][mat_tier(n->w->type, role_of(l, n))], dst};
+}
+
+static void lower_place(struct lower *l, const struct node *n)
+{
+    struct step *s = add_step(l, STEP_PLACE, n->layer);
+    if (!s) return;
+    s->place.route = l->buffer_of[n->out], s->place.n_expert = n->route->n_expert, s->place.n_used = n->route->n_used;
+}
+
+/* The input's codes go to the places of its experts, once for all products of one type. */
+static void lower_experts(struct lower *l, const struct node *n)
+{
+    const struct value *in = &l->g->values[n->in[0]];
+    int n_expert = n->route->n_expert, w = l->p->n_weights, bias = n->biases ? l->p->n_vectors : -1, dst = value_buffer(l, n->out);
+    for (int i = 0; i < n_expert && !l->rc; i++) new_weight(l, n->ws[i], MAT_BODY);
+    for (int i = 0; i < n_expert && n->biases && !l->rc; i++) add_vector(l, n->biases[i]);
+    if (l->rc) return;
+    enum act_tier tier = mat_tier(n->ws[0]->type, MAT_BODY);
+    int *codes = &l->placed_of[n->in[0]][tier];
+    if (*codes < 0) {
+        *codes = add_buffer(l, in->name, BUFFER_CODES, tier, in->width, n->route->n_used);
+        add_row(l, n->layer, (struct row_op){ROW_QUANT, .dst = *codes, .src = l->buffer_of[n->in[0]], .src2 = -1, .w = -1});
+    }
+    struct step *s = l->rc ? NULL : add_step(l, STEP_EXPERTS, n->layer);
+    if (!s) return;
+    s->n = 1;
+    s->n_expert = n_expert;
+    s->mat[0] = (struct step_mat){w, bias, *codes, dst};
 }
 
 static void lower_attend(struct lower *l, const struct node *n)
@@ -183,8 +223,11 @@ static void lower_node(struct lower *l, int i)
         lower_matmul(l, n);
     else if (n->op == OP_ATTEND)
         lower_attend(l, n);
+    else if (n->op == OP_EXPERTS)
+        lower_experts(l, n);
     else
         lower_row(l, n);
+    if (!l->rc && n->op == OP_ROUTE) lower_place(l, n);
     if (!l->rc) quantise(l, i);
 }
 
@@ -194,13 +237,14 @@ int program_lower(struct program *p, struct err *e)
     struct lower l = {.p = p, .g = g, .e = e};
     l.buffer_of = ARENA_NEW(&p->arena, int, (size_t)g->n_values);
     l.codes_of = arena_alloc(&p->arena, (size_t)g->n_values, sizeof *l.codes_of);
-    if (!l.buffer_of || !l.codes_of) return err(e, ERR_MEMORY, "out of memory");
+    l.placed_of = arena_alloc(&p->arena, (size_t)g->n_values, sizeof *l.placed_of);
+    if (!l.buffer_of || !l.codes_of || !l.placed_of) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < g->n_values; i++) {
         l.buffer_of[i] = -1;
-        for (int t = 0; t < ACT_TIERS; t++) l.codes_of[i][t] = -1;
+        for (int t = 0; t < ACT_TIERS; t++) l.codes_of[i][t] = l.placed_of[i][t] = -1;
     }
     for (int i = 0; i < MODEL_ROPES; i++) {
-        p->turn[i] = i < p->model->h.n_rope ? add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope[i].dim) : -1;
+        p->turn[i] = i < p->model->h.n_rope ? add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope[i].dim, 0) : -1;
         if (p->turn[i] >= 0) add_row(&l, -1, (struct row_op){ROW_TURN, .dst = p->turn[i], .src = -1, .src2 = -1, .w = -1, .rope = i});
     }
     for (int i = 0; i < g->n_nodes && !l.rc; i++) lower_node(&l, i);

@@ -9,7 +9,7 @@
 
 static size_t bytes_of(const struct program *p, const struct buffer *b)
 {
-    int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows;
+    int rows = buffer_rows(p, b);
     size_t n = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows)
                                        : (size_t)rows * (size_t)buffer_stride(b) * sizeof(float);
     return (n + 4095) & ~(size_t)4095; /* own pages: workers on other cores do not share lines */

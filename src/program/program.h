@@ -10,12 +10,14 @@
  *   print    what `tutti explain` shows                         (print.c)
  *   cost     bytes and operations of a step, for rooflines      (cost.c)
  *
- * A step is one of four kinds, by how it is divided among workers:
+ * A step is one of six kinds, by how it is divided among workers:
  *
  *   ROWS     by token rows: a short list of row operations, applied to one row after the other
  *   MATMUL   by panels of 16 outputs: one quantised vector times up to MATS matrices
  *   STORE    by (sequence, kv head): keys and values into the cache, in order of positions
  *   ATTEND   by (sequence, kv head, tile of query rows)
+ *   PLACE    not divided: after the routes of all rows, where each row stands among those of its experts
+ *   EXPERTS  by panels of the experts that were chosen
  *
  * At run time a step is sized only by the number of rows (tokens) in the batch, up to max_rows, and by positions. The
  * body runs once per batch; the head (from n_body on) runs for up to max_out rows whose logits are wanted.
@@ -26,12 +28,13 @@
 #include <stdio.h>
 #include "base/buf.h"
 #include "kern/attn.h"
+#include "kern/act.h"
 #include "kern/mat.h"
 #include "model/model.h"
 
 enum { PROGRAM_MATS = 4, PROGRAM_ROW_OPS = 12 };
 
-enum step_kind { STEP_ROWS, STEP_MATMUL, STEP_STORE, STEP_ATTEND };
+enum step_kind { STEP_ROWS, STEP_MATMUL, STEP_STORE, STEP_ATTEND, STEP_PLACE, STEP_EXPERTS };
 
 enum row_op_kind {
     ROW_TURN,   /* dst = cos, sin of the token's position */
@@ -44,7 +47,10 @@ enum row_op_kind {
     ROW_ADD,    /* dst += src */
     ROW_SCALE,  /* dst *= scale */
     ROW_CAP,    /* dst = cap * tanh(dst / cap) */
-    ROW_LAST = ROW_CAP
+    ROW_ROUTE,  /* dst = experts and weights by the scores src; w: bias, a vector, or -1 */
+    ROW_MIX,    /* dst = sum of the slots of src by the weights of the route src2 */
+    ROW_DIM,    /* dst *= sigmoid(src[0]) */
+    ROW_LAST = ROW_DIM
 };
 extern const char *const row_op_name[];
 
@@ -56,6 +62,7 @@ struct row_op {
     int rope;           /* ROW_TURN, ROW_ROPE: which of the model's rotations */
     float scale;        /* ROW_SCALE: the factor; ROW_CAP: the cap */
     enum gate_kind gate; /* ROW_GATE */
+    const struct route *route; /* ROW_ROUTE */
 };
 
 struct step_mat {
@@ -69,6 +76,7 @@ struct step {
     enum step_kind kind;
     int layer; /* -1 outside the layers */
     int n;     /* row operations or matrices in use */
+    int n_expert; /* EXPERTS: mat[i].w and bias are those of expert 0; the others follow */
     union {
         struct row_op row[PROGRAM_ROW_OPS];
         struct step_mat mat[PROGRAM_MATS];
@@ -78,6 +86,10 @@ struct step {
             float cap;
             int sinks;        /* vector, -1 = none */
         } attn;
+        struct {
+            int route; /* buffer */
+            int n_expert, n_used;
+        } place;
     };
 };
 
@@ -88,6 +100,7 @@ struct buffer {
     enum buffer_kind kind;
     enum act_tier tier; /* of codes */
     int width;          /* floats or codes per row */
+    int slots, n_expert; /* slots > 0: a row for each of the slots of a token, as PLACE says */
     bool head;          /* rows are selected rows: max_out instead of max_rows */
     bool local;         /* lives inside one ROWS step: one row per worker */
     int first, last;    /* steps that use it */
@@ -154,6 +167,14 @@ struct step_cost step_cost(const struct program *p, const struct step *s, int ro
 
 /* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
 void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);
+
+/* Rows in memory. With slots: those of an expert start at a whole tile. */
+static inline int buffer_rows(const struct program *p, const struct buffer *b)
+{
+    int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows, all = rows * b->slots;
+    if (!b->slots) return rows;
+    return all + (ACT_TILE - 1) * (b->n_expert < all ? b->n_expert : all);
+}
 
 static inline int buffer_stride(const struct buffer *b) /* floats per row: whole panels */
 {

@@ -12,6 +12,7 @@ struct trace {
     const struct program *p;
     int node;        /* next node of the graph */
     bool turned[MODEL_ROPES]; /* cosines and sines are there */
+    int placed;      /* route value whose places are known, -1 */
     int stored;      /* layer whose keys and values were stored last */
     int *buffer_of;  /* [value] that holds it, -1 */
     int *version;    /* [value] */
@@ -64,10 +65,21 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
     case OP_CAP:
         t->version[n->in[0]]++;
         return r->kind == ROW_CAP && holds(t, n->in[0], r->dst) && f32_bits(r->scale) == f32_bits(n->cap);
+    case OP_ROUTE:
+        t->placed = -1;
+        return r->kind == ROW_ROUTE && r->route == n->route && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) &&
+               bind(t, n->out, r->dst);
+    case OP_MIX:
+        return r->kind == ROW_MIX && t->placed == n->in[1] && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
+               bind(t, n->out, r->dst);
+    case OP_DIM:
+        t->version[n->in[0]]++;
+        return r->kind == ROW_DIM && holds(t, n->in[0], r->dst) && holds(t, n->in[1], r->src);
     case OP_SELECT:
         return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
                bind(t, n->out, r->dst);
     case OP_MATMUL:
+    case OP_EXPERTS:
     case OP_ATTEND: break;
     }
     return false;
@@ -96,6 +108,26 @@ static bool trace_mat(struct trace *t, const struct node *n, const struct step_m
            bind(t, n->out, m->dst);
 }
 
+/* The route of the last ROW_ROUTE, with its sizes. */
+static bool trace_place(struct trace *t, const struct step *s)
+{
+    const struct graph *g = &t->p->model->graph;
+    const struct node *n = t->node > 0 ? &g->nodes[t->node - 1] : NULL;
+    if (!n || n->op != OP_ROUTE || !holds(t, n->out, s->place.route)) return false;
+    t->placed = n->out;
+    return s->place.n_expert == n->route->n_expert && s->place.n_used == n->route->n_used;
+}
+
+static bool trace_experts(struct trace *t, const struct node *n, const struct step *s, const struct step_mat *m)
+{
+    t->node++;
+    if (!n || n->op != OP_EXPERTS || t->placed != n->in[1] || s->n_expert != n->route->n_expert || (m->bias >= 0) != (n->biases != NULL))
+        return false;
+    for (int i = 0; i < s->n_expert; i++)
+        if (t->p->weights[m->w + i].t != n->ws[i] || (n->biases && t->p->vectors[m->bias + i].t != n->biases[i])) return false;
+    return t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
+}
+
 static bool trace_attn(struct trace *t, const struct node *n, const struct step *s)
 {
     if (!n || n->op != OP_ATTEND || s->layer != n->layer) return false;
@@ -122,6 +154,10 @@ static bool trace_step(struct trace *t, int i)
         for (int j = 0; j < s->n && ok; j++) ok = trace_row(t, next(t), &s->row[j], i);
     else if (s->kind == STEP_MATMUL)
         for (int j = 0; j < s->n && ok; j++) ok = trace_mat(t, next(t), &s->mat[j]);
+    else if (s->kind == STEP_PLACE)
+        ok = trace_place(t, s);
+    else if (s->kind == STEP_EXPERTS)
+        for (int j = 0; j < s->n && ok; j++) ok = trace_experts(t, next(t), s, &s->mat[j]);
     else
         ok = trace_attn(t, next(t), s);
     return ok;
@@ -132,7 +168,7 @@ int program_trace(const struct program *p, struct err *e)
     const struct graph *g = &p->model->graph;
     struct arena a;
     arena_init(&a);
-    struct trace t = {.p = p, .stored = -1};
+    struct trace t = {.p = p, .stored = -1, .placed = -1};
     t.buffer_of = ARENA_NEW(&a, int, (size_t)g->n_values);
     t.version = ARENA_NEW(&a, int, (size_t)g->n_values);
     t.value_in = ARENA_NEW(&a, int, (size_t)p->n_buffers);

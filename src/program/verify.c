@@ -45,7 +45,9 @@ static void check_buffer(struct check *c, int i)
         (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
         fail(c, "kind of a buffer", i);
     if (c->rc) return;
-    int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows;
+    if (b->slots < 0 || b->slots > ROUTE_USED_MAX || (b->slots && (b->local || b->head || b->n_expert != p->model->h.n_expert)))
+        fail(c, "slots of a buffer", i);
+    int rows = buffer_rows(p, b);
     size_t room = b->local ? p->scratch_bytes : p->block_bytes;
     size_t need = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows)
                                           : (size_t)rows * (size_t)buffer_stride(b) * sizeof(float);
@@ -57,13 +59,14 @@ static void check_buffer(struct check *c, int i)
 static void check_row_op(struct check *c, const struct row_op *r)
 {
     const struct program *p = c->p;
-    bool two = r->kind == ROW_GATE, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE || r->kind == ROW_CAP;
+    bool two = r->kind == ROW_GATE || r->kind == ROW_MIX, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE || r->kind == ROW_CAP;
     if (!below((int)r->kind, ROW_LAST + 1)) fail(c, "unknown row operation", r->dst);
     if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0))
         fail(c, "operands of a row operation", r->dst);
     if (!none && !below(r->src, p->n_buffers)) fail(c, "no such buffer", r->src);
     if (two && !below(r->src2, p->n_buffers)) fail(c, "no such buffer", r->src2);
     if (r->kind == ROW_GATE && !below((int)r->gate, GATE_CLAMPED + 1)) fail(c, "unknown activation", r->dst);
+    if (r->kind == ROW_ROUTE && (!r->route || (r->w != -1 && !below(r->w, p->n_vectors)))) fail(c, "no route", r->dst);
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
     if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope)) fail(c, "no such rotation", r->dst);
@@ -80,13 +83,20 @@ static void check_numbers(struct check *c, const struct step *s)
         if (s->n < 1 || s->n > PROGRAM_ROW_OPS) fail(c, "number of row operations", -1);
         for (int i = 0; i < s->n && !c->rc; i++) check_row_op(c, &s->row[i]);
         return;
+    case STEP_PLACE:
+        if (!below(s->place.route, n)) fail(c, "no such buffer", s->place.route);
+        return;
     case STEP_MATMUL:
+    case STEP_EXPERTS:
         if (s->n < 1 || s->n > PROGRAM_MATS) fail(c, "number of matrices", -1);
         for (int i = 0; i < s->n && !c->rc; i++) {
             const struct step_mat *m = &s->mat[i];
             if (!below(m->src, n) || !below(m->dst, n)) fail(c, "no such buffer", m->dst);
             if (!below(m->w, p->n_weights)) fail(c, "no such weight", m->dst);
             if (m->bias != -1 && !below(m->bias, p->n_vectors)) fail(c, "no such vector", m->dst);
+            if (s->kind == STEP_MATMUL ? s->n_expert != 0 : s->n_expert < 1 || s->n_expert != p->model->h.n_expert) fail(c, "number of experts", m->dst);
+            if (s->n_expert && (s->n_expert > p->n_weights - m->w || (m->bias != -1 && s->n_expert > p->n_vectors - m->bias)))
+                fail(c, "no such expert", m->dst);
         }
         return;
     case STEP_STORE:
@@ -146,18 +156,50 @@ static void expect(struct check *c, int buffer, enum buffer_kind kind, int want)
     if (width(c, buffer) != want) fail(c, "wrong width", buffer);
 }
 
+/* Which buffers of a row operation have slots: all of the gate's, both or the codes of the quantiser's, the mix's source. */
+static void check_slots(struct check *c, const struct row_op *r)
+{
+    const struct buffer *b = c->p->buffers;
+    int dst = b[r->dst].slots, src = r->src < 0 ? 0 : b[r->src].slots, src2 = r->src2 < 0 ? 0 : b[r->src2].slots;
+    bool fine = r->kind == ROW_GATE    ? dst == src && dst == src2
+                : r->kind == ROW_QUANT ? src == 0 || src == dst
+                : r->kind == ROW_MIX   ? dst == 0 && src > 0 && src2 == 0
+                                       : dst == 0 && src == 0 && src2 == 0;
+    if (!fine) fail(c, "slots of a row operation", r->dst);
+}
+
 static void check_row_widths(struct check *c, const struct row_op *r)
 {
     const struct hparams *h = &c->p->model->h;
     int w = width(c, r->dst);
+    check_slots(c, r);
+    if (r->kind == ROW_ROUTE) {
+        expect(c, r->src, BUFFER_FLOAT, r->route->n_expert);
+        expect(c, r->dst, BUFFER_FLOAT, 2 * r->route->n_used);
+        if (r->w >= 0 && c->p->vectors[r->w].t->ne[0] != (uint64_t)r->route->n_expert) fail(c, "width differs from the bias", r->dst);
+        return;
+    }
     expect(c, r->dst, r->kind == ROW_QUANT ? BUFFER_CODES : BUFFER_FLOAT, w);
-    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope[r->rope].dim : w);
-    if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, w);
+    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope[r->rope].dim : r->kind == ROW_DIM ? 1 : w);
+    if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, r->kind == ROW_MIX ? 2 * c->p->buffers[r->src].slots : w);
     if (r->kind == ROW_TURN && w != h->rope[r->rope].dim) fail(c, "wrong width", r->dst);
     if (r->kind == ROW_ROPE && w != r->n_head * h->head_dim) fail(c, "wrong number of heads", r->dst);
     if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
     if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0] * (uint64_t)(r->n_head ? r->n_head : 1))
         fail(c, "width differs from the gain", r->dst);
+}
+
+/* Experts are of one shape and type; a product has the slots of its codes. */
+static void check_experts(struct check *c, const struct step *s, const struct step_mat *m)
+{
+    const struct program *p = c->p;
+    const struct weight *w = &p->weights[m->w];
+    if (p->buffers[m->src].slots != p->buffers[m->dst].slots || (s->n_expert > 0) != (p->buffers[m->dst].slots > 0))
+        fail(c, "slots of a product", m->dst);
+    for (int i = 1; i < s->n_expert; i++) {
+        if (w[i].n != w->n || w[i].k != w->k || w[i].t->type != w->t->type || w[i].role != w->role) fail(c, "experts differ", m->dst);
+        if (m->bias >= 0 && p->vectors[m->bias + i].t->ne[0] != (uint64_t)w->n) fail(c, "width differs from the bias", m->dst);
+    }
 }
 
 static void check_widths(struct check *c, const struct step *s)
@@ -167,7 +209,10 @@ static void check_widths(struct check *c, const struct step *s)
     int n_q = h->n_head * h->head_dim, n_kv = h->n_head_kv * h->head_dim;
     if (s->kind == STEP_ROWS) {
         for (int i = 0; i < s->n; i++) check_row_widths(c, &s->row[i]);
-    } else if (s->kind == STEP_MATMUL) {
+    } else if (s->kind == STEP_PLACE) {
+        expect(c, s->place.route, BUFFER_FLOAT, 2 * s->place.n_used);
+        if (p->buffers[s->place.route].slots) fail(c, "slots of a route", s->place.route);
+    } else if (s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS) {
         for (int i = 0; i < s->n; i++) {
             const struct step_mat *m = &s->mat[i];
             const struct weight *w = &p->weights[m->w];
@@ -177,6 +222,7 @@ static void check_widths(struct check *c, const struct step *s)
                 fail(c, "not quantised for this weight type", m->src);
             if (m->bias >= 0 && p->vectors[m->bias].t->ne[0] != (uint64_t)w->n)
                 fail(c, "width differs from the bias", m->dst);
+            check_experts(c, s, m);
         }
     } else if (s->kind == STEP_STORE) {
         expect(c, s->attn.k, BUFFER_FLOAT, n_kv);

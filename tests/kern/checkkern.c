@@ -160,8 +160,8 @@ static void check_products(void)
 
 /* --- element-wise operations ------------------------------------------------------------------------------ */
 
-enum { NORM, SILU, GELU, CLAMPED, ROPE, ADD, SCALE, CAP, WEIGHTS, N_ELEM };
-static const char *const elem_name[N_ELEM] = {"norm", "silu", "gelu", "clamped gate", "rope", "add", "scale", "cap", "weights"};
+enum { NORM, SILU, GELU, CLAMPED, ROPE, ADD, AXPY, SCALE, CAP, WEIGHTS, N_ELEM };
+static const char *const elem_name[N_ELEM] = {"norm", "silu", "gelu", "clamped gate", "rope", "add", "axpy", "scale", "cap", "weights"};
 
 /* Sets results below 2^-90 to zero (--ftz, above). */
 static void drop_tiny(float *x, int n)
@@ -188,6 +188,8 @@ static int run_elem(const struct elem_kern *v, void *out[N_ELEM], size_t size[N_
     v->add(out[ADD], g, n);
     memcpy(out[SCALE], x, (size_t)n * 4);
     v->scale(out[SCALE], g[0], n);
+    memcpy(out[AXPY], x, (size_t)n * 4);
+    v->axpy(out[AXPY], g[0], g, n);
     memcpy(out[CAP], x, (size_t)n * 4);
     v->cap(out[CAP], 30.0f, n);
     v->weights(out[WEIGHTS], x, n, x[0], 0.7f);

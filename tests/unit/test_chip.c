@@ -22,7 +22,8 @@
 #include "token/sampler.h"
 
 static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
-                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf",
+                                   "tests/data/tiny-experts.gguf"};
 enum { N_TINY = sizeof tiny / sizeof *tiny, TOKENS = 200, IDS = 384 };
 
 static int32_t text[TOKENS + 8];

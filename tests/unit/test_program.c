@@ -18,7 +18,8 @@
 enum { FAULTS = 300, TOKENS = 5, VOCAB_MAX = 512 };
 
 static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
-                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+                                   "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf",
+                                   "tests/data/tiny-experts.gguf"};
 enum { N_TINY = sizeof tiny / sizeof *tiny };
 
 struct opened {
@@ -118,7 +119,7 @@ static void hurt_step(struct step *s)
 {
     if (below(8) == 0) {
         s->kind = (enum step_kind)((int)s->kind + 1 + below(4));
-    } else if (below(6) == 0 && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL)) {
+    } else if (below(6) == 0 && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS)) {
         hurt_int(&s->n);
     } else if (s->kind == STEP_ROWS) {
         struct row_op *r = &s->row[below(s->n)];
@@ -131,7 +132,11 @@ static void hurt_step(struct step *s)
         case 3: hurt_int(&r->w); break;
         case 4: hurt_int(&r->n_head); break;
         }
-    } else if (s->kind == STEP_MATMUL) {
+    } else if (s->kind == STEP_PLACE) {
+        hurt_int(((int *[]){&s->place.route, &s->place.n_expert, &s->place.n_used})[below(3)]);
+    } else if (s->kind == STEP_EXPERTS && below(4) == 0) {
+        hurt_int(&s->n_expert);
+    } else if (s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS) {
         struct step_mat *m = &s->mat[below(s->n)];
         hurt_int(((int *[]){&m->w, &m->bias, &m->src, &m->dst})[below(4)]);
     } else {
@@ -142,7 +147,8 @@ static void hurt_step(struct step *s)
 
 static void hurt_buffer(struct buffer *b)
 {
-    switch (below(8)) {
+    switch (below(9)) {
+    case 8: hurt_int(&b->slots); break;
     case 0: b->at += 64 * (size_t)(1 + below(200)); break;
     case 1: b->at = b->at > 4096 ? b->at - 4096 : b->at + 4096; break;
     case 2: b->bytes = below(2) ? b->bytes / 2 : SIZE_MAX - (size_t)below(5000); break;

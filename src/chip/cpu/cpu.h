@@ -51,6 +51,8 @@ struct cpu {
     void *ud;                     /* of batch->spread */
     _Atomic int next_row;         /* next row to be taken by a worker */
     int32_t *row_token, *row_pos; /* [max_rows] */
+    int *place;                   /* [max_rows * n_expert_used] rows of buffers with slots: of (row, slot) */
+    int *expert_at, *expert_n;    /* [n_expert] first row and number of rows of each expert */
     _Atomic int32_t *status;      /* [max_rows] 0 or ERR_RANGE */
     struct attend_item *items;    /* attention of this batch, the same for all layers */
     int n_items;
@@ -68,6 +70,11 @@ void cpu_attend_plan(struct cpu *c);
 size_t cpu_attend_items_max(const struct program *p);
 void cpu_attend(struct cpu *c, const struct step *s, int worker);
 void cpu_store(struct cpu *c, const struct step *s, int worker);
+
+void cpu_place(struct cpu *c, const struct step *s); /* one worker */
+void cpu_experts(struct cpu *c, const struct step *s, int worker);
+/* A row operation on buffers with slots. */
+int cpu_slots(struct cpu *c, const struct row_op *r, int row, int worker);
 
 static inline float *cpu_row(const struct cpu *c, int worker, int buffer, int row)
 {

@@ -10,6 +10,7 @@
 #include <time.h>
 #include "chip/cpu/cpu.h"
 #include "kern/contract.h"
+#include "kern/mathf.h"
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
@@ -30,6 +31,10 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     float *dst = b->kind == BUFFER_FLOAT ? cpu_row(c, worker, r->dst, row) : NULL;
     const float *src = r->src >= 0 && r->kind != ROW_SELECT ? cpu_row(c, worker, r->src, row) : NULL;
     int rc = 0;
+    if (b->slots || r->kind == ROW_MIX) {
+        if (cpu_slots(c, r, row, worker)) cpu_fault(c, row);
+        return;
+    }
     switch (r->kind) {
     case ROW_TURN: rope_angles(&c->rope[r->rope], (uint64_t)c->row_pos[row], dst, dst + b->width / 2); break;
     case ROW_EMBED: mat_row(&c->mats[r->w], c->row_token[row], dst); break;
@@ -41,6 +46,9 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     case ROW_ADD: k->add(dst, src, b->width); break;
     case ROW_SCALE: k->scale(dst, r->scale, b->width); break;
     case ROW_CAP: k->cap(dst, r->scale, b->width); break;
+    case ROW_ROUTE: route_choose(r->route, src, r->w < 0 ? NULL : p->vectors[r->w].x, dst); break;
+    case ROW_DIM: k->scale(dst, sigmoid32(src[0]), b->width); break;
+    case ROW_MIX: break; /* above */
     }
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
 }
@@ -97,6 +105,10 @@ static void run_steps(void *arg, int worker)
         case STEP_MATMUL: run_matmul(c, s, worker); break;
         case STEP_STORE: cpu_store(c, s, worker); break;
         case STEP_ATTEND: cpu_attend(c, s, worker); break;
+        case STEP_EXPERTS: cpu_experts(c, s, worker); break;
+        case STEP_PLACE:
+            if (worker == 0) cpu_place(c, s);
+            break;
         }
         if (i + 1 < c->end_step || ns) pool_barrier(c->pool);
         if (ns && worker == 0) ns[i] += now_ns() - begin;
@@ -234,8 +246,11 @@ static int make_buffers(struct cpu *c, struct err *e)
     c->row_pos = ARENA_NEW(&c->arena, int32_t, rows);
     c->status = arena_alloc(&c->arena, rows, sizeof *c->status);
     c->items = ARENA_NEW(&c->arena, struct attend_item, cpu_attend_items_max(p));
+    c->place = ARENA_NEW(&c->arena, int, rows * (size_t)p->model->h.n_expert_used);
+    c->expert_at = ARENA_NEW(&c->arena, int, (size_t)p->model->h.n_expert);
+    c->expert_n = ARENA_NEW(&c->arena, int, (size_t)p->model->h.n_expert);
     c->parts = ARENA_NEW(&c->arena, char, c->parts_bytes);
-    bool ok = c->block && c->codes && c->workers && c->row_token && c->row_pos && c->status && c->items && c->parts;
+    bool ok = c->block && c->codes && c->workers && c->row_token && c->row_pos && c->status && c->items && c->parts && c->place && c->expert_at && c->expert_n;
     for (int w = 0; ok && w < workers; w++) {
         struct cpu_worker *k = &c->workers[w];
         k->scratch = ARENA_NEW(&c->arena, char, p->scratch_bytes);
@@ -248,7 +263,7 @@ static int make_buffers(struct cpu *c, struct err *e)
     for (int i = 0; i < p->n_buffers; i++) {
         const struct buffer *b = &p->buffers[i];
         if (b->kind == BUFFER_CODES && b->first >= 0)
-            act_init(&c->codes[i], b->tier, b->width, b->head ? p->max_out : p->max_rows, c->block + b->at);
+            act_init(&c->codes[i], b->tier, b->width, buffer_rows(p, b), c->block + b->at);
     }
     for (int i = p->n_body; i < p->n_steps; i++)
         for (int j = 0; p->steps[i].kind == STEP_MATMUL && j < p->steps[i].n; j++)
