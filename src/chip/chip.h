@@ -101,7 +101,8 @@ void chip_unload(struct chip *c); /* accepts NULL */
 
 /* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */
 int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);
-/* From now on the time of step i of the program is added to ns[i]; NULL (as at load): no clock is looked at. */
+/* From now on the time of step i of the program is added to ns[i]; NULL (as at load): no clock is looked at.
+ * A chip with one worker may count its own time only, without what other programs took. */
 void chip_time_steps(struct chip *c, uint64_t *ns);
 
 #endif
