@@ -8,8 +8,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "file/cache.h"
 
 /* --- signals ---------------------------------------------------------------------------------------------- */
 
@@ -107,19 +109,38 @@ static json_t *make_message(const char *role, struct str text)
     return m;
 }
 
+/* --spec: off, lookup or draft=MODEL. */
+static int open_spec(struct talk *t, const struct common *c, struct err *e)
+{
+    static const char draft[] = "draft=";
+    const char *how = t->speculate;
+    int rc;
+    if (!how || strcmp(how, "off") == 0) return 0;
+    if (strcmp(how, "lookup") == 0) return spec_open_lookup(&t->g.spec, e);
+    if (strncmp(how, draft, sizeof draft - 1)) return err(e, ERR_USAGE, "--spec %s is unknown: off, lookup or draft=MODEL", how);
+    struct engine_options opt = {.chip = c->chip, .isa = c->isa, .n_threads = c->threads, .n_batch = c->batch, .kv = t->o.engine->kv->shape.type};
+    if ((rc = model_path_resolve(how + sizeof draft - 1, &t->draft.path, e)) || (rc = engine_open(&t->draft.engine, t->draft.path.z, &opt, e)))
+        return err_prefix(e, "draft model");
+    return spec_open_draft(&t->g.spec, t->draft.engine, t->o.engine->model->h.n_vocab, e);
+}
+
 int talk_open(struct talk *t, const struct common *c, struct err *e)
 {
+    int rc;
     buf_init(&t->answer, ANSWER_TEXT_MAX);
     t->messages = json_array();
     t->system = make_message("system", STR(TALK_SYSTEM));
     if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
-    return generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e);
+    if ((rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
+    return open_spec(t, c, e);
 }
 
 void talk_close(struct talk *t)
 {
+    spec_close(t->g.spec);
     generate_close(&t->g);
     form_close(&t->form);
+    common_close(&t->draft);
     json_decref(t->messages);
     json_decref(t->system);
     buf_finish(&t->answer);
@@ -241,6 +262,12 @@ void talk_report(const struct talk *t)
     if (g->n_cached) fprintf(stderr, " (%d more were in the cache)", g->n_cached);
     fprintf(stderr, "\nanswer:  %d tokens in %.3f s, %.1f tokens/s; ended by: %s\n", g->n_answer, g->answer_s, rate(g->n_answer - 1, g->answer_s),
             generate_end_name[g->end]);
+    if (g->spec) {
+        const struct spec_counts *c = &g->spec->counts;
+        fprintf(stderr, "guesses: %d of %d right (%.0f %%), in %d of %d steps; %.2f times the speed of steps without", c->accepted, c->proposed,
+                c->proposed ? 100.0 * c->accepted / c->proposed : 0, c->guessing, c->steps, c->speedup);
+        fprintf(stderr, c->rests ? "; rested %d times\n" : "\n", c->rests);
+    }
     fprintf(stderr, "context: %d of %d tokens\n", g->n_ids, g->n_ctx);
     if (t->sample.temperature > 0)
         fprintf(stderr, "seed:    %" PRIu64 ", temperature %g\n", t->sample.seed, (double)t->sample.temperature);

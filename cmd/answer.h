@@ -25,6 +25,8 @@ struct talk {
     bool plain;       /* completion without a chat template */
     bool show_special, ignore_end;
     bool verbose;
+    const char *speculate; /* --spec as given, or NULL */
+    struct opened draft;   /* model of --spec draft=MODEL */
     json_t *messages; /* [{role, content}], from the user's first */
     json_t *system;   /* message, or NULL */
     bool own_system;  /* the user set or removed it */
@@ -34,6 +36,8 @@ struct talk {
 };
 
 /* Ready for text after common_open filled t->o. */
+#define SPEC_ARG(t)                                                                                          \
+    {"spec", 0, ARG_STR, &(t).speculate, "HOW", "guess tokens ahead: lookup (in the text so far), draft=MODEL (a smaller one), off (default); the answer is the same", 0, 0}
 int talk_open(struct talk *t, const struct common *c, struct err *e);
 void talk_close(struct talk *t); /* accepts a zeroed struct */
 

@@ -109,6 +109,7 @@ int cmd_run(int argc, char **argv)
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
         {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
         {"receipt", 0, ARG_STR, &notary.file, "FILE", "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0, 0},
+        SPEC_ARG(t),
         {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error", 0, 0},
         COMMON_ARGS(c),
         {0}};

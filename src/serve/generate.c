@@ -3,6 +3,7 @@
 #include "serve/generate.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum {
@@ -197,34 +198,70 @@ void generate_finish(struct generate *g)
     g->end = end;
 }
 
-struct caught {
+/* One step: what is not yet in the cache, and behind it guesses for what follows. */
+struct run {
     struct generate *g;
-    const struct batch_part *part;
+    struct batch_part part;       /* with the guesses */
+    int32_t tokens[PREFILL_CHUNK + SPEC_MAX];
+    int n_guess, n_right;
+    bool over;                    /* a guess was wrong, or the answer ended: rows after that have no meaning */
     int rc;
     struct err *e;
 };
 
 static void catch_logits(void *ud, int i_out, const float *logits, int status)
 {
-    struct caught *c = ud;
-    (void)i_out;
-    c->rc = generate_step(c->g, c->part, logits, status, c->e);
+    struct run *r = ud;
+    struct generate *g = r->g;
+    if (r->over) return;
+    struct batch_part fed = r->part; /* the row's share of the step */
+    fed.pos += i_out ? fed.n - r->n_guess - 1 + i_out : 0;
+    fed.n = i_out ? 1 : fed.n - r->n_guess;
+    int n = g->n_ids;
+    r->rc = generate_step(g, &fed, logits, status, r->e);
+    bool right = !r->rc && i_out < r->n_guess && g->end == GENERATE_GOES_ON && g->n_ids == n + 1 && g->ids[n] == r->tokens[r->part.n - r->n_guess + i_out];
+    r->n_right += right;
+    r->over = !right;
+}
+
+/* Guesses behind a part that ends at the last token. */
+static void guess(struct run *r)
+{
+    struct generate *g = r->g;
+    int max = g->n_ctx - g->n_ids - 1, n;
+    if (g->p.max_tokens && g->p.max_tokens - g->n_answer - 1 < max) max = g->p.max_tokens - g->n_answer - 1;
+    if (r->part.n + max > g->engine->program->max_rows) max = g->engine->program->max_rows - r->part.n;
+    n = spec_propose(g->spec, g->ids, g->n_ids, max, &g->p.sample);
+    if (n == 0 || kv_seq_reserve(&g->seq, g->n_ids + n, NULL)) return; /* no guesses, or no pages for them: a usual step */
+    memcpy(r->tokens, r->part.tokens, (size_t)r->part.n * sizeof *r->tokens);
+    memcpy(r->tokens + r->part.n, g->spec->guess, (size_t)n * sizeof *r->tokens);
+    r->part.tokens = r->tokens;
+    r->part.n += n;
+    r->n_guess = n;
+}
+
+static int run_step(struct generate *g, int max, struct err *e)
+{
+    struct run r = {.g = g, .e = e};
+    bool wants = false, first = g->n_answer == 0;
+    int rc = generate_part(g, max, &r.part, &wants, e), out[SPEC_MAX + 1];
+    double begin = now_s();
+    if (rc) return rc;
+    if (wants && !first && g->spec) guess(&r);
+    for (int i = 0; i <= r.n_guess; i++) out[i] = r.part.n - 1 - r.n_guess + i;
+    struct batch b = {.parts = &r.part, .n_parts = 1, .out = out, .n_out = wants ? r.n_guess + 1 : 0};
+    rc = chip_step(g->engine->chip, &b, catch_logits, &r, e);
+    if (!rc) rc = wants ? r.rc : generate_step(g, &r.part, NULL, 0, e);
+    if (wants && !first && g->spec) spec_note(g->spec, r.n_guess, r.n_right, now_s() - begin);
+    return rc;
 }
 
 int generate_run(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e)
 {
     int rc = generate_begin(g, prompt, n, p, e), max = g->engine->program->max_rows;
     if (max > PREFILL_CHUNK) max = PREFILL_CHUNK;
-    while (!rc && g->end == GENERATE_GOES_ON) {
-        struct batch_part part;
-        bool wants = false;
-        if ((rc = generate_part(g, max, &part, &wants, e))) break;
-        int out = part.n - 1;
-        struct batch b = {.parts = &part, .n_parts = 1, .out = &out, .n_out = wants};
-        struct caught c = {g, &part, 0, e};
-        rc = chip_step(g->engine->chip, &b, catch_logits, &c, e);
-        if (!rc) rc = wants ? c.rc : generate_step(g, &part, NULL, 0, e);
-    }
+    if (g->spec) spec_begin(g->spec);
+    while (!rc && g->end == GENERATE_GOES_ON) rc = run_step(g, max, e);
     if (rc) g->end = GENERATE_FAILED;
     generate_finish(g);
     return rc;

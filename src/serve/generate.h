@@ -22,6 +22,7 @@
 
 #include <stdatomic.h>
 #include "serve/engine.h"
+#include "serve/spec.h"
 #include "serve/text.h"
 #include "token/grammar.h"
 #include "token/sampler.h"
@@ -66,6 +67,7 @@ struct generate {
     struct stop stop;
     struct buf piece, show;
     enum generate_end end;
+    struct spec *spec;       /* guesses for generate_run, borrowed; NULL: none */
 
     /* counts and times of the current answer */
     int n_prompt, n_cached, n_answer; /* tokens; n_cached of the prompt were in the cache */
@@ -92,7 +94,7 @@ int generate_fed(struct generate *g, const struct batch_part *part, int status, 
 int generate_take(struct generate *g, int32_t id, struct err *e);
 void generate_release(struct generate *g);
 
-/* Begin to finish. The reason of the end is g->end; an error is returned for GENERATE_FAILED only. */
+/* Begin to finish; with g->spec in steps of several tokens where guesses can be made (serve/spec.h). The reason of the end is g->end; an error is returned for GENERATE_FAILED only. */
 int generate_run(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e);
 
 #endif
