@@ -21,6 +21,7 @@
 enum {
     SEGMENT = ARITH_SEGMENT,
     AHEAD = 16384,           /* bytes that kernels prefetch ahead: 12 to 24 KiB measured best, 3x of none */
+    N4_TOKENS = 8,           /* from here on N4 has a kernel of its own */
     BLOCK_BYTES = 256 << 10, /* packed weights that stay in L2 while tokens pass */
 };
 
@@ -370,9 +371,13 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
 }
 
-void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok);
+matmul_fn matmul_avx512, matmul_n4_avx512;
 void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
+    if (w->type == DTYPE_N4 && n_tok >= N4_TOKENS) {
+        matmul_n4_avx512(y, stride, w, p0, p1, x, t0, n_tok);
+        return;
+    }
     const struct instances *in = instances(w->type, x->tier);
     /* Panels of a block stay in the L2 cache while all tiles of tokens pass; a tile of activations stays in L1. */
     int block = (int)(BLOCK_BYTES / w->panel_bytes);
