@@ -36,6 +36,15 @@ expect 0 '' $data/tiny-f16.gguf "$tmp/im3.gguf" --type n4 -q -t 3 --imatrix-text
 cmp "$tmp/im1.gguf" "$tmp/im3.gguf" || fault "importance depends on the number of threads"
 cmp -s "$tmp/im1.gguf" "$tmp/n4.gguf" && fault "importance changes nothing"
 
+# What it costs.
+for type in q8_0 n4 q4_0; do
+    "${tutti[@]}" quantize $data/tiny-f16.gguf "$tmp/r.gguf" --type $type --head $type -q --force --report --kld-text README.md --windows 1 >"$tmp/r.$type" || fault "--report: $type"
+done
+awk -v q8="$(sed -n 's/^kld \([0-9.e-]*\) .*/\1/p' "$tmp/r.q8_0")" -v n4="$(sed -n 's/^kld \([0-9.e-]*\) .*/\1/p' "$tmp/r.n4")" \
+    'BEGIN { exit !(q8 > 0 && n4 > 20 * q8) }' || fault "divergence of N4 and Q8_0: $(tail -qn 1 "$tmp"/r.*)"
+awk '/^all tensors/ { exit !($4 < 4.6 && $5 > 5 && $5 < 10) }' "$tmp/r.n4" || fault "--report of N4: $(grep '^all' "$tmp/r.n4")"
+grep -q '^blk.0.attn_q.weight *F16 *N4 ' "$tmp/r.n4" || fault "--report lists no matrices"
+
 # Every type runs, and comes back by --allow-requantize.
 for type in q4_0 q4_1 q5_0 q5_1 q8_0 bf16 f32; do
     expect 0 '' $data/tiny-f16.gguf "$tmp/$type.gguf" --type $type -q
