@@ -54,7 +54,7 @@ ifeq ($(OPT),)
 $(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fuzz)
 endif
 
-PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd
+PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd inih
 # The server's ledger; PostgreSQL where libpq is installed (else src/serve/ledger_postgresql_none.c).
 PKGS += sqlite3
 ifeq ($(shell $(PKG_CONFIG) --exists libpq 2>/dev/null && echo yes),yes)
@@ -96,7 +96,7 @@ FOREIGN := $(ARM_ISA) $(X86_ISA)
 endif
 
 # --- sources --------------------------------------------------------------------------------------
-LIB_DIRS := base file model program kern chip chip/cpu token serve
+LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token serve
 LIB_SRC := $(filter-out $(FOREIGN) $(WITHOUT),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))
@@ -134,6 +134,10 @@ $(B)/src/kern/%.o: src/kern/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(if $(filter release,$(CONFIG)),-O3) -fno-lto $(call isa_of,$<) -MMD -MP -c -o $@ $<
+
+$(B)/src/chip/sheet_data.o: $(wildcard data/chips/*.ini)
+# Vectors of 320 lanes, generated from ops.def: -O3 vectorises them.
+$(B)/src/chip/lpu/lanes.o $(B)/src/chip/lpu/sim.o: OPT += $(if $(filter release,$(CONFIG)),-O3)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct chip_ops *const chips[] = {&chip_cpu};
+static const struct chip_ops *const chips[] = {&chip_cpu, &chip_lpu};
+
+const struct chip_ops *chip_at(int i)
+{
+    return (size_t)i < sizeof chips / sizeof *chips ? chips[i] : NULL;
+}
 
 int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e)
 {

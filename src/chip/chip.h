@@ -23,6 +23,7 @@
 struct chip_options {
     int n_threads;       /* 0: all CPUs this process may use */
     const char *isa;     /* NULL: best; or the name of an instruction set */
+    enum kv_type kv;     /* of the caches that steps will bring */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
     /* Called by every worker before a product, for watching (serve/importance.h): x holds n_rows rows that meet matrix
@@ -89,6 +90,8 @@ struct chip {
 };
 
 extern const struct chip_ops chip_cpu;
+extern const struct chip_ops chip_lpu; /* simulated */
+const struct chip_ops *chip_at(int i); /* NULL after the last */
 
 /* name NULL: the CPU. Unknown names are refused with a list. */
 int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e);

@@ -41,7 +41,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
     struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim};
     if ((rc = open_pages(en, &shape, opt, e))) return rc;
-    struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .progress = opt->progress, .progress_ud = opt->progress_ud,
+    struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .kv = opt->kv, .progress = opt->progress, .progress_ud = opt->progress_ud,
                               .observe = opt->observe, .observe_ud = opt->observe_ud};
     return chip_load(&en->chip, opt->chip, en->program, &co, e);
 }

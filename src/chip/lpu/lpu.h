@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lpu: the back end's parts, in the order in which a program passes through them. doc/lpu.md tells it at length.
+ *
+ *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written there
+ *   map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h)
+ *   schedule, queues           (sched.c, queue.c; code.h)
+ *   step     (lpu.c)           patch the queues, fill in the token's inputs, run (sim.c), read the logits
+ *
+ * A launch handles one token: its body (embedding to the last layer; one compiled form per number of 128-key chunks) and, if
+ * its logits are wanted, its head.
+ *
+ * How vectors lie: a buffer of width n is cut into vectors of `lanes` elements (320, or whole heads where a buffer holds
+ * heads); unused lanes are zero. Floats take a row of four slices, codes a row of one in each hemisphere.
+ */
+#ifndef TUTTI_CHIP_LPU_LPU_H
+#define TUTTI_CHIP_LPU_LPU_H
+
+#include "chip/chip.h"
+#include "chip/lpu/code.h"
+#include "chip/lpu/sim.h"
+#include "kern/rope.h"
+
+enum { LPU_QUADS = 6, LPU_KV_ARRAYS = 4 };
+enum { LPU_MAP_FIRST, LPU_MAP_SECOND, LPU_MAP_XOR }; /* SXM maps: members of a pair; from XOR on lane l takes l ^ 1, 2, 4 ... */
+
+struct lpu_tile { /* of one matrix: up to `lanes` outputs */
+    int plane;
+};
+
+struct lpu_mat {
+    const struct weight *w;
+    enum act_tier tier;
+    int out_lanes, in_lanes, n_tiles, n_slabs;
+    bool columns;    /* vectors are rows of the table: it serves the embedding, too */
+    int parts;       /* 1, or 2 byte planes (W16): low ones one plane further */
+    struct lpu_tile *tile;
+    int *at;         /* [tile][part][slab] location of vector 0; vector i is i % 16 slices and i / 16 rows on */
+    int spans, subs; /* scales and integer sub-scales per output */
+    int *scale, *offset; /* [tile][span] locations; offset NULL if the type has none */
+    int *sub, *min;      /* [tile][sub] */
+};
+
+struct lpu_codes { /* a quantised buffer */
+    enum act_tier tier;
+    int k, lanes, n_vec;
+    bool sums;
+    int *act[2][2]; /* [hemisphere][low, high plane] -> [n_vec] locations of rows */
+    int *d;         /* [group] scale in all lanes */
+    int *sum;       /* A8/32: fl(float(S) d); A8/256: minus the sum of each sub-block; in all lanes */
+    int sum_size;   /* codes of a sum */
+};
+
+struct lpu_buffer {
+    int lanes, n_vec;
+    int *at; /* [n_vec] locations, floats */
+    struct lpu_codes codes;
+};
+
+struct lpu_kv { /* keys and values of one layer and slab of heads: location of page 0 */
+    int row[LPU_KV_ARRAYS]; /* K high, K low, V high, V low plane (8-bit: K, V in the high ones) */
+    int plane[LPU_KV_ARRAYS];
+    int *dk, *dv;           /* [heads of the slab] 32-bit vectors, lanes = keys */
+};
+
+struct lpu_place { /* what is taken */
+    int wide[LPU_PLANES];        /* rows of the 16 slices of each plane */
+    int constants[LPU_QUADS];    /* rows of each quad from below */
+    int *free[LPU_QUADS], n_free[LPU_QUADS]; /* rows of the quads for buffers; a stack */
+    int high[LPU_QUADS];         /* first row that no buffer of the program has */
+    int side;                    /* hemisphere of the next buffer that may be in either */
+};
+
+struct lpu_launch { /* compiled */
+    struct lpu_graph graph;
+    struct lpu_code code;
+    bool ready;
+};
+
+struct lpu {
+    struct chip chip;
+    struct lpu_arch arch;
+    struct lpu_sim *sim;
+    struct lpu_place place;
+    struct lpu_mat *mats;        /* [n_weights] */
+    struct lpu_buffer *buffers;  /* [n_buffers] */
+    int **vectors;               /* [n_vectors] -> [n_vec] locations */
+    int kv_heads, n_kv;          /* heads in a slab; slabs of a layer */
+    struct lpu_kv *kv;           /* [layer][slab] */
+    int kv_pages, kv_rows;       /* pages that fit; rows of a page in one array: step from page to page */
+    int kv_scale_step;
+    int kv_bits;                 /* 16 or 8 */
+    int turn_cos, turn_sin;      /* rotation of this token, as multipliers of both members of a pair */
+    int sign[LPU_MAPS];          /* -1 in lanes with bit i, else 1 (8-bit cache) */
+    int table;                   /* weight that serves the embedding */
+    int *tile_plane, *tile_row[2]; /* of the table, by byte plane */
+    struct rope *rope;
+    int max_chunks;
+    struct lpu_launch *body;     /* [max_chunks + 1], by number of chunks */
+    struct lpu_launch head;
+    struct lpu_params params;
+    int32_t *pages;
+    float *logits;               /* [n_vocab] */
+    int64_t tokens;
+    struct arena arena;
+};
+
+/* place.c */
+int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e);
+int lpu_take_vector(struct lpu *c, int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
+void lpu_give_vector(struct lpu *c, int loc);
+int lpu_lanes_of(const struct lpu *c, int buffer);
+
+/* map.c: one graph per launch. chunks: 128-key chunks that the token sees. */
+struct lpu_mapper {
+    struct lpu *c;
+    struct lpu_graph *g;
+    int step, chunks;
+    int *scratch, n_scratch, cap_scratch; /* vectors of the step in hand */
+    struct err *e;
+    int rc;
+};
+int lpu_map_body(struct lpu *c, struct lpu_graph *g, int chunks, struct err *e);
+int lpu_map_head(struct lpu *c, struct lpu_graph *g, struct err *e);
+void lpu_map_tables(struct lpu *c);         /* SXM maps of this model */
+void lpu_map_turn(struct lpu *c, int pos);  /* the host's part of a step: the rotation of its position */
+int lpu_scratch(struct lpu_mapper *m, int hemisphere); /* a vector until the end of the step */
+void lpu_group(struct lpu_mapper *m);                  /* begins a VXM group */
+/* One SXM operation: dst = op(src), both in the same hemisphere; byte: one row. */
+void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, bool byte, enum lpu_patch lane_patch);
+int lpu_exp(struct lpu_mapper *m, struct lpu_in x); /* exp32 of kern/mathf.h as operations; x must not be memory */
+void lpu_install(struct lpu_mapper *m, int plane, int loc, int n, int flag, bool is_unsigned, int patch_arg);
+
+void lpu_map_matmul(struct lpu_mapper *m, const struct step *s);
+void lpu_map_store(struct lpu_mapper *m, const struct step *s);
+void lpu_map_attend(struct lpu_mapper *m, const struct step *s);
+void lpu_map_quant(struct lpu_mapper *m, int dst, int src);
+
+#endif

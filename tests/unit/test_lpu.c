@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chip/lpu/: the datasheet refuses what it must; the simulated chip gives the CPU's bits on models of every kind of weight and
+ * both caches, over the end of a chunk of keys, with sequences side by side; announced cycles are those that are counted (a step fails
+ * otherwise); a number out of range is an error of its sequence; and doc/lpu.md names every instruction.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chip/lpu/lpu.h"
+#include "serve/engine.h"
+
+/* --- datasheet ---------------------------------------------------------------------------------------------- */
+
+static char *read_text(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    char *p = calloc(1, 1 << 18);
+    assert_non_null(p);
+    assert_true(fread(p, 1, (1 << 18) - 1, f) > 0);
+    fclose(f);
+    return p;
+}
+
+/* The sheet of the tree with one place changed. */
+static int read_changed(const char *from, const char *to, struct err *e)
+{
+    char *text = read_text("data/chips/lpu.ini"), *at = strstr(text, from), *new = malloc(strlen(text) + strlen(to) + 1);
+    assert_non_null(at);
+    assert_non_null(new);
+    memcpy(new, text, (size_t)(at - text));
+    new[at - text] = 0;
+    snprintf(new + (at - text), strlen(text) + strlen(to) + 1 - (size_t)(at - text), "%s%s", to, at + strlen(from));
+    struct lpu_arch a;
+    *e = (struct err){0};
+    int rc = lpu_arch_read(&a, "x.ini", str_from(new), e);
+    if (!rc) lpu_arch_close(&a);
+    free(text), free(new);
+    return rc;
+}
+
+static void datasheet_faults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *says;
+    } t[] = {
+        {"clock = 900 MHz", "clock = 900 GHz", "unit 'GHz', expected 'MHz'"},
+        {"clock = 900 MHz", "clocks = 900 MHz", "'chip.clocks' is not a figure of this chip"},
+        {"clock = 900 MHz |", "clock = fast MHz |", "does not start with a number"},
+        {"clock = 900 MHz", "clock = -900 MHz", "is outside 1..10000"},
+        {"clock = 900 MHz | published", "clock = 900 MHz | guessed", "evidence 'guessed'"},
+        {"| published | ISCA22, nominal; ISCA20 quotes peaks at 1 GHz", "| published |", "has no source"},
+        {"clock = 900 MHz", "clock = 1000 MHz", "derived.int8_peak: 737 TOPS, but the other figures give 819.2"},
+        {"superlanes          = 20", "superlanes          = 21", "336 lanes in all"},
+        {"slices         = 88", "slices         = 86", "86 slices: each half needs"},
+        {"slices         = 88", "slices         = 87", "87 slices"},
+        {"slices         = 88", "slices         = 80.5", "must be a whole number"},
+        {"sram             = 220", "sram             = 230", "derived.sram"},
+        {"banks          = 2 count     | published | ISCA20: a read and a write in a cycle if the banks differ", "", "'mem.banks' is missing"},
+        {"[vxm]\n", "[vxm]\nalus = 16 count | published | x\n", "given twice"},
+        {"[vxm]\n", "[vxm\n", "x.ini:"},
+    };
+    struct err e;
+    assert_int_equal(read_changed("[vxm]", "[vxm]", &e), 0);
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        assert_int_equal(read_changed(t[i].from, t[i].to, &e), ERR_FORMAT);
+        if (!strstr(e.msg, t[i].says) || strncmp(e.msg, "x.ini:", 6) != 0) fail_msg("'%s' does not say '%s'", e.msg, t[i].says);
+    }
+    struct lpu_arch a;
+    assert_int_equal(lpu_arch_open(&a, NULL, &e), 0); /* the built-in one */
+    assert_int_equal(a.half, 44);
+    lpu_arch_close(&a);
+    assert_int_equal(lpu_arch_open(&a, "no/such/file", &e), ERR_IO);
+}
+
+/* --- bits --------------------------------------------------------------------------------------------------- */
+
+enum { TOKENS = 140, IDS = 384 };
+static int32_t text[TOKENS];
+
+struct sum {
+    uint64_t hash[4];
+    int n_vocab, bad;
+};
+
+static void add(void *ud, int i, const float *logits, int status)
+{
+    struct sum *s = ud;
+    s->bad += status != 0;
+    for (int j = 0; j < s->n_vocab && !status; j++) {
+        uint32_t bits;
+        float z = logits[j] + 0.0f;
+        memcpy(&bits, &z, 4);
+        s->hash[i % 4] = (s->hash[i % 4] ^ bits) * 0x100000001b3u;
+    }
+}
+
+static struct engine *open_engine(const char *path, const char *chip, enum kv_type kv, int seqs)
+{
+    struct engine *en = NULL;
+    struct err e = {0};
+    struct engine_options opt = {.chip = chip, .kv = kv, .n_ctx = TOKENS, .n_seqs = seqs, .n_threads = 1};
+    if (engine_open(&en, path, &opt, &e)) fail_msg("%s: %s", path, e.msg);
+    return en;
+}
+
+/* Two sequences in the same steps; logits of all rows of the last tokens and of some before. */
+static struct sum run(const char *path, const char *chip, enum kv_type kv, int n)
+{
+    struct engine *en = open_engine(path, chip, kv, 2);
+    struct sum s = {.n_vocab = en->model->h.n_vocab};
+    struct kv_seq a, b;
+    struct err e = {0};
+    assert_int_equal(kv_seq_init(&a, en->kv, n, &e), 0);
+    assert_int_equal(kv_seq_init(&b, en->kv, n, &e), 0);
+    for (int at = 0; at < n; at += 10) {
+        int out[] = {0, 9, 12};
+        struct batch_part part[] = {{&a, text + at, 10, at}, {&b, text + at / 2, 3, at / 10 * 3}};
+        struct batch batch = {.parts = part, .n_parts = 2, .out = out, .n_out = at % 40 == 0 || at + 20 >= n ? 3 : 0};
+        assert_int_equal(kv_seq_reserve(&a, at + 10, &e), 0);
+        assert_int_equal(kv_seq_reserve(&b, at / 10 * 3 + 3, &e), 0);
+        if (chip_step(en->chip, &batch, add, &s, &e)) fail_msg("%s: %s", path, e.msg);
+    }
+    kv_seq_finish(&a), kv_seq_finish(&b);
+    engine_close(en);
+    return s;
+}
+
+static void same_bits_as_the_cpu(void **state)
+{
+    (void)state;
+    static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf", "tests/data/tiny-n4.gguf"};
+    for (int i = 0; i < 5; i++) {
+        for (int kv = KV16; kv <= KV8; kv++) {
+            int n = i == 0 ? TOKENS : 20;
+            struct sum want = run(tiny[i], "cpu", (enum kv_type)kv, n), got = run(tiny[i], "lpu", (enum kv_type)kv, n);
+            assert_int_equal(got.bad, 0);
+            for (int j = 0; j < 4; j++)
+                if (want.hash[j] != got.hash[j]) fail_msg("%s, cache %d: other bits in row %d", tiny[i], kv, j);
+        }
+    }
+}
+
+/* A model with an infinite norm gain: out of range from its first token on, and the chip says so, too. */
+static void out_of_range(void **state)
+{
+    (void)state;
+    for (int chip = 0; chip < 2; chip++) {
+        struct engine *en = open_engine("tests/data/tiny.gguf", chip ? "lpu" : "cpu", KV16, 2);
+        struct sum s = {.n_vocab = en->model->h.n_vocab};
+        struct kv_seq a;
+        struct err e = {0};
+        struct lpu *c = (struct lpu *)en->chip;
+        if (chip) {
+            uint32_t huge[LPU_LANES];
+            for (int l = 0; l < LPU_LANES; l++) huge[l] = 0x7f000000;
+            lpu_sim_put(c->sim, c->vectors[0][0], huge);
+        } else {
+            float *gain = (float *)(uintptr_t)en->program->vectors[0].x;
+            gain[0] = 0x1p100f;
+        }
+        assert_int_equal(kv_seq_init(&a, en->kv, 20, &e), 0);
+        assert_int_equal(engine_feed(en, &a, text, 5, 0, 2, true, add, &s, &e), ERR_RANGE);
+        assert_true(s.bad >= 1);
+        assert_int_equal(a.fault, 0);
+        kv_seq_finish(&a);
+        engine_close(en);
+    }
+}
+
+/* --- documentation ------------------------------------------------------------------------------------------ */
+
+static void doc_names_every_instruction(void **state)
+{
+    (void)state;
+    char *doc = read_text("doc/lpu.md");
+    for (int i = 0; i < LPU_OPS; i++) {
+        char row[64];
+        snprintf(row, sizeof row, "| `%s` |", lpu_op_info[i].mnemonic);
+        const char *at = strstr(doc, row);
+        if (!at || !strstr(at, lpu_op_info[i].what)) fail_msg("doc/lpu.md: no row '%s ... %s' ('tutti chips lpu --instructions')", row, lpu_op_info[i].what);
+    }
+    free(doc);
+}
+
+int main(void)
+{
+    uint32_t x = 12345;
+    for (int i = 0; i < TOKENS; i++) {
+        x = x * 1664525 + 1013904223;
+        text[i] = (int32_t)(x >> 16) % IDS;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(datasheet_faults),
+        cmocka_unit_test(same_bits_as_the_cpu),
+        cmocka_unit_test(out_of_range),
+        cmocka_unit_test(doc_names_every_instruction),
+    };
+    return cmocka_run_group_tests_name("lpu", tests, NULL, NULL);
+}
