@@ -164,28 +164,134 @@ int32_t grammar_rule_dist(const struct grammar *g, uint32_t rule)
     return add_dist(g->node_dist[r->start], rounds >= GRAMMAR_FAR ? GRAMMAR_FAR : (int32_t)rounds);
 }
 
-/* Shortest ways to the end of each rule: relaxed until nothing changes, latest nodes first, since bodies are built from
- * left to right. */
-static void find_distances(struct grammar *g)
+/*
+ * Shortest ways to the end of each rule, for all rules at once: nodes are settled in the order of their distance (Knuth
+ * 1977, "A generalization of Dijkstra's algorithm"). A call costs what its rule costs, so it is looked at again when the
+ * rule's start is settled.
+ */
+struct settling {
+    struct grammar *g;
+    uint32_t *into, *into_at;   /* edges by the node they lead to: into[into_at[n] .. into_at[n + 1]) */
+    uint32_t *from;             /* [n_edge] node of each edge */
+    uint32_t *calls, *calls_at; /* call edges by rule */
+    uint32_t *rule_next, *rule_of; /* rules by start node; 0 ends */
+    uint32_t *item_next, *item_of; /* counted rules by the rule of their items */
+    bool *done;                 /* [n_node] */
+    uint32_t *heap;             /* [cap] nodes; one may be in it several times, the settled ones are skipped */
+    int32_t *heap_dist;
+    int n_heap, cap_heap, cap_dist;
+};
+
+static bool heap_push(struct settling *x, uint32_t node, int32_t dist, struct arena *a)
 {
-    for (int i = 0; i < g->n_node; i++) g->node_dist[i] = GRAMMAR_FAR;
-    for (int r = 1; r < g->n_rule; r++) g->node_dist[g->rule[r].final] = 0;
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = g->n_node - 1; i > 0; i--) {
-            int32_t best = g->node_dist[i];
-            for (uint32_t k = g->node[i]; k; k = g->edge[k].next) {
-                const struct edge *d = &g->edge[k];
-                int32_t cost = d->kind == EDGE_BYTE ? 1 : d->kind == EDGE_CALL ? grammar_rule_dist(g, d->arg) : 0;
-                cost = add_dist(cost, g->node_dist[d->to]);
-                if (cost < best) best = cost;
-            }
-            if (best < g->node_dist[i]) {
-                g->node_dist[i] = best;
-                changed = true;
-            }
+    x->heap = arena_grow(a, x->heap, x->n_heap, &x->cap_heap, sizeof *x->heap);
+    x->heap_dist = arena_grow(a, x->heap_dist, x->n_heap, &x->cap_dist, sizeof *x->heap_dist);
+    if (!x->heap || !x->heap_dist) return false;
+    int i = x->n_heap++;
+    for (; i > 0 && x->heap_dist[(i - 1) / 2] > dist; i = (i - 1) / 2) {
+        x->heap[i] = x->heap[(i - 1) / 2];
+        x->heap_dist[i] = x->heap_dist[(i - 1) / 2];
+    }
+    x->heap[i] = node;
+    x->heap_dist[i] = dist;
+    return true;
+}
+
+static uint32_t heap_pop(struct settling *x)
+{
+    uint32_t top = x->heap[0], node = x->heap[--x->n_heap];
+    int32_t dist = x->heap_dist[x->n_heap];
+    int i = 0;
+    for (int k; (k = 2 * i + 1) < x->n_heap; i = k) {
+        if (k + 1 < x->n_heap && x->heap_dist[k + 1] < x->heap_dist[k]) k++;
+        if (x->heap_dist[k] >= dist) break;
+        x->heap[i] = x->heap[k];
+        x->heap_dist[i] = x->heap_dist[k];
+    }
+    x->heap[i] = node;
+    x->heap_dist[i] = dist;
+    return top;
+}
+
+/* An edge whose end is settled. */
+static bool relax(struct settling *x, uint32_t k, struct arena *a)
+{
+    struct grammar *g = x->g;
+    const struct edge *d = &g->edge[k];
+    int32_t cost = d->kind == EDGE_BYTE ? 1 : 0;
+    if (d->kind == EDGE_CALL) {
+        const struct rule *r = &g->rule[d->arg];
+        if (!x->done[r->start] || (r->min && r->item && !x->done[g->rule[r->item].start])) return true;
+        cost = grammar_rule_dist(g, d->arg);
+    }
+    cost = add_dist(cost, g->node_dist[d->to]);
+    if (cost >= g->node_dist[x->from[k]]) return true;
+    g->node_dist[x->from[k]] = cost;
+    return heap_push(x, x->from[k], cost, a);
+}
+
+static bool relax_calls(struct settling *x, uint32_t rule, struct arena *a)
+{
+    bool ok = true;
+    for (uint32_t i = x->calls_at[rule]; ok && i < x->calls_at[rule + 1]; i++)
+        if (x->done[x->g->edge[x->calls[i]].to]) ok = relax(x, x->calls[i], a);
+    return ok;
+}
+
+/* Numbers of edges sorted by key (below n_keys): counted, then placed. */
+static bool sort_edges(const struct grammar *g, struct arena *a, bool by_rule, int n_keys, uint32_t **list, uint32_t **at)
+{
+    *list = ARENA_NEW(a, uint32_t, (size_t)g->n_edge);
+    *at = ARENA_NEW(a, uint32_t, (size_t)n_keys + 2);
+    if (!*list || !*at) return false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int k = 1; k < g->n_edge; k++) {
+            if (by_rule && g->edge[k].kind != EDGE_CALL) continue;
+            uint32_t key = by_rule ? g->edge[k].arg : g->edge[k].to;
+            if (pass) (*list)[(*at)[key + 1]++] = (uint32_t)k;
+            else (*at)[key + 2]++;
+        }
+        for (int i = 2; i < n_keys + 2 && !pass; i++) (*at)[i] += (*at)[i - 1];
+    }
+    return true;
+}
+
+static int find_distances(struct grammar *g, struct err *e)
+{
+    struct arena a;
+    arena_init(&a);
+    struct settling x = {.g = g, .from = ARENA_NEW(&a, uint32_t, (size_t)g->n_edge), .done = ARENA_NEW(&a, bool, (size_t)g->n_node),
+                         .rule_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule), .rule_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_node),
+                         .item_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule), .item_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule)};
+    bool ok = x.from && x.done && x.rule_next && x.rule_of && x.item_next && x.item_of &&
+              sort_edges(g, &a, false, g->n_node, &x.into, &x.into_at) && sort_edges(g, &a, true, g->n_rule, &x.calls, &x.calls_at);
+    for (int i = 0; ok && i < g->n_node; i++) {
+        g->node_dist[i] = GRAMMAR_FAR;
+        for (uint32_t k = g->node[i]; k; k = g->edge[k].next) x.from[k] = (uint32_t)i;
+    }
+    for (int r = 1; ok && r < g->n_rule; r++) {
+        struct rule *rule = &g->rule[r];
+        x.rule_next[r] = x.rule_of[rule->start];
+        x.rule_of[rule->start] = (uint32_t)r;
+        if (rule->item) {
+            x.item_next[r] = x.item_of[rule->item];
+            x.item_of[rule->item] = (uint32_t)r;
+        }
+        g->node_dist[rule->final] = 0;
+        ok = heap_push(&x, rule->final, 0, &a);
+    }
+    while (ok && x.n_heap) {
+        uint32_t n = heap_pop(&x);
+        if (x.done[n]) continue;
+        x.done[n] = true;
+        for (uint32_t i = x.into_at[n]; ok && i < x.into_at[n + 1]; i++) ok = relax(&x, x.into[i], &a);
+        for (uint32_t r = x.rule_of[n]; ok && r; r = x.rule_next[r]) {
+            ok = relax_calls(&x, r, &a);
+            for (uint32_t c = x.item_of[r]; ok && c; c = x.item_next[c]) ok = relax_calls(&x, c, &a);
         }
     }
+    arena_finish(&a);
+    return ok ? 0 : err(e, ERR_MEMORY, "out of memory");
 }
 
 /* A rule that can be called again by itself with no byte read in between would push for ever. Depth first over
@@ -285,7 +391,7 @@ static int finish(struct grammar *g, uint32_t root, struct err *e)
     g->frame_hash = ARENA_NEW(&g->arena, uint32_t, g->frame_hash_mask + 1);
     if (!g->node_dist || !g->mark || !g->work || !g->frame_hash) return err(e, ERR_MEMORY, "out of memory");
     find_classes(g);
-    find_distances(g);
+    if ((rc = find_distances(g, e))) return rc;
     if (grammar_rule_dist(g, root) >= GRAMMAR_FAR) return err(e, ERR_USAGE, "no text satisfies the grammar");
     return find_left_recursion(g, e);
 }

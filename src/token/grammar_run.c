@@ -140,9 +140,14 @@ int32_t heads_dist(const struct grammar *g, const struct stacks *s, const struct
 
 /* --- the state of one answer ------------------------------------------------------------------------------ */
 
-/* Tokens that are kept back for closing: so many for the least bytes to the end. A token of such text (names, quotes,
- * braces) has two bytes or more nearly always, and the reserve grows with what is open. */
+/* When the text has to be closed: a byte takes one token at most, if the vocabulary has all bytes; some more for choices
+ * that turn out to be longer. */
 enum { CLOSE_SLACK = 16 };
+
+static bool is_short(int left, int32_t dist)
+{
+    return left >= 0 && left <= dist + CLOSE_SLACK;
+}
 
 struct grammar_state {
     struct grammar *g;
@@ -229,7 +234,7 @@ static int fill_bits(struct grammar_state *s)
 {
     int32_t dist = heads_dist(s->g, &s->stacks, &s->now), limit = GRAMMAR_FAR;
     int n_stacks = s->stacks.n;
-    if (s->left >= 0 && s->left <= dist / 2 + CLOSE_SLACK) s->closing = true;
+    if (is_short(s->left, dist)) s->closing = true;
     if (s->closing) limit = dist - 1;
     for (;;) {
         memset(s->bits, 0, (size_t)s->v->n_words * sizeof *s->bits);
@@ -249,7 +254,7 @@ const uint32_t *grammar_state_allowed(struct grammar_state *s)
     if (s->fresh && !closing) return s->bits;
     if (s->fresh && closing && !s->closing) {
         int32_t dist = heads_dist(s->g, &s->stacks, &s->now);
-        if (s->left > dist / 2 + CLOSE_SLACK) return s->bits;
+        if (!is_short(s->left, dist)) return s->bits;
     }
     s->fresh = true;
     if (s->ended) {

@@ -580,18 +580,34 @@ static void reach(struct parser *x, int32_t from, unsigned pass, bool *seen, int
 }
 
 /* A node is accepting when the end can be reached from it at the end of the text, ^ not holding there. Found backwards
- * in one sweep per round until nothing changes: edges mostly lead to later nodes. */
-static void find_accepting(struct parser *x, int32_t final)
+ * from the end over edges sorted by where they lead. */
+static void find_accepting(struct parser *x, int32_t final, int32_t *work)
 {
     struct pattern *p = x->p;
+    int32_t *at = ARENA_NEW(x->a, int32_t, (size_t)p->n_node + 2), *from = ARENA_NEW(x->a, int32_t, 2 * (size_t)p->n_node + 1);
+    int n = 0;
+    if (!at || !from) {
+        fail_memory(x);
+        return;
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < p->n_node; i++)
+            for (int k = 0; k < 2; k++) {
+                int32_t to = p->node[i].eps[k];
+                if (to < 0 || (k == 0 && x->anchor[i] == ANCHOR_BEGIN)) continue;
+                if (pass) from[at[to + 1]++] = i;
+                else at[to + 2]++;
+            }
+        for (int i = 2; i < p->n_node + 2 && !pass; i++) at[i] += at[i - 1];
+    }
     p->node[final].accept = true;
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = p->n_node - 1; i >= 0; i--) {
-            struct pattern_node *n = &p->node[i];
-            if (n->accept) continue;
-            if ((n->eps[0] >= 0 && x->anchor[i] != ANCHOR_BEGIN && p->node[n->eps[0]].accept) || (n->eps[1] >= 0 && p->node[n->eps[1]].accept))
-                n->accept = changed = true;
+    work[n++] = final;
+    while (n) {
+        int32_t to = work[--n];
+        for (int32_t i = at[to]; i < at[to + 1]; i++) {
+            if (p->node[from[i]].accept) continue;
+            p->node[from[i]].accept = true;
+            work[n++] = from[i];
         }
     }
 }
@@ -612,7 +628,8 @@ static void solve_anchors(struct parser *x, struct fragment f)
     reach(x, f.in, 1u << ANCHOR_NONE | 1u << ANCHOR_BEGIN, seen, work);
     for (int i = 0; i < p->n_node; i++)
         if (seen[i] && p->node[i].set >= 0) p->start[p->n_start++] = i;
-    find_accepting(x, f.out);
+    find_accepting(x, f.out, work);
+    if (x->rc) return;
     for (int i = 0; i < p->n_node; i++)
         if (x->anchor[i]) p->node[i].eps[0] = -1;
 }

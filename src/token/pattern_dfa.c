@@ -47,6 +47,33 @@ static int unique(uint32_t *list, int n)
     return k;
 }
 
+/* States from which an accepting one can be reached, found backwards over transitions sorted by where they lead. */
+static int find_live(struct arena *a, const struct dfa *d, bool *live, int32_t *work)
+{
+    int n = d->n_state, m = d->n_interval, n_work = 0;
+    int32_t *at = ARENA_NEW(a, int32_t, (size_t)n + 2), *from = ARENA_NEW(a, int32_t, (size_t)n * (size_t)m);
+    if (!at || !from) return ERR_MEMORY;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < n * m; i++) {
+            if (d->next[i] < 0) continue;
+            if (pass) from[at[d->next[i] + 1]++] = i / m;
+            else at[d->next[i] + 2]++;
+        }
+        for (int i = 2; i < n + 2 && !pass; i++) at[i] += at[i - 1];
+    }
+    for (int i = 0; i < n; i++)
+        if ((live[i] = d->accept[i])) work[n_work++] = i;
+    while (n_work) {
+        int32_t to = work[--n_work];
+        for (int32_t i = at[to]; i < at[to + 1]; i++) {
+            if (live[from[i]]) continue;
+            live[from[i]] = true;
+            work[n_work++] = from[i];
+        }
+    }
+    return 0;
+}
+
 /* The same automaton without states that are not on a way from the start to an accepting one. The start stays. */
 static int trim(struct arena *a, const struct dfa *d, struct dfa **out, struct err *e)
 {
@@ -54,13 +81,7 @@ static int trim(struct arena *a, const struct dfa *d, struct dfa **out, struct e
     bool *live = ARENA_NEW(a, bool, (size_t)n), *seen = ARENA_NEW(a, bool, (size_t)n);
     int32_t *work = ARENA_NEW(a, int32_t, (size_t)n), *name = ARENA_NEW(a, int32_t, (size_t)n);
     if (!live || !seen || !work || !name) return no_memory(e);
-    for (int i = 0; i < n; i++) live[i] = d->accept[i];
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = n - 1; i >= 0; i--)
-            for (int k = 0; k < m && !live[i]; k++)
-                if (d->next[i * m + k] >= 0 && live[d->next[i * m + k]]) live[i] = changed = true;
-    }
+    if (find_live(a, d, live, work)) return no_memory(e);
     work[n_work++] = 0;
     seen[0] = true;
     for (int i = 0; i < n_work; i++) { /* work keeps the order in which they are met */
