@@ -6,6 +6,7 @@ import re
 import struct
 import sys
 
+import anthropic
 import groq
 import openai
 
@@ -101,6 +102,35 @@ def test_tools(s):
         check('no function "h"' in str(e), "tools: fault: %s" % e)
 
 
+def test_anthropic(s):
+    c = anthropic.Anthropic(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
+    hello = {"model": "tiny", "messages": [{"role": "user", "content": "the work goes on"}], "system": "be short", "extra_body": {"temperature": 0}}
+    r = c.messages.create(max_tokens=12, **hello)
+    check(r.type == "message" and r.stop_reason in ("end_turn", "max_tokens") and r.usage.output_tokens > 0, "anthropic: message: %s" % r)
+    with c.messages.stream(max_tokens=12, **hello) as stream:
+        text = "".join(stream.text_stream)
+        last = stream.get_final_message()
+    check(text == r.content[0].text and last.stop_reason == r.stop_reason and last.usage.output_tokens == r.usage.output_tokens, "anthropic: the stream differs: %r" % text)
+    n = c.messages.count_tokens(model="tiny", messages=hello["messages"], system="be short").input_tokens
+    check(n == r.usage.input_tokens + r.usage.cache_read_input_tokens, "anthropic: count_tokens: %d" % n)
+    tools = [{"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}]
+    for choice in ({"type": "any"}, {"type": "tool", "name": "f"}):
+        r = c.messages.create(max_tokens=60, tools=tools, tool_choice=choice, **hello)
+        use = r.content[0]
+        check(r.stop_reason == "tool_use" and use.name == "f" and use.input["n"] in (1, 2), "anthropic: tools: %s" % r)
+        with c.messages.stream(max_tokens=60, tools=tools, tool_choice=choice, **hello) as stream:
+            check(stream.get_final_message().content[0].input == use.input, "anthropic: tools of the stream")
+    more = hello["messages"] + [{"role": "assistant", "content": [{"type": "tool_use", "id": use.id, "name": "f", "input": use.input}]},
+                                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": use.id, "content": "3"}]}]
+    r = c.messages.create(model="tiny", max_tokens=5, tools=tools, messages=more)
+    check(r.stop_reason in ("end_turn", "max_tokens", "tool_use"), "anthropic: results: %s" % r)
+    try:
+        c.messages.create(model="other", max_tokens=5, messages=hello["messages"])
+        check(False, "anthropic: no fault")
+    except anthropic.NotFoundError:
+        pass
+
+
 def test_groq(s):
     c = groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
     check([m.id for m in c.models.list().data] == ["tiny"], "groq: models")
@@ -118,6 +148,7 @@ def main():
     test_openai(s)
     test_structured(s)
     test_tools(s)
+    test_anthropic(s)
     test_groq(s)
     check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
     return 1 if faults else 0
