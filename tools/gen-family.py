@@ -42,6 +42,11 @@ FAMILIES = {
     "gpt-oss": dict(GPT_OSS, layers=5, experts=(8, 4)),
     "gpt-oss-mxfp4": dict(GPT_OSS, arch="gpt-oss", layers=3, experts=(8, 4), expert_type="MXFP4"),
     "tiny-experts": dict(GPT_OSS, arch="gpt-oss", layers=2, experts=(3, 2), expert_type="MXFP4", untied=False, vocab=384),
+    "olmoe": dict(experts=(8, 3), qk_norm="whole", untied=True),
+    "internlm2": dict(untied=True, base=1e6),
+    "ernie4_5": dict(base=500000.0),
+    "exaone": dict(untied=True),
+    "seed_oss": dict(qkv_bias=True, ffn_norm="post_attention_norm", untied=True),
     "olmo2": dict(post_norm=True, no_input_norm=True, qk_norm="whole", untied=True),
     "olmo3": dict(arch="olmo2", post_norm=True, no_input_norm=True, qk_norm="whole", untied=True, keys=[
         ("attention.sliding_window", U32, 40), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 8.0),

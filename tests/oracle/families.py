@@ -248,6 +248,17 @@ class Qwen2moe(Qwen2):
     over_used = False
 
 
+class Olmoe(Qwen2moe):
+    def qk_norm(self, q, k, b):
+        return self.norm(q, b + "attn_q_norm"), self.norm(k, b + "attn_k_norm")
+
+
+class Seed(Qwen2):
+    def layer(self, x, b, i):
+        x = x + self.attend(self.norm(x, b + "attn_norm"), b, i)
+        return x + self.ffn(self.norm(x, b + "post_attention_norm"), b, i)
+
+
 class Gptoss(Qwen2):
     def __init__(self, f):
         super().__init__(f)
@@ -360,8 +371,9 @@ class Glm4(Model):
         return x + self.norm(self.ffn(self.norm(x, b + "ffn_norm"), b, i), b + "post_ffw_norm")
 
 
-FAMILIES = dict({"gpt-oss": Gptoss}, granitemoe=Granite, qwen2moe=Qwen2moe, qwen3moe=Qwen3, llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3, granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2,
-                gemma3=Gemma3, glm4=Glm4,
+FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwen2, seed_oss=Seed, olmoe=Olmoe,
+                granitemoe=Granite, qwen2moe=Qwen2moe, qwen3moe=Qwen3, llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3,
+                granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2, gemma3=Gemma3, glm4=Glm4,
                 chatglm=Llama)
 
 # --- comparison ---------------------------------------------------------------------------------------------------
