@@ -67,7 +67,7 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
 {
     const struct mat_layout *l = layout_of(type);
     const struct dtype_info *info = dtype_info(type);
-    if (!l) return err(e, ERR_UNSUPPORTED, "weight type %s is not supported", dtype_name(type));
+    if (!l) return err(e, ERR_UNSUPPORTED, "weight type %s is not supported; take the model in Q4_K_M, IQ4_XS or Q8_0", dtype_name(type));
     if (n < 1 || k < 1 || n > MAT_DIM_MAX || k > MAT_DIM_MAX)
         return err(e, ERR_LIMIT, "matrix of %" PRId64 " x %" PRId64 ": each side must be 1..%d", n, k, MAT_DIM_MAX);
     int64_t step = info->block > 32 ? info->block : 32;

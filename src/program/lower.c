@@ -119,7 +119,7 @@ static void quantise(struct lower *l, int node)
         const struct node *n = &l->g->nodes[i];
         if (n->op != OP_MATMUL || n->in[0] != value) continue;
         if (!mat_layout(n->w->type)) {
-            l->rc = err(l->e, ERR_UNSUPPORTED, "tensor '%.*s': weight type %s is not supported", STR_ARG(n->w->name), dtype_name(n->w->type));
+            new_weight(l, n->w, MAT_BODY); /* says what is wrong with it */
             return;
         }
         enum act_tier tier = mat_tier(n->w->type, role_of(l, n));
