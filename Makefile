@@ -144,6 +144,8 @@ $(B)/%.o: %.c Makefile
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+$(B)/src/serve/api_page.o: $(wildcard src/serve/page/*)
+
 $(B)/tests/%: tests/unit/%.c $(B)/libtutti.a Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
