@@ -211,7 +211,7 @@ static int call_witness(struct talk *t, const struct ids *ids, struct generate_p
     struct receipt_spec s;
     witness_spec(&s, t->o.engine);
     s.prompt = ids->p, s.n_prompt = (int)ids->n, s.sample = p->sample;
-    s.stop = p->stop, s.n_stop = p->n_stop, s.max_tokens = p->max_tokens, s.ignore_end = p->ignore_end;
+    s.stop = p->stop, s.n_stop = p->n_stop, s.max_tokens = p->max_tokens, s.ignore_end = p->ignore_end, s.show_special = p->show_special;
     p->drawn = see_token;
     return witness_begin(t->witness, &s, false, e);
 }

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,8 @@
 #include <unistd.h>
 #include "cmd.h"
 #include "common.h"
+#include "serve/gate_keys.h"
+#include "serve/ledger.h"
 #include "serve/log.h"
 #include "serve/server.h"
 
@@ -31,7 +35,10 @@ struct serve {
     struct common c;
     struct arg_strs cors;
     int drain_s, max_body_mb;
-    bool quiet;
+    bool quiet, require_key, no_keys;
+    const char *ledger, *prices, *signing;
+    struct signing key;
+    const struct gate *gate; /* NULL: none was opened */
 };
 
 /* The first socket of sd_listen_fds(3), or -1. */
@@ -41,6 +48,55 @@ static int take_systemd_socket(void)
     if (!pid || !fds || strtol(pid, NULL, 10) != (long)getpid() || strtol(fds, NULL, 10) < 1) return -1;
     fcntl(LISTEN_FD_FIRST, F_SETFD, FD_CLOEXEC);
     return LISTEN_FD_FIRST;
+}
+
+static bool is_loopback(const struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_UNIX) return true;
+    if (sa->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
+    return sa->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
+}
+
+/* Whether only this machine can reach the port. */
+static bool is_private(const struct http_options *h)
+{
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr sa;
+    } a;
+    socklen_t n = sizeof a;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    if (h->listen_fd >= 0) return getsockname(h->listen_fd, &a.sa, &n) == 0 && is_loopback(&a.sa);
+    if (getaddrinfo(h->host, NULL, &hints, &list)) return false;
+    bool yes = true;
+    for (const struct addrinfo *i = list; i; i = i->ai_next) yes = yes && is_loopback(i->ai_addr);
+    freeaddrinfo(list);
+    return yes;
+}
+
+/* Keys are asked for where others can reach the port; a ledger that exists is used in any case. */
+static int open_gate(struct serve *v, struct err *e)
+{
+    struct path p;
+    bool open = is_private(&v->o.http);
+    struct gate_keys_options o = {.ledger = v->ledger, .prices = v->prices, .required = !v->no_keys && (!open || v->require_key)};
+    bool exists = ledger_default_path(&p, NULL) == 0 && path_is_file(p.z);
+    if (!o.required && !v->ledger && !v->prices && !exists) {
+        if (!open) log_event("fault", ",\"text\":\"--no-keys on %s: whoever reaches port %d may use the models\"", v->o.http.host, v->o.http.port);
+        return 0;
+    }
+    int rc = gate_keys_open(&v->gate, &o, e);
+    v->o.gate = v->gate;
+    return rc;
+}
+
+/* The key that signs receipts, if there is one: it must be there if receipts were asked for. */
+static int open_signing(struct serve *v, struct err *e)
+{
+    int rc = signing_read(&v->key, v->signing, e);
+    if (rc == ERR_NOT_FOUND && !v->signing && !v->o.receipts) return 0;
+    if (!rc) v->o.signing = &v->key;
+    return rc;
 }
 
 /* sd_notify(3): tells systemd, if it asked. */
@@ -129,6 +185,12 @@ int cmd_serve(int argc, char **argv)
         {"max-body", 0, ARG_INT, &v.max_body_mb, "MB", "size of a request (default: 8)", 1, 1024},
         {"workers", 0, ARG_INT, &h->n_workers, "N", "threads that read requests (default: 4)", 1, 256},
         {"any-model", 0, ARG_FLAG, &v.o.any_model, NULL, "a model name that is not known means the first model", 0, 0},
+        {"ledger", 0, ARG_STR, &v.ledger, "WHERE", "keys and the use of them: a file, or postgresql://... (default: that of tutti keys)", 0, 0},
+        {"prices", 0, ARG_STR, &v.prices, "FILE", "what tokens of which model cost", 0, 0},
+        {"require-key", 0, ARG_FLAG, &v.require_key, NULL, "every route but /health needs a key of tutti keys (default unless --host is this machine's own)", 0, 0},
+        {"no-keys", 0, ARG_FLAG, &v.no_keys, NULL, "no key is needed, whoever can reach the port", 0, 0},
+        {"receipts", 0, ARG_FLAG, &v.o.receipts, NULL, "sign a receipt of every answer, also without \"receipt\": true", 0, 0},
+        {"signing", 0, ARG_STR, &v.signing, "FILE", "the key that signs them (default: that of tutti keys signing)", 0, 0},
         {"tls-cert", 0, ARG_STR, &h->tls_cert, "FILE", "serve HTTPS with this certificate (PEM)", 0, 0},
         {"tls-key", 0, ARG_STR, &h->tls_key, "FILE", "and its key", 0, 0},
         {"cors", 0, ARG_STRS, &v.cors, "ORIGIN", "pages of this origin may use the server, or 'all'; may be repeated (default: none)", 0, 0},
@@ -149,7 +211,8 @@ int cmd_serve(int argc, char **argv)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL); /* all threads inherit it */
     signal(SIGPIPE, SIG_IGN);
-    int rc = 0;
+    int rc = open_gate(&v, &e);
+    if (!rc) rc = open_signing(&v, &e);
     for (int i = at; i < argc && !rc; i++) rc = server_add_model(&server, argv[i], &e);
     if (!rc) rc = server_start(&server, &v.o, &e);
     if (rc) {
@@ -159,5 +222,6 @@ int cmd_serve(int argc, char **argv)
         status = run(&server, &v, &set);
     }
     server_stop(&server);
+    gate_keys_close(v.gate);
     return status;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "cmd.h"
 #include "common.h"
+#include "serve/form.h"
 #include "serve/verify.h"
 #include "serve/witness.h"
 
@@ -31,6 +32,8 @@ struct job {
     struct ids prompt;
     struct arena arena;
     char *file;
+    struct forms *forms; /* of the receipt's grammar */
+    void *mask;
     double seconds;
     struct verify_result result;
 };
@@ -194,13 +197,26 @@ static void print_result(const struct job *j, const struct options *o)
     buf_finish(&text);
 }
 
+/* What the request said about the form of its answer. */
+static int make_mask(struct job *j, struct err *e)
+{
+    const struct receipt_spec *r = &j->r.spec;
+    struct grammar *g = NULL;
+    int rc = 0;
+    if (!r->grammar_kind.n) return 0;
+    if ((rc = form_of_text(r->grammar_kind, r->grammar, &g, e))) return rc;
+    if (!(rc = forms_create(&j->forms, j->o.text.tok, j->o.engine->model->h.n_vocab, e))) rc = forms_mask(j->forms, g, r->grammar_tokens, &j->mask, e);
+    grammar_unref(g);
+    return rc;
+}
+
 static int verify(struct job *j, const struct options *o, struct err *e)
 {
     int rc;
     if ((rc = check_model(j, e)) || (rc = get_prompt(j, o->prompt, e))) return rc;
-    if (j->r.spec.grammar_kind.n) return err(e, ERR_UNSUPPORTED, "the receipt has a grammar of kind '%.*s', which this build cannot apply", STR_ARG(j->r.spec.grammar_kind));
+    if ((rc = make_mask(j, e))) return rc;
     double begin = common_now();
-    rc = verify_run(j->o.engine, &j->o.text, &j->r, j->prompt.p, NULL, NULL, &j->result, e);
+    rc = verify_run(j->o.engine, &j->o.text, &j->r, j->prompt.p, j->mask ? &form_mask_ops : NULL, j->mask, &j->result, e);
     j->seconds = common_now() - begin;
     return rc;
 }
@@ -245,6 +261,8 @@ int cmd_verify(int argc, char **argv)
             status = rc ? common_fail(&doc, &e) : err_exit_status(j.result.what == VERIFY_OK ? 0 : ERR_MISMATCH);
         }
     }
+    if (j.mask) form_mask_ops.free(j.mask);
+    forms_destroy(j.forms);
     common_close(&j.o);
     ids_finish(&j.prompt);
     arena_finish(&j.arena);

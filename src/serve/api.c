@@ -22,6 +22,7 @@ static const struct http_route routes[] = {
     {"GET", "/", api_page, API_PUBLIC, 0, NULL},
     {"GET", "/page.css", api_page_css, API_PUBLIC, 0, NULL},
     {"GET", "/page.js", api_page_js, API_PUBLIC, 0, NULL},
+    {"GET", "/receipt-key", api_receipt_key, API_PUBLIC, 0, NULL},
     {"GET", "/health", api_health, API_PUBLIC, 0, NULL},
     {"GET", "/v1/health", api_health, API_PUBLIC, 0, NULL},
     {"GET", "/ready", api_ready, API_PUBLIC, 0, NULL},

@@ -61,6 +61,7 @@ void api_health(struct http_request *r);
 void api_ready(struct http_request *r);
 void api_metrics(struct http_request *r);
 void api_version(struct http_request *r);
+void api_receipt_key(struct http_request *r);
 void api_page(struct http_request *r);
 void api_page_css(struct http_request *r);
 void api_page_js(struct http_request *r);

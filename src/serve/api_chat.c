@@ -147,6 +147,7 @@ static void end_stream(struct job *j, struct buf *out)
         begin_piece(j, out);
         buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i, finish_reason(c, chat->n_calls[i]));
         gen_write_stop_reason(c, out);
+        job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
         if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
         end_piece(j, out);
@@ -221,6 +222,7 @@ static void write_choice(const struct job *j, int i, struct buf *out)
     }
     buf_printf(out, ",\"finish_reason\":\"%s\"", finish_reason(c, n_calls));
     gen_write_stop_reason(c, out);
+    job_write_receipt(j, i, out);
     if (j->ask.return_token_ids) {
         buf_append_z(out, ",\"token_ids\":");
         gen_write_ids(out, c->ids.p, c->ids.n);

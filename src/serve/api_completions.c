@@ -122,6 +122,7 @@ static void end_stream(struct job *j, struct buf *out)
         begin_piece(j, out);
         buf_printf(out, "{\"index\":%d,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"%s\"", i, job_finish_reason(&j->choice[i]));
         gen_write_stop_reason(&j->choice[i], out);
+        job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
         if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
         end_piece(j, out);
@@ -151,6 +152,7 @@ static void write_choice(struct job *j, int i, struct buf *out)
     else buf_append_z(out, "null");
     buf_printf(out, ",\"finish_reason\":\"%s\"", job_finish_reason(c));
     gen_write_stop_reason(c, out);
+    job_write_receipt(j, i, out);
     if (j->ask.return_token_ids) {
         const struct job_prompt *p = &j->prompt[i / j->ask.n];
         buf_append_z(out, ",\"token_ids\":");

@@ -46,6 +46,7 @@ static const struct field table[] = {
     {"suffix", FIELD_STRING, AT(suffix), 0, 0, ASK_COMPLETION},
     {"priority", FIELD_INT, AT(priority), -1000, 1000, 0},
     {"service_tier", FIELD_STRING, AT(service_tier), 0, 0, 0},
+    {"receipt", FIELD_ANY, AT(receipt_any), 0, 0, 0},
     {"debug", FIELD_BOOL, AT(debug), 0, 0, 0},
     {"tools", FIELD_ARRAY, AT(tools), 0, 0, ASK_CHAT},
     {"tool_choice", FIELD_ANY, AT(tool_choice), 0, 0, ASK_CHAT},
@@ -90,6 +91,17 @@ static int read_stop(struct ask *a, struct fault *f)
             return fault_field(f, "stop", "'stop': expected strings of 1..%d bytes, got one of %zu", STOP_BYTES_MAX, len);
         a->stop[a->n_stop++] = (struct str){json_string_value(s), len};
     }
+    return 0;
+}
+
+static int read_receipt(struct ask *a, struct fault *f)
+{
+    const json_t *v = a->receipt_any;
+    const char *z = json_string_value(v);
+    char got[FAULT_GOT_MAX];
+    if (z && strcmp(z, "private") == 0) a->receipt = ASK_RECEIPT_PRIVATE;
+    else if (json_is_true(v)) a->receipt = ASK_RECEIPT_OPEN;
+    else if (v && !json_is_false(v)) return fault_field(f, "receipt", "'receipt': expected true, false or \"private\", got %s", fault_got(v, got));
     return 0;
 }
 
@@ -211,6 +223,7 @@ int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f)
     if (!rc) rc = read_stop_ids(a, f);
     if (!rc) rc = read_bias(a, f);
     if (!rc) rc = read_tier(a, f);
+    if (!rc) rc = read_receipt(a, f);
     if (rc) ask_finish(a);
     return rc;
 }

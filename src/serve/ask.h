@@ -23,6 +23,7 @@ enum {
     ASK_MESSAGES_MAX = 16384,
 };
 
+enum ask_receipt { ASK_RECEIPT_NONE, ASK_RECEIPT_OPEN, ASK_RECEIPT_PRIVATE };
 enum ask_api { ASK_CHAT = 1, ASK_COMPLETION = 2 };
 
 struct ask {
@@ -43,6 +44,8 @@ struct ask {
     int min_tokens, priority;
     bool ignore_eos, include_stop, skip_special, return_token_ids, echo, add_generation_prompt, debug;
     const char *service_tier; /* NULL: not given */
+    enum ask_receipt receipt;
+    const json_t *receipt_any;
     enum gate_tier tier;
     const json_t *messages, *prompt, *tools, *tool_choice, *response_format, *structured, *template_kwargs, *allowed_ids;
 

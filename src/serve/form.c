@@ -147,15 +147,26 @@ void forms_destroy(struct forms *f)
     free(f);
 }
 
+const char *const form_kind_name[] = {[FORM_ANY] = "",          [FORM_JSON_OBJECT] = "json_object", [FORM_JSON_SCHEMA] = "json_schema",
+                                      [FORM_REGEX] = "regex", [FORM_GBNF] = "gbnf",               [FORM_CHOICE] = "choice"};
+
+char *form_text(const struct form_spec *s)
+{
+    if (s->json) return json_dumps(s->json, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *z = malloc(s->text.n + 1);
+    if (z && s->text.n) memcpy(z, s->text.p, s->text.n);
+    if (z) z[s->text.n] = 0;
+    return z;
+}
+
 static char *key_of(const struct form_spec *s)
 {
-    char *text = s->json ? json_dumps(s->json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    struct str t = s->json ? str_from(text) : s->text;
-    char *key = s->json && !text ? NULL : malloc(t.n + 2);
+    char *text = form_text(s);
+    size_t n = text ? strlen(text) : 0;
+    char *key = text ? malloc(n + 2) : NULL;
     if (key) {
         key[0] = (char)('0' + s->kind);
-        if (t.n) memcpy(key + 1, t.p, t.n);
-        key[t.n + 1] = 0;
+        memcpy(key + 1, text, n + 1);
     }
     free(text);
     return key;
@@ -207,6 +218,18 @@ static void keep(struct forms *f, char *key, struct grammar *g)
     pthread_mutex_unlock(&f->lock);
     grammar_unref(old.g);
     free(old.key);
+}
+
+int form_of_text(struct str kind, struct str text, struct grammar **g, struct err *e)
+{
+    struct form_spec s = {.text = text};
+    for (int i = FORM_ANY + 1; i <= FORM_CHOICE; i++)
+        if (str_eqz(kind, form_kind_name[i])) s.kind = (enum form_kind)i;
+    if (s.kind == FORM_ANY) return err(e, ERR_UNSUPPORTED, "a form of kind '%.*s' is not known", STR_ARG(kind));
+    if (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE) s.json = s.own = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    int rc = (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE) && !s.json ? err(e, ERR_FORMAT, "the form's text is no JSON") : compile(&s, g, e);
+    json_decref(s.own);
+    return rc;
 }
 
 int forms_find(struct forms *f, const struct form_spec *s, struct grammar **g, struct err *e)

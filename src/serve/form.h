@@ -28,6 +28,12 @@ struct form_spec {
     json_t *own;        /* parsed from a string; json_decref */
 };
 
+extern const char *const form_kind_name[]; /* "json_schema", as receipts name them */
+/* Schema, choices, expression or grammar as text, for receipts; free it. NULL: out of memory. */
+char *form_text(const struct form_spec *s);
+/* The other way round: the grammar of a kind and a text. */
+int form_of_text(struct str kind, struct str text, struct grammar **g, struct err *e);
+
 /* What the body of a request asks for. A fault names the field. json_decref s->own afterwards. */
 int form_read(const json_t *body, struct form_spec *s, struct fault *f);
 

@@ -29,11 +29,14 @@ static void destroy(struct job *j)
         buf_finish(&c->logprobs4);
         buf_finish(&c->stop);
         ids_finish(&c->ids);
+        if (c->witness) witness_finish(c->witness);
+        free(c->witness);
     }
     for (int i = 0; i < j->n_prompts && j->prompt; i++) free(j->prompt[i].ids);
     for (int i = 0; i < j->n_choices && j->mask; i++)
         if (j->mask[i]) j->mask_ops->free(j->mask[i]);
     free(j->mask);
+    free(j->form_text);
     free(j->choice);
     free(j->prompt);
     buf_finish(&j->head);
@@ -167,6 +170,7 @@ static void finish_job(struct http_request *r)
     struct call *c = j->call;
     struct fault f = {0};
     struct buf b;
+    if (job_waits_for_root(j, finish_job)) return;
     buf_init(&b, API_REPLY_MAX);
     sum_up(j);
     if (j->err.code) {
@@ -246,6 +250,7 @@ static void take_token(struct job *j, struct job_choice *c, int i, const struct 
     else metrics_time(m, METRIC_TTFT, now - http_begin_s(j->call->r));
     c->last_s = now;
     c->n_answer++;
+    if (c->witness) witness_token(c->witness, ev->id, ev->state);
     if (is_stop_id(&j->ask, ev->id) && c->n_answer > j->ask.min_tokens) {
         c->stop_id = ev->id;
         t.text = (struct str){NULL, 0};
@@ -310,6 +315,7 @@ static int submit(struct job *j, struct job_prompt *p, struct err *e)
                               .n_prompt = p->n_ids,
                               .n = j->ask.n,
                               .n_top = j->ask.n_top,
+                              .state = j->ask.receipt != ASK_RECEIPT_NONE,
                               .priority = j->ask.priority + c->pass.priority,
                               .owner = c->pass.owner,
                               .mask_ops = j->mask_ops,
@@ -370,6 +376,10 @@ void job_start(struct job *j)
             job_fail(j, &f);
             return;
         }
+    }
+    if (job_call_witnesses(j, &f)) {
+        job_fail(j, &f);
+        return;
     }
     if (j->ask.max_tokens == 0) {
         answer_nothing(j);

@@ -14,6 +14,7 @@
 
 #include "serve/api.h"
 #include "serve/ask.h"
+#include "serve/witness.h"
 #include "token/ids.h"
 
 struct job;
@@ -40,6 +41,7 @@ struct job_choice {
     int32_t stop_id;      /* the token of stop_token_ids that was met, or -1 */
     bool ended;
     double last_s;        /* when its last token came */
+    struct witness *witness; /* of its receipt, or NULL */
     void *state;          /* the API's own */
 };
 
@@ -73,6 +75,8 @@ struct job {
     struct job_choice *choice;    /* [n_choices] */
     int n_prompts, n_choices;
     int max_tokens;               /* of each choice; 0: until the context is full */
+    const char *form_kind;        /* of the answers' form, for receipts: form_kind_name, or NULL */
+    char *form_text;              /* schema, expression ... as it was said */
     const struct sched_mask_ops *mask_ops; /* of every choice, with mask[n_choices], or NULL; taken over by job_start */
     void **mask;
     struct buf head;              /* for the API: what every piece of a stream begins with */
@@ -100,8 +104,15 @@ void job_add_prompt(struct job *j, int i, struct ids *ids);
 struct form_spec;
 int job_set_form(struct job *j, const struct form_spec *s, struct fault *f);
 int job_read_form(struct job *j, struct fault *f);
+int job_room(const struct job *j, int i); /* tokens that choice i may have at most */
 /* Admission, then off it goes. The call ends in any case, now or later; j is gone for the caller. */
 void job_start(struct job *j);
+/* If a receipt is asked for: a witness for each choice. */
+int job_call_witnesses(struct job *j, struct fault *f);
+/* True: fn(r) will be called when the model's root is known. */
+bool job_waits_for_root(struct job *j, void (*fn)(struct http_request *r));
+/* ,"receipt":"..." of a choice that has ended; nothing if none was asked for. */
+void job_write_receipt(const struct job *j, int i, struct buf *out);
 /* Ends the call with a fault instead of job_start. */
 void job_fail(struct job *j, const struct fault *f);
 

@@ -9,6 +9,14 @@ static int no_memory(struct fault *f)
     return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
 }
 
+/* Tokens that choice i may have at most. */
+int job_room(const struct job *j, int i)
+{
+    int room = j->call->m->engine->n_ctx - j->prompt[i / j->ask.n].n_ids;
+    if (j->max_tokens && j->max_tokens < room) room = j->max_tokens;
+    return room > 0 ? room : 1;
+}
+
 int job_set_form(struct job *j, const struct form_spec *s, struct fault *f)
 {
     struct served_model *m = j->call->m;
@@ -17,13 +25,14 @@ int job_set_form(struct job *j, const struct form_spec *s, struct fault *f)
     int rc = forms_find(m->forms, s, &g, &e);
     if (rc) return fault_set(f, rc == ERR_MEMORY ? 503 : 400, "invalid_request_error", NULL, s->param, "'%s': %s", s->param, e.msg);
     if (!g) return 0;
+    j->form_kind = form_kind_name[s->kind];
+    j->form_text = form_text(s);
+    if (!j->form_text) rc = no_memory(f);
     j->mask = calloc((size_t)j->n_choices, sizeof *j->mask);
     j->mask_ops = &form_mask_ops;
     if (!j->mask) rc = no_memory(f);
     for (int i = 0; i < j->n_choices && !rc; i++) {
-        int room = m->engine->n_ctx - j->prompt[i / j->ask.n].n_ids;
-        if (j->max_tokens && j->max_tokens < room) room = j->max_tokens;
-        if (forms_mask(m->forms, g, room > 0 ? room : 1, &j->mask[i], &e)) rc = no_memory(f);
+        if (forms_mask(m->forms, g, job_room(j, i), &j->mask[i], &e)) rc = no_memory(f);
     }
     grammar_unref(g);
     return rc;

@@ -12,8 +12,9 @@
 enum { MARKS_MAX = RECEIPT_IDS_MAX / RECEIPT_EVERY * RECEIPT_MARK };
 
 /* Keys of the maps, ascending as the form demands. */
-enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_IGNORE_END, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR };
+enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_FLAGS, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR };
 enum body_field { BODY_SPEC = 1, BODY_ANSWER, BODY_END, BODY_HEAD, BODY_MARKS, BODY_TIME, BODY_REQUEST, BODY_MODEL, BODY_FIELDS = BODY_MODEL };
+enum { FLAG_IGNORE_END = 1, FLAG_SHOW_SPECIAL = 2, FLAGS_ALL = 3 };
 enum { SAMPLE_FIELDS = 10, PARTS = 5 };
 
 static void put_le32(uint8_t out[4], uint32_t v)
@@ -107,8 +108,9 @@ void receipt_put_spec(const struct receipt_spec *s, struct buf *b)
     cbor_put_uint(b, SPEC_STOP), cbor_put_array(b, (uint64_t)s->n_stop);
     for (int i = 0; i < s->n_stop; i++) cbor_put_text(b, s->stop[i]);
     cbor_put_uint(b, SPEC_MAX_TOKENS), cbor_put_uint(b, (uint64_t)s->max_tokens);
-    cbor_put_uint(b, SPEC_IGNORE_END), cbor_put_uint(b, s->ignore_end);
-    cbor_put_uint(b, SPEC_GRAMMAR), cbor_put_array(b, 2), cbor_put_text(b, s->grammar_kind), cbor_put_text(b, s->grammar);
+    cbor_put_uint(b, SPEC_FLAGS), cbor_put_uint(b, (s->ignore_end ? FLAG_IGNORE_END : 0u) | (s->show_special ? FLAG_SHOW_SPECIAL : 0u));
+    cbor_put_uint(b, SPEC_GRAMMAR), cbor_put_array(b, 3), cbor_put_text(b, s->grammar_kind), cbor_put_text(b, s->grammar);
+    cbor_put_uint(b, (uint64_t)s->grammar_tokens);
 }
 
 static void put_body(const struct receipt *r, struct buf *b)
@@ -261,11 +263,14 @@ static void read_spec(struct reader *r, struct receipt_spec *s)
     expect_field(r, SPEC_BIAS), read_bias(r, &s->sample);
     expect_field(r, SPEC_STOP), read_stop(r, s);
     expect_field(r, SPEC_MAX_TOKENS), s->max_tokens = (int)cbor_uint(&r->c, INT32_MAX);
-    expect_field(r, SPEC_IGNORE_END), s->ignore_end = cbor_uint(&r->c, 1) != 0;
+    expect_field(r, SPEC_FLAGS);
+    uint64_t flags = cbor_uint(&r->c, FLAGS_ALL);
+    s->ignore_end = flags & FLAG_IGNORE_END, s->show_special = flags & FLAG_SHOW_SPECIAL;
     expect_field(r, SPEC_GRAMMAR);
-    if (cbor_array(&r->c, 2) != 2) set_fault(&r->c, "the grammar is no pair of texts");
+    if (cbor_array(&r->c, 3) != 3) set_fault(&r->c, "the grammar has a wrong number of values");
     s->grammar_kind = cbor_text(&r->c);
     s->grammar = cbor_text(&r->c);
+    s->grammar_tokens = (int)cbor_uint(&r->c, INT32_MAX);
     if (s->grammar.n > RECEIPT_GRAMMAR_MAX) set_fault(&r->c, "the grammar is too long");
     cbor_end(&r->c);
 }
@@ -352,7 +357,7 @@ int receipt_read_any(struct receipt *r, struct str file, int choice, struct aren
     if ((uint8_t)file.p[0] == (4 << 5 | PARTS)) return receipt_read(r, file, a, e);
     if (file.p[skip] != '{') return read_text(r, file.p, file.n, a, e);
     json_error_t why;
-    json_t *reply = json_loadb(file.p, file.n, 0, &why);
+    json_t *reply = json_loadb(file.p, file.n, JSON_ALLOW_NUL, &why);
     if (!reply) return err(e, ERR_FORMAT, "the reply is no JSON: line %d: %s", why.line, why.text);
     const char *z = find_receipt(reply, choice);
     int rc = z ? read_text(r, z, strlen(z), a, e) : err(e, ERR_NOT_FOUND, "the reply has no receipt for choice %d; ask for one by \"receipt\": true", choice);

@@ -51,8 +51,9 @@ struct receipt_spec {
     const struct str *stop;           /* [n_stop] */
     int n_stop;
     int max_tokens;                   /* 0: no limit but the context's */
-    bool ignore_end;
-    struct str grammar_kind, grammar; /* "json_schema", "regex", ...; empty: none */
+    bool ignore_end, show_special;
+    struct str grammar_kind, grammar; /* form_kind_name and form_text; empty: none */
+    int grammar_tokens;               /* within which the grammar ends its text if it can */
 };
 
 struct receipt {

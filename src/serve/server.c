@@ -147,6 +147,7 @@ static void *load_models(void *arg)
         log_event("loaded", ",\"model\":\"%s\",\"seconds\":%.3f,\"context\":%d,\"fingerprint\":\"%s\",\"template\":%s", m->name, server_now() - begin,
                   m->engine->n_ctx, m->fingerprint, m->text.chat ? "true" : "false");
     }
+    if (!rc && s->o.signing && !atomic_load(&s->draining)) server_begin_roots(s);
     atomic_store(rc ? &s->failed : &s->loaded, true);
     return NULL;
 }
@@ -158,6 +159,7 @@ int server_start(struct server *s, const struct server_options *o, struct err *e
     if (sodium_init() < 0) return err(e, ERR_INTERNAL, "libsodium does not start");
     s->o = *o;
     s->started = time(NULL);
+    pthread_mutex_init(&s->root_lock, NULL);
     if (!s->o.gate) s->o.gate = &gate_open;
     api_fill(&s->o.http);
     s->o.http.ud = s;
@@ -184,8 +186,11 @@ void server_stop(struct server *s)
     atomic_store(&s->draining, true);
     if (s->loading) pthread_join(s->loader, NULL);
     s->loading = false;
+    server_end_roots(s);
     for (int i = 0; i < s->n_models; i++) sched_stop(s->model[i].sched, 0);
     http_stop(s->http);
+    free(s->wait);
+    s->wait = NULL;
     for (int i = 0; i < s->n_models; i++) {
         struct served_model *m = &s->model[i];
         for (int k = 0; k < m->n_scratch; k++) tok_scratch_destroy(m->scratch[k]);

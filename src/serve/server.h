@@ -14,11 +14,13 @@
 #include <stdatomic.h>
 #include <time.h>
 #include "base/path.h"
+#include "file/root.h"
 #include "serve/form.h"
 #include "serve/gate.h"
 #include "serve/http.h"
 #include "serve/metrics.h"
 #include "serve/sched.h"
+#include "serve/signing.h"
 
 enum { SERVER_MODELS_MAX = 64, SERVER_NAME_MAX = 200, SERVER_SCRATCH_MAX = 64, SERVER_FINGERPRINT = 14 };
 
@@ -29,6 +31,8 @@ struct server_options {
     uint64_t memory_bytes;    /* weights, keys and values of all models; 0: half of what the machine has free */
     bool any_model;           /* an unknown model name means the first one */
     const struct gate *gate;
+    const struct signing *signing; /* of receipts; NULL: none are given */
+    bool receipts;            /* also for who does not ask */
 };
 
 struct served_model {
@@ -42,10 +46,16 @@ struct served_model {
     bool knows_tools, thinks; /* what its chat template speaks of */
     time_t created;
     char fingerprint[SERVER_FINGERPRINT]; /* "fp_" and 10 digits: contract and file; equal ones give equal answers */
-    atomic_bool ready;
+    atomic_bool ready, has_root;
+    uint8_t root[ROOT_BYTES]; /* once has_root is set */
     pthread_mutex_t lock;     /* of what follows */
     struct tok_scratch *scratch[SERVER_SCRATCH_MAX];
     int n_scratch;
+};
+
+struct root_wait {
+    struct http_request *r;
+    void (*fn)(struct http_request *r);
 };
 
 struct server {
@@ -59,6 +69,14 @@ struct server {
     pthread_t loader;
     bool loading;             /* the loader must be joined */
     struct err load_err;
+
+    pthread_t rooter;         /* server_root.c */
+    bool rooting;
+    atomic_int root_stop;
+    pthread_mutex_t root_lock; /* of what follows */
+    bool roots_done;
+    struct root_wait *wait;   /* [n_waits] */
+    int n_waits, cap_waits;
 };
 
 /* spec: MODEL or NAME=MODEL, where MODEL is a path or the name of a pulled model. */
@@ -70,6 +88,12 @@ void server_stop(struct server *s);
 
 /* By the name a client gave (NULL: none). NULL if there is no such model. */
 struct served_model *server_find(struct server *s, const char *name);
+
+/* Looks for the roots of all models, once they are loaded; ends the search. */
+void server_begin_roots(struct server *s);
+void server_end_roots(struct server *s);
+/* True: the model's root is not known yet, and fn(r) will be called when it is, or when it will never be. */
+bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r, void (*fn)(struct http_request *r));
 
 /* A tokenizer's scratch for one thread, kept between requests. NULL is a valid scratch. */
 struct tok_scratch *model_take_scratch(struct served_model *m);

@@ -125,7 +125,7 @@ static int check_ranges(const struct run *v, const int32_t *prompt)
 static int run(struct run *v, const struct text *t, const int32_t *prompt)
 {
     const struct receipt_spec *s = &v->r->spec;
-    struct generate_params p = {.sample = s->sample, .stop = s->stop, .n_stop = s->n_stop, .max_tokens = s->max_tokens, .ignore_end = s->ignore_end};
+    struct generate_params p = {.sample = s->sample, .stop = s->stop, .n_stop = s->n_stop, .max_tokens = s->max_tokens, .ignore_end = s->ignore_end, .show_special = s->show_special};
     int rc = check_ranges(v, prompt), n = s->n_prompt + v->r->n_answer;
     if (rc || (rc = generate_init(&v->g, v->engine, t, 0, v->e)) || (rc = generate_begin(&v->g, prompt, s->n_prompt, &p, v->e)) ||
         (rc = sampler_create(&v->sampler, v->engine->model->h.n_vocab, v->engine->kern, v->e)))

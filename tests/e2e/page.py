@@ -30,6 +30,11 @@ Plain **bold** _it_ `co<de>` ~~old~~ [good](https://example.org/x) [bad](javascr
 """
 
 
+def start(program, *options, **more):
+    started.append(Server(program, *options, **more))
+    return started[-1]
+
+
 def events(*pieces):
     out = ""
     for p in pieces:
@@ -39,7 +44,7 @@ def events(*pieces):
 
 
 def ready(page):
-    page.wait_for_function("document.querySelector('#state').textContent === 'ready'", timeout=30000)
+    page.wait_for_function("() => document.querySelector('#state').textContent === 'ready'", timeout=30000)
 
 
 def ask(page, text):
@@ -59,17 +64,17 @@ def check_stream(page):
         lengths.append(len(page.inner_text(BODY)))
     check(lengths == sorted(lengths) and lengths[-1] > lengths[0], "the answer does not grow: %s" % lengths)
     check(page.is_visible("#stop") and not page.is_visible("#send"), "while an answer is written there is Stop instead of Send")
-    page.wait_for_function("document.querySelector('#state').textContent.includes('tokens/s')")
+    page.wait_for_function("() => document.querySelector('#state').textContent.includes('tokens/s')")
     page.click("#stop")
     page.wait_for_selector("#send:visible")
     news = page.inner_text("#news")
     check("stopped" in news and "tokens/s" in news, "after Stop the page says '%s'" % news)
     check(page.evaluate("document.activeElement.id") == "text", "after an answer the cursor is not in the message field")
     ask(page, "again")
-    page.wait_for_function("document.querySelectorAll('#log li').length === 4 && document.querySelector('%s').textContent.length > 10" % BODY)
+    page.wait_for_function("() => document.querySelectorAll('#log li').length === 4 && document.querySelector('%s').textContent.length > 10" % BODY)
     page.keyboard.press("Escape")
     page.wait_for_selector("#send:visible")
-    page.wait_for_function("[...document.querySelectorAll('#figures dt')].some(d => d.textContent === 'Answers now' && d.nextSibling.textContent === '0')", timeout=15000)
+    page.wait_for_function("() => [...document.querySelectorAll('#figures dt')].some(d => d.textContent === 'Answers now' && d.nextSibling.textContent === '0')", timeout=15000)
     page.click("#new")
     check(page.locator("#log li").count() == 0, "New chat leaves entries")
 
@@ -118,26 +123,26 @@ def check_key(browser, program):
     """A server that wants a key: the page loads, asks for it, and works with it."""
     import subprocess
     key = subprocess.run([*program, "keys", "create", "--name", "page"], capture_output=True, text=True, check=True).stdout.strip()
-    server = Server(program, "--require-key", "--isa", "ref")
+    server = start(program, "--require-key", "--isa", "ref")
     page = browser.new_page()
     page.goto(server.url + "/")
     page.wait_for_selector("#keyform:visible", timeout=15000)
     page.fill("#key", "tk_wrong")
     page.press("#key", "Enter")
-    page.wait_for_function("document.querySelector('#state').textContent.includes('key')")
+    page.wait_for_function("() => document.querySelector('#state').textContent.includes('key')")
     page.fill("#key", key)
     page.press("#key", "Enter")
     page.wait_for_selector("#keyform", state="hidden")
     ready(page)
     ask(page, "x")
-    page.wait_for_function("(document.querySelector('%s') || {textContent: ''}).textContent.length > 0" % BODY, timeout=30000)
+    page.wait_for_function("() => (document.querySelector('%s') || {textContent: ''}).textContent.length > 0" % BODY, timeout=30000)
     page.click("#stop")
     page.close()
     check(server.stop() == 0, "the server with a key ended badly")
 
 
 def run(browser, program):
-    server = Server(program, "--isa", "ref")  # slow enough to be seen
+    server = start(program, "--isa", "ref")  # slow enough to be seen
     page = browser.new_page(viewport={"width": 1200, "height": 800})
     asked, errors = [], []
     page.on("request", lambda r: asked.append(r.url))
@@ -147,14 +152,14 @@ def run(browser, program):
     page.goto(server.url + "/")
     ready(page)
     check(page.inner_text("#about").find("2,048 tokens") > 0, "model information: %s" % page.inner_text("#about"))
-    page.wait_for_function("document.querySelector('#figures').textContent.includes('Answer tokens')")
+    page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Answer tokens')")
     check_stream(page)
     check_tricks(page)
     check_faults(page)
     check_names(page)
     page.set_viewport_size({"width": 360, "height": 640})
     ask(page, "x")
-    page.wait_for_function("document.querySelector('%s').textContent.length > 10" % BODY)
+    page.wait_for_function("() => document.querySelector('%s').textContent.length > 10" % BODY)
     page.keyboard.press("Escape")
     page.wait_for_selector("#send:visible")
     check(page.evaluate("document.scrollingElement.scrollWidth") <= 360, "on a phone the page is wider than the screen")
@@ -168,7 +173,7 @@ def run(browser, program):
 
 
 def shots(browser, program, model):
-    server = Server(program, "--ctx", "2048", model=model)
+    server = start(program, "--ctx", "2048", model=model)
     for name, width, height in (("page", 1200, 760), ("page-phone", 390, 760)):
         page = browser.new_page(viewport={"width": width, "height": height})
         page.goto(server.url + "/")
@@ -177,19 +182,25 @@ def shots(browser, program, model):
         page.fill("#max_tokens", "220")
         ask(page, "What makes the sky blue? Answer with a short list.")
         page.wait_for_selector("#send:visible", timeout=60000)
-        page.wait_for_function("document.querySelector('#figures').textContent.includes('Between tokens')", timeout=15000)
+        page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Between tokens')", timeout=15000)
         page.evaluate("document.querySelector('#log').scrollTop = 0")
         page.screenshot(path="doc/%s.png" % name)
         page.close()
     server.stop()
 
 
+started = []
 with sync_playwright() as p:
     chromium = p.chromium.launch(executable_path=os.environ["TUTTI_BROWSER"], args=["--no-sandbox", "--disable-gpu"])
-    if sys.argv[1] == "--shots":
-        shots(chromium, sys.argv[3:], sys.argv[2])
-    else:
-        run(chromium, sys.argv[1:])
-        check_key(chromium, sys.argv[1:])
+    try:
+        if sys.argv[1] == "--shots":
+            shots(chromium, sys.argv[3:], sys.argv[2])
+        else:
+            run(chromium, sys.argv[1:])
+            check_key(chromium, sys.argv[1:])
+    finally:
+        for server in started:
+            if server.process.poll() is None:
+                server.process.kill()
     chromium.close()
 sys.exit(1 if faults else 0)

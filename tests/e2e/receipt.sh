@@ -54,5 +54,10 @@ done
 expect 4 'receipt' verify README.md $data/tiny.gguf
 expect 3 'no-such-file' verify "$tmp/no-such-file" $data/tiny.gguf
 expect 2 'takes a RECEIPT and a MODEL' verify "$tmp/r"
+if command -v python3 >/dev/null; then
+    python3 tests/e2e/receipt_serve.py "${tutti[@]}" || bad=1
+else
+    echo "receipt: a server's receipts *skipped*: no python3"
+fi
 [ $bad = 0 ] && echo "receipt: ok"
 exit $bad

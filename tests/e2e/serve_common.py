@@ -5,8 +5,15 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
+
+# What the user of this machine has is not touched.
+home = tempfile.TemporaryDirectory()
+os.environ.update(XDG_DATA_HOME=home.name, TUTTI_CACHE=home.name + "/cache")
+for name in "TUTTI_LEDGER", "TUTTI_SIGNING", "TUTTI_ISA":
+    os.environ.pop(name, None)
 
 MODEL = "tests/data/tiny.gguf"
 faults = []
