@@ -44,7 +44,7 @@ def events(*pieces):
 
 
 def ready(page):
-    page.wait_for_function("() => document.querySelector('#state').textContent === 'ready'", timeout=30000)
+    page.wait_for_function("() => document.querySelector('#state').textContent === 'ready'", timeout=90000)
 
 
 def ask(page, text):
@@ -60,7 +60,7 @@ def check_stream(page):
     lengths = []
     for _ in range(4):
         seen = lengths[-1] if lengths else 0
-        page.wait_for_function("n => (document.querySelector('%s') || {textContent: ''}).textContent.length > n" % BODY, arg=seen, timeout=30000)
+        page.wait_for_function("n => (document.querySelector('%s') || {textContent: ''}).textContent.length > n" % BODY, arg=seen, timeout=90000)
         lengths.append(len(page.inner_text(BODY)))
     check(lengths == sorted(lengths) and lengths[-1] > lengths[0], "the answer does not grow: %s" % lengths)
     check(page.is_visible("#stop") and not page.is_visible("#send"), "while an answer is written there is Stop instead of Send")
@@ -74,7 +74,7 @@ def check_stream(page):
     page.wait_for_function("() => document.querySelectorAll('#log li').length === 4 && document.querySelector('%s').textContent.length > 10" % BODY)
     page.keyboard.press("Escape")
     page.wait_for_selector("#send:visible")
-    page.wait_for_function("() => [...document.querySelectorAll('#figures dt')].some(d => d.textContent === 'Answers now' && d.nextSibling.textContent === '0')", timeout=15000)
+    page.wait_for_function("() => [...document.querySelectorAll('#figures dt')].some(d => d.textContent === 'Answers now' && d.nextSibling.textContent === '0')", timeout=90000)
     page.click("#new")
     check(page.locator("#log li").count() == 0, "New chat leaves entries")
 
@@ -126,7 +126,7 @@ def check_key(browser, program):
     server = start(program, "--require-key", "--isa", "ref")
     page = browser.new_page()
     page.goto(server.url + "/")
-    page.wait_for_selector("#keyform:visible", timeout=15000)
+    page.wait_for_selector("#keyform:visible", timeout=90000)
     page.fill("#key", "tk_wrong")
     page.press("#key", "Enter")
     page.wait_for_function("() => document.querySelector('#state').textContent.includes('key')")
@@ -135,7 +135,7 @@ def check_key(browser, program):
     page.wait_for_selector("#keyform", state="hidden")
     ready(page)
     ask(page, "x")
-    page.wait_for_function("() => (document.querySelector('%s') || {textContent: ''}).textContent.length > 0" % BODY, timeout=30000)
+    page.wait_for_function("() => (document.querySelector('%s') || {textContent: ''}).textContent.length > 0" % BODY, timeout=90000)
     page.click("#stop")
     page.close()
     check(server.stop() == 0, "the server with a key ended badly")
@@ -145,6 +145,7 @@ def run(browser, program):
     server = start(program, "--isa", "ref")  # slow enough to be seen
     page = browser.new_page(viewport={"width": 1200, "height": 800})
     asked, errors = [], []
+    page.set_default_timeout(90000)
     page.on("request", lambda r: asked.append(r.url))
     page.on("pageerror", lambda e: errors.append(str(e)))
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" and "429" not in m.text else None)
@@ -182,7 +183,7 @@ def shots(browser, program, model):
         page.fill("#max_tokens", "220")
         ask(page, "What makes the sky blue? Answer with a short list.")
         page.wait_for_selector("#send:visible", timeout=60000)
-        page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Between tokens')", timeout=15000)
+        page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Between tokens')", timeout=90000)
         page.evaluate("document.querySelector('#log').scrollTop = 0")
         page.screenshot(path="doc/%s.png" % name)
         page.close()
