@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check-all: what `check` runs, in every configuration and on every machine that this one can imitate. A part whose
 # compiler or emulator is missing says *skipped* and why.
-.PHONY: check-debug check-asan check-tsan check-clang check-fuzz check-x86 check-arm64
+.PHONY: check-kill check-debug check-asan check-tsan check-clang check-fuzz check-x86 check-arm64
 have = command -v $(1) >/dev/null || { echo "== $@: *skipped*, no $(1)"; exit 0; }
 
 check-debug: ## all tests without optimisation
@@ -51,5 +51,8 @@ check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated ar
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu cortex-a53' run-test_attn && \
 	$(MAKE) CC=$(ARM_CC) RUN='$(ARM_QEMU) -cpu max' SKIP='$(ARM_SKIP)' check
 
-check-all: check check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+check-kill: $(B)/tutti ## kill -9 under load, 20 times
+	@echo "== $@" && KILLS=20 tests/e2e/kill.sh $(RUN) $(B)/tutti
+
+check-all: check check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"
