@@ -96,6 +96,10 @@ int form_read(const json_t *body, struct form_spec *s, struct fault *f)
     *s = (struct form_spec){0};
     if ((v = json_object_get(body, "response_format")) && !json_is_null(v)) rc = read_response_format(v, s, f);
     if (!rc && (v = json_object_get(body, "structured_outputs")) && !json_is_null(v)) rc = read_structured(v, s, f);
+    if (!rc && (v = json_object_get(body, "guided_json")) && !json_is_null(v)) rc = set_schema(s, v, "guided_json", f);
+    if (!rc && (v = json_object_get(body, "guided_regex")) && !json_is_null(v)) rc = set_text(s, FORM_REGEX, v, "guided_regex", f);
+    if (!rc && (v = json_object_get(body, "guided_choice")) && !json_is_null(v)) rc = set_choice(s, v, "guided_choice", f);
+    if (!rc && (v = json_object_get(body, "guided_grammar")) && !json_is_null(v)) rc = set_text(s, FORM_GBNF, v, "guided_grammar", f);
     if (!rc && (v = json_object_get(body, "json_schema")) && !json_is_null(v)) rc = set_schema(s, v, "json_schema", f);
     if (!rc && (v = json_object_get(body, "grammar")) && !json_is_null(v) && (!json_is_string(v) || json_string_length(v)))
         rc = set_text(s, FORM_GBNF, v, "grammar", f);

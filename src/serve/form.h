@@ -3,7 +3,7 @@
  * form: the form that an answer must have, as requests say it.
  *
  *   response_format {type: json_object | json_schema | text}     OpenAI, Groq
- *   structured_outputs {json | json_object | regex | choice | grammar}     vLLM
+ *   structured_outputs {json | json_object | regex | choice | grammar}, guided_*     vLLM, now and before
  *   json_schema, grammar     llama.cpp
  *
  * Each model keeps the grammars of the last requests (struct forms), so that who asks for the same form again finds masks

@@ -359,7 +359,7 @@ void job_start(struct job *j)
     struct fault f = {0};
     int n = 0, submitted = 0;
     c->state = j;
-    if (!j->mask && job_read_form(j, &f)) {
+    if ((!j->mask && job_read_form(j, &f)) || job_wrap_masks(j, &f)) {
         job_fail(j, &f);
         return;
     }

@@ -105,6 +105,8 @@ struct form_spec;
 int job_set_form(struct job *j, const struct form_spec *s, struct fault *f);
 int job_read_form(struct job *j, struct fault *f);
 int job_room(const struct job *j, int i); /* tokens that choice i may have at most */
+/* Puts what the body says of single tokens around that; part of job_start. */
+int job_wrap_masks(struct job *j, struct fault *f);
 /* Admission, then off it goes. The call ends in any case, now or later; j is gone for the caller. */
 void job_start(struct job *j);
 /* If a receipt is asked for: a witness for each choice. */
