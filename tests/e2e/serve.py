@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
 import struct
+import subprocess
 import sys
-import tempfile
 import time
 
 from serve_common import MODEL, Server, check, fault, faults, sse, wait_until
@@ -104,6 +105,62 @@ def test_answers(s):
     check(len(e["data"]) == 2 and abs(sum(x * x for x in e["data"][0]["embedding"]) - 1) < 1e-5, "embeddings: %s" % str(e)[:200])
     alone = s.json("POST", "/v1/embeddings", {"model": "tiny", "input": "c"})[1]
     check(alone["data"][0]["embedding"] == e["data"][1]["embedding"], "an embedding depends on its company")
+
+
+def test_forms(s):
+    """Answers that must have a form, in every spelling; what is not understood is refused by name."""
+    def ask(path=CHAT, **more):
+        body = {**(chat() if path == CHAT else {"model": "tiny", "prompt": "the work"}), "max_tokens": 60, "temperature": 1, "seed": 5, **more}
+        status, r = s.json("POST", path, body)
+        if not check(status == 200, "%s: %d %s" % (more, status, r)):
+            return ""
+        c = r["choices"][0]
+        return c["message"]["content"] if path == CHAT else c["text"]
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 9}, "b": {"enum": ["x", "y"]}}, "required": ["a", "b"], "additionalProperties": False}
+    for more in ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}}, {"structured_outputs": {"json": schema}},
+                 {"guided_json": json.dumps(schema)}, {"json_schema": schema}):
+        got = json.loads(ask(**more) or "{}")
+        check(set(got) == {"a", "b"} and 3 <= got["a"] <= 9 and got["b"] in "xy", "%s: %s" % (more, got))
+    check(isinstance(json.loads(ask(response_format={"type": "json_object"}, max_tokens=40)), dict), "json_object")
+    check(re.fullmatch("[ab]{3}-[0-9]{2}", ask(structured_outputs={"regex": "[ab]{3}-[0-9]{2}"})), "regex")
+    check(ask("/v1/completions", structured_outputs={"choice": ["red", "green"]}) in ("red", "green"), "choice")
+    check(ask("/v1/completions", grammar='root ::= "yes" | "no"') in ("yes", "no"), "grammar")
+    check(ask(response_format={"type": "text"}) != "", "response_format text")
+    r = s.json("POST", "/v1/completions", {"prompt": "the work", "max_tokens": 30, "min_tokens": 20, "temperature": 1, "seed": 3, "return_token_ids": True, "n": 4})[1]
+    check(all(len(c["token_ids"]) >= 20 for c in r["choices"]), "min_tokens: %s" % [len(c["token_ids"]) for c in r["choices"]])
+    r = s.json("POST", "/v1/completions", {"prompt": "the work", "max_tokens": 20, "allowed_token_ids": [300, 301], "temperature": 1, "return_token_ids": True, "ignore_eos": True})[1]
+    check(set(r["choices"][0]["token_ids"]) <= {300, 301}, "allowed_token_ids: %s" % r["choices"][0]["token_ids"])
+    for more, param in (({"response_format": {"type": "xml"}}, "response_format.type"), ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
+                        ({"structured_outputs": {"regex": "("}}, "structured_outputs.regex"), ({"structured_outputs": {"regex": 3}}, "structured_outputs.regex"),
+                        ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"), ({"grammar": "root ::= nothing"}, "grammar"),
+                        ({"grammar": 'root ::= "a"', "guided_regex": "a"}, "grammar"), ({"guided_json": "{"}, "guided_json"), ({"allowed_token_ids": ["a"]}, "allowed_token_ids"),
+                        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}}, "response_format.json_schema.schema")):
+        status, e = s.json("POST", CHAT, chat(**more))
+        check(status == 400 and e["error"]["param"] == param, "%s: %d %s" % (more, status, e))
+
+
+def test_keys():
+    """Off loopback, or if asked, every route but health wants a key; limits are said in headers."""
+    def keys(*args):
+        return subprocess.run([*program, "keys", *args], capture_output=True, text=True, check=True).stdout.strip()
+    key = keys("create", "--name", "first", "--rpm", "5")
+    s = Server(program, "--require-key")
+    auth = {"Authorization": "Bearer " + key}
+    check(s.request("GET", "/health")[0] == 200, "/health wants a key")
+    for method, path in (("GET", "/v1/models"), ("POST", CHAT), ("GET", "/metrics"), ("POST", "/tokenize"), ("GET", "/version")):
+        status, e = s.json(method, path, chat() if method == "POST" else None)
+        check(status == 401 and e["error"]["type"], "%s without a key: %d %s" % (path, status, e))
+    check(s.request("GET", "/v1/models", headers={"Authorization": "Bearer wrong"})[0] == 401, "a wrong key")
+    check(s.request("GET", "/v1/models", headers={"x-api-key": key})[0] == 200, "x-api-key")
+    status, head, _ = s.request("POST", CHAT, chat(), auth)
+    check(status == 200 and "x-ratelimit-remaining-requests" in head, "headers of limits: %s" % head)
+    got = [s.request("POST", CHAT, chat(max_tokens=1), auth) for _ in range(8)]
+    refused = [h for status, h, _ in got if status == 429]
+    check(refused and all("retry-after" in h for h in refused) and {g[0] for g in got} <= {200, 429}, "limit of 5 per minute: %s" % [g[0] for g in got])
+    check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
+    used = json.loads(subprocess.run([*program, "usage", "--json"], capture_output=True, text=True).stdout or "null")
+    n = 1 + sum(1 for g in got if g[0] == 200)
+    check(str(n) in json.dumps(used), "usage of %d requests: %s" % (n, used))
 
 
 BAD = [
@@ -286,13 +343,14 @@ def main():
     n_idle = 1000 if hard >= 2500 else 100
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
     s = Server(program)
-    for test in test_routes, test_answers, test_faults, test_vanished, lambda x: test_idle(x, n_idle), test_slow, test_end:
+    for test in test_routes, test_answers, test_forms, test_faults, test_vanished, lambda x: test_idle(x, n_idle), test_slow, test_end:
         begin = time.monotonic()
         test(s)
         if os.environ.get("VERBOSE"):
             print("%s %.1f s" % (getattr(test, "__name__", "?"), time.monotonic() - begin))
     test_second_signal()
     test_start()
+    test_keys()
     return 1 if faults else 0
 
 
