@@ -24,7 +24,7 @@
 static const struct args_doc doc = {
     "serve", "MODEL...", "answer requests over HTTP, by the APIs of OpenAI and Groq",
     "MODEL is a GGUF file or the name of a pulled model; NAME=MODEL serves it under another name. Several models share the memory. "
-    "The routes are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /apply-template, /health, "
+    "The routes are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /apply-template, /v1/files, /v1/batches, /health, "
     "/ready and /metrics; those under /v1 also under /openai/v1. The log is one JSON object a line on standard error.\n\n"
     "SIGTERM or Ctrl-C: no new requests are taken, those under way may end within --drain seconds; a second one ends them."};
 
@@ -191,6 +191,7 @@ int cmd_serve(int argc, char **argv)
         {"no-keys", 0, ARG_FLAG, &v.no_keys, NULL, "no key is needed, whoever can reach the port", 0, 0},
         {"receipts", 0, ARG_FLAG, &v.o.receipts, NULL, "sign a receipt of every answer, also without \"receipt\": true", 0, 0},
         {"signing", 0, ARG_STR, &v.signing, "FILE", "the key that signs them (default: that of tutti keys signing)", 0, 0},
+        {"files", 0, ARG_STR, &v.o.files, "FOLDER", "where files and batches of clients are kept (default: ~/.local/share/tutti/files)", 0, 0},
         {"tls-cert", 0, ARG_STR, &h->tls_cert, "FILE", "serve HTTPS with this certificate (PEM)", 0, 0},
         {"tls-key", 0, ARG_STR, &h->tls_key, "FILE", "and its key", 0, 0},
         {"cors", 0, ARG_STRS, &v.cors, "ORIGIN", "pages of this origin may use the server, or 'all'; may be repeated (default: none)", 0, 0},

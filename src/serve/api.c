@@ -16,6 +16,15 @@ static const struct http_route routes[] = {
     {"POST", "/v1/embeddings", api_embeddings, 0, 0, NULL},
     {"GET", "/v1/models", api_models, 0, 0, NULL},
     {"GET", "/v1/models/{}", api_model, 0, 0, NULL},
+    {"POST", "/v1/files", api_file_create, HTTP_SPOOL, BATCH_FILE_MAX + (1 << 20), NULL},
+    {"GET", "/v1/files", api_files, 0, 0, NULL},
+    {"GET", "/v1/files/{}/content", api_file_content, 0, 0, NULL},
+    {"GET", "/v1/files/{}", api_file, 0, 0, NULL},
+    {"DELETE", "/v1/files/{}", api_file_delete, 0, 0, NULL},
+    {"POST", "/v1/batches", api_batch_create, 0, 0, NULL},
+    {"GET", "/v1/batches", api_batches, 0, 0, NULL},
+    {"POST", "/v1/batches/{}/cancel", api_batch_cancel, 0, 0, NULL},
+    {"GET", "/v1/batches/{}", api_batch, 0, 0, NULL},
     {"POST", "/tokenize", api_tokenize, 0, 0, NULL},
     {"POST", "/detokenize", api_detokenize, 0, 0, NULL},
     {"POST", "/apply-template", api_apply_template, 0, 0, NULL},
@@ -120,6 +129,7 @@ int call_model(struct call *c, const char *name, struct fault *f)
 
 int call_admit(struct call *c, int n_prompt, int max_answer, enum gate_tier tier, struct fault *f)
 {
+    if (http_is_inside(c->r)) tier = GATE_BATCH;
     struct gate_load l = {.model = c->m->name, .n_prompt = n_prompt, .max_answer = max_answer, .tier = tier};
     struct gate_refusal no = {.status = 429, .type = "rate_limit_error", .retry_after_s = -1};
     c->done.tier = tier;

@@ -109,6 +109,7 @@ struct str http_body(const struct http_request *r);
 const struct http_route *http_route(const struct http_request *r);
 void *http_ud(const struct http_request *r);           /* of the options */
 double http_begin_s(const struct http_request *r);     /* when it had arrived, monotonic */
+bool http_is_inside(const struct http_request *r);     /* made by http_inside */
 bool http_gone(struct http_request *r);                /* the client does not wait any more */
 
 /* Something that the handler keeps with the request; freed with it. */
@@ -140,7 +141,7 @@ int http_on_gone(struct http_request *r, void (*fn)(void *ctx, uint64_t ticket),
 
 /* A request from inside; done gets its reply on some thread. The strings are copied. ERR_MEMORY, or ERR_USAGE for a
  * route that does not exist. */
-typedef void http_done_fn(void *ud, int status, struct str body);
+typedef void http_done_fn(void *ud, const char *id, int status, struct str body);
 int http_inside(struct http *h, const char *method, const char *path, const char *authorization, struct str body, http_done_fn *done,
                 void *done_ud, struct err *e);
 

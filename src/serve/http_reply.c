@@ -39,7 +39,7 @@ void http_note(struct http_request *r, const char *fmt, ...)
 /* From inside: there is nobody to send it to but the function. Ends the handler's hold. */
 static void finish_inside(struct http_request *r)
 {
-    r->done(r->done_ud, r->status, buf_str(&r->out));
+    r->done(r->done_ud, r->id, r->status, buf_str(&r->out));
     http_request_unref(r);
 }
 

@@ -10,7 +10,10 @@
 #include "serve/json_out.h"
 #include "serve/ulid.h"
 
-enum { SEED_BITS = 53 }; /* of a drawn seed: every JSON reader keeps it */
+enum {
+    SEED_BITS = 53,        /* of a drawn seed: every JSON reader keeps it */
+    BATCH_PRIORITY = 10000, /* below that of everybody who waits */
+};
 
 static int no_memory(struct fault *f)
 {
@@ -316,7 +319,7 @@ static int submit(struct job *j, struct job_prompt *p, struct err *e)
                               .n = j->ask.n,
                               .n_top = j->ask.n_top,
                               .state = j->ask.receipt != ASK_RECEIPT_NONE,
-                              .priority = j->ask.priority + c->pass.priority,
+                              .priority = j->ask.priority + c->pass.priority - (http_is_inside(c->r) ? BATCH_PRIORITY : 0),
                               .owner = c->pass.owner,
                               .mask_ops = j->mask_ops,
                               .mask = j->mask ? j->mask + p->first : NULL,

@@ -61,6 +61,15 @@ void model_give_scratch(struct served_model *m, struct tok_scratch *x)
     tok_scratch_destroy(x);
 }
 
+int server_files(struct server *s, struct err *e)
+{
+    int rc = 0;
+    pthread_mutex_lock(&s->files_lock);
+    if (!s->batches && !(rc = store_open(&s->files, s->o.files, e))) rc = batches_open(&s->batches, &s->files, s->http, e);
+    pthread_mutex_unlock(&s->files_lock);
+    return rc;
+}
+
 /* --- loading ----------------------------------------------------------------------------------------------- */
 
 static uint64_t file_bytes(const struct path *p)
@@ -160,6 +169,7 @@ int server_start(struct server *s, const struct server_options *o, struct err *e
     s->o = *o;
     s->started = time(NULL);
     pthread_mutex_init(&s->root_lock, NULL);
+    pthread_mutex_init(&s->files_lock, NULL);
     if (!s->o.gate) s->o.gate = &gate_open;
     api_fill(&s->o.http);
     s->o.http.ud = s;
@@ -174,6 +184,7 @@ void server_quiesce(struct server *s)
 {
     atomic_store(&s->draining, true);
     http_quiesce(s->http);
+    batches_stop(s->batches);
 }
 
 int server_busy(struct server *s)
@@ -188,6 +199,7 @@ void server_stop(struct server *s)
     s->loading = false;
     server_end_roots(s);
     for (int i = 0; i < s->n_models; i++) sched_stop(s->model[i].sched, 0);
+    batches_close(s->batches);
     http_stop(s->http);
     free(s->wait);
     s->wait = NULL;

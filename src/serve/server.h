@@ -15,6 +15,7 @@
 #include <time.h>
 #include "base/path.h"
 #include "file/root.h"
+#include "serve/batch.h"
 #include "serve/form.h"
 #include "serve/gate.h"
 #include "serve/http.h"
@@ -33,6 +34,7 @@ struct server_options {
     const struct gate *gate;
     const struct signing *signing; /* of receipts; NULL: none are given */
     bool receipts;            /* also for who does not ask */
+    const char *files;        /* folder of files and batches; NULL: the default one */
 };
 
 struct served_model {
@@ -61,6 +63,9 @@ struct root_wait {
 struct server {
     struct server_options o;
     struct http *http;
+    pthread_mutex_t files_lock; /* of what follows */
+    struct path files;        /* folder of files and batches, once batches are open */
+    struct batches *batches;  /* NULL until they are needed */
     struct served_model model[SERVER_MODELS_MAX];
     int n_models;
     time_t started;
@@ -94,6 +99,9 @@ void server_begin_roots(struct server *s);
 void server_end_roots(struct server *s);
 /* True: the model's root is not known yet, and fn(r) will be called when it is, or when it will never be. */
 bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r, void (*fn)(struct http_request *r));
+
+/* Opens the store of files and batches when it is first needed. */
+int server_files(struct server *s, struct err *e);
 
 /* A tokenizer's scratch for one thread, kept between requests. NULL is a valid scratch. */
 struct tok_scratch *model_take_scratch(struct served_model *m);

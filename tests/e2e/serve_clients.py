@@ -5,6 +5,7 @@ import json
 import re
 import struct
 import sys
+import time
 
 import anthropic
 import groq
@@ -143,6 +144,47 @@ def test_groq(s):
     check(len(c.embeddings.create(model="tiny", input=["a", "b"]).data) == 2, "groq: embeddings")
 
 
+def test_batches(s, c, name):
+    lines = [{"custom_id": "r%d" % i, "method": "POST", "url": "/v1/chat/completions", "body": {"model": "tiny", "messages": HELLO, "max_tokens": 3, "seed": i, "stream": True}} for i in range(40)]
+    lines[7]["body"]["temperature"] = "hot"
+    text = "\n".join(json.dumps(l) for l in lines)
+    f = c.files.create(file=("in.jsonl", text.encode()), purpose="batch")
+    check(f.bytes == len(text) and f.filename == "in.jsonl" and f.purpose == "batch", "%s: files.create: %s" % (name, f))
+    info = c.files.retrieve(f.id) if name == "openai" else c.files.info(f.id)
+    check(info.id == f.id and f.id in [x.id for x in c.files.list().data], "%s: files: %s" % (name, info))
+    b = c.batches.create(input_file_id=f.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"})
+    end = time.monotonic() + 60
+    while b.status not in ("completed", "failed", "expired", "cancelled") and time.monotonic() < end:
+        time.sleep(0.05)
+        b = c.batches.retrieve(b.id)
+    check(b.status == "completed" and b.request_counts.completed == 39 and b.request_counts.failed == 1 and b.metadata["a"] == "b", "%s: batch: %s" % (name, b))
+    out = c.files.content(b.output_file_id)
+    out = [json.loads(l) for l in out.text().splitlines()] if callable(getattr(out, "text", None)) else [json.loads(l) for l in out.text.splitlines()]
+    check(sorted(l["custom_id"] for l in out) == sorted("r%d" % i for i in range(40) if i != 7), "%s: output of the batch" % name)
+    by_id = {l["custom_id"]: l["response"]["body"]["choices"][0]["message"]["content"] for l in out}
+    alone = c.chat.completions.create(model="tiny", messages=HELLO, max_tokens=3, seed=20).choices[0].message.content
+    check(by_id["r20"] == alone, "%s: a batch answers otherwise than a request" % name)
+    err = c.files.content(b.error_file_id)
+    err = json.loads(err.text() if callable(getattr(err, "text", None)) else err.text)
+    check(err["custom_id"] == "r7" and err["response"]["status_code"] == 400, "%s: errors of the batch: %s" % (name, err))
+    check(b.id in [x.id for x in c.batches.list().data], "%s: batches.list" % name)
+    bad = c.files.create(file=("bad.jsonl", b'{"custom_id":"x"}\n'), purpose="batch")
+    b = c.batches.create(input_file_id=bad.id, endpoint="/v1/chat/completions", completion_window="7d")
+    while b.status == "validating" and time.monotonic() < end:
+        b = c.batches.retrieve(b.id)
+    check(b.status == "failed" and b.errors.data[0].line == 1, "%s: a batch with a bad line: %s" % (name, b))
+    deleted = c.files.delete(bad.id)
+    check(deleted.deleted, "%s: files.delete" % name)
+    big = c.files.create(file=("big.jsonl", "\n".join(json.dumps({**l, "custom_id": "b%d" % i, "body": {**l["body"], "temperature": 1, "max_tokens": 40, "ignore_eos": True}}) for i, l in enumerate(lines * 5)).encode()), purpose="batch")
+    b = c.batches.create(input_file_id=big.id, endpoint="/v1/chat/completions", completion_window="24h")
+    time.sleep(0.2)
+    b = c.batches.cancel(b.id)
+    while b.status in ("validating", "in_progress", "cancelling") and time.monotonic() < end:
+        time.sleep(0.05)
+        b = c.batches.retrieve(b.id)
+    check(b.status == "cancelled" and b.request_counts.total == 200, "%s: cancel: %s" % (name, b))
+
+
 def main():
     s = Server(sys.argv[1:])
     test_openai(s)
@@ -150,6 +192,8 @@ def main():
     test_tools(s)
     test_anthropic(s)
     test_groq(s)
+    test_batches(s, openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0), "openai")
+    test_batches(s, groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0), "groq")
     check(s.stop() == 0, "status at the end: %s" % s.process.returncode)
     return 1 if faults else 0
 
