@@ -5,7 +5,7 @@
  * comes back goes to the end of its output file, or of its error file. The record of a batch is in the store and says all
  * that a client sees.
  *
- *   validating ─► in_progress ─► finalizing ─► completed        also: failed, expired, cancelling ─► cancelled
+ *   validating -> in_progress -> finalizing -> completed        also: failed, expired, cancelling -> cancelled
  *
  * The key itself is never stored, so a batch does not outlive its server: one that is found unfinished at the next start
  * has failed, with the answers that it had.

@@ -5,14 +5,16 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import time
 
-from serve_common import MODEL, Server, check, fault, faults, sse, wait_until
+from serve_common import MODEL, Server, check, fault, faults, home, sse, wait_until
 
 program = sys.argv[1:]
 CHAT = "/v1/chat/completions"
@@ -194,7 +196,7 @@ def test_faults(s):
     # bytes at random, and requests with parts of them replaced, deleted or doubled: no crash, and none is our fault
     rng = random.Random(7)
     seeds = [json.dumps(chat(stream=False, stop=["a"], logit_bias={"3": 1}, tools=[], seed=1)), json.dumps({"model": "tiny", "prompt": ["a", [1, 2]], "max_tokens": 1})]
-    for i in range(300):
+    for i in range(int(os.environ.get("BODIES", "300"))):
         b = bytearray(rng.choice(seeds).encode())
         for _ in range(rng.randint(1, 4)):
             at, n = rng.randrange(len(b)), rng.randint(1, 8)
@@ -292,6 +294,28 @@ def test_end(s):
     check(s.process.wait(20) == 0, "status after draining: %s" % s.process.returncode)
 
 
+def test_tls():
+    if not shutil.which("openssl"):
+        print("serve: TLS *skipped*: no openssl to make a certificate")
+        return
+    cert, key = home.name + "/cert.pem", home.name + "/key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    s = Server(program, "--tls-cert", cert, "--tls-key", key)
+    check(s.url.startswith("https://"), "TLS: the log says %s" % s.url)
+    context = ssl.create_default_context(cafile=cert)
+    plain = s.connect
+    s.connect = lambda *receive: context.wrap_socket(plain(*receive), server_hostname="127.0.0.1")
+    check(s.json("POST", CHAT, chat())[0] == 200, "TLS: no answer")
+    c = begin_stream(s)
+    check(wait_until(lambda: s.metric("tutti_requests_running") >= 1, 5), "TLS: a stream does not run")
+    c.close()
+    check(wait_until(lambda: s.metric("tutti_requests_running") == 0, 5), "TLS: the answer of a client that left goes on")
+    check(s.stop() == 0, "TLS: status at the end: %s" % s.process.returncode)
+    bad = Server(program, "--tls-cert", key, "--tls-key", cert, wait=False)
+    check(bad.process.wait(20) == 2, "TLS: a wrong certificate: %s" % bad.process.returncode)
+
+
 def test_second_signal():
     s = Server(program)
     c = begin_stream(s)
@@ -351,6 +375,7 @@ def main():
     test_second_signal()
     test_start()
     test_keys()
+    test_tls()
     return 1 if faults else 0
 
 
