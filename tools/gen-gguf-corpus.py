@@ -14,6 +14,7 @@ FMT = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f"
 TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
          11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 20: (32, 18), 23: (256, 136), 24: (1, 1),
          28: (1, 8), 30: (1, 2), 39: (32, 17), 40: (64, 36), 19: (256, 50)}
+N4 = 244  # groups of 256 in 135 bytes; the last may be shorter
 
 
 def string(s):
@@ -48,7 +49,11 @@ def gguf(keys, tensors, version=3, align=32, n_keys=None, n_tensors=None, cut=No
         n = 1
         for d in dims:
             n *= d
-        at += -(-(n // block * size) // align) * align if n < 1 << 20 else 0
+        bytes_ = n // block * size
+        if ty == N4:
+            rest = dims[0] % 256
+            bytes_ = n // dims[0] * (dims[0] // 256 * 135 + (2 + (5 * rest // 32 + 7) // 8 + rest // 2 if rest else 0))
+        at += -(-bytes_ // align) * align if n < 1 << 20 else 0
     if tensors:
         out += b"\0" * (-len(out) % align) + bytes(i * 7 & 255 for i in range(at))
     for pos, b in patch:
@@ -70,6 +75,7 @@ def good(rng):
     yield "nested", gguf([key("n", ARR, (ARR, [(U8, [1, 2]), (STR, ["x"]), (ARR, [(BOOL, [0, 1])])]))], [])
     for ty, (block, _) in TYPES.items():
         yield f"type-{ty}", gguf([arch], [("w", ty, [block, 2])])
+    yield "n4", gguf([arch, key("tutti.n4.version", U32, 1)], [("w", N4, [576, 3]), ("v", N4, [256]), ("u", N4, [32, 2])])
     yield "dims", gguf([], [("d0", 0, []), ("d1", 0, [5]), ("d2", 1, [4, 3]), ("d3", 0, [2, 2, 2]), ("d4", 24, [2, 3, 2, 2])])
     yield "aligned-8", gguf([key("general.alignment", U32, 8)], [("a", 0, [2]), ("b", 0, [2])], align=8)
     yield "aligned-256", gguf([key("general.alignment", U32, 256)], [("a", 0, [3]), ("b", 2, [32])], align=256)
@@ -110,6 +116,9 @@ def bad():
     yield "dims-zero", gguf([], [("a", 0, [4, 0])])
     yield "block", gguf([], [("a", 12, [255])])
     yield "type", gguf([], [("a", 31, [256])])
+    yield "n4-no-key", gguf([a], [("w", N4, [576, 3])])
+    yield "n4-version", gguf([key("tutti.n4.version", U32, 2)], [("w", N4, [576, 3])])
+    yield "n4-row", gguf([key("tutti.n4.version", U32, 1)], [("w", N4, [48, 2])])
     yield "align", gguf([key("general.alignment", U32, 33)], [w])
     yield "align-type", gguf([key("general.alignment", F32, 32)], [w])
     yield "split-2", gguf([key("split.no", U16, 1), key("split.count", U16, 2), key("split.tensors.count", I32, 3)], [w])
