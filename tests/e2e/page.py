@@ -174,15 +174,15 @@ def run(browser, program):
 
 
 def shots(browser, program, model):
-    server = start(program, "--ctx", "2048", model=model)
+    server = start(program, "--ctx", "2048", "--threads", "1", model=model)
     for name, width, height in (("page", 1200, 760), ("page-phone", 390, 760)):
         page = browser.new_page(viewport={"width": width, "height": height})
         page.goto(server.url + "/")
         ready(page)
         page.fill("#temperature", "0")
-        page.fill("#max_tokens", "220")
+        page.fill("#max_tokens", "120")
         ask(page, "What makes the sky blue? Answer with a short list.")
-        page.wait_for_selector("#send:visible", timeout=60000)
+        page.wait_for_selector("#send:visible", timeout=200000)
         page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Between tokens')", timeout=90000)
         page.evaluate("document.querySelector('#log').scrollTop = 0")
         page.screenshot(path="doc/%s.png" % name)
