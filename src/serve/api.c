@@ -11,6 +11,7 @@
 static const struct http_route routes[] = {
     {"POST", "/v1/chat/completions", api_chat, 0, 0, NULL},
     {"POST", "/v1/completions", api_completions, 0, 0, NULL},
+    {"POST", "/v1/responses", api_responses, 0, 0, NULL},
     {"POST", "/v1/messages", api_messages, 0, 0, NULL},
     {"POST", "/v1/messages/count_tokens", api_count_tokens, 0, 0, NULL},
     {"POST", "/v1/embeddings", api_embeddings, 0, 0, NULL},

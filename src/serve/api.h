@@ -49,6 +49,7 @@ double server_now(void); /* monotonic seconds */
 /* handlers */
 void api_chat(struct http_request *r);
 void api_completions(struct http_request *r);
+void api_responses(struct http_request *r);
 void api_messages(struct http_request *r);
 void api_count_tokens(struct http_request *r);
 void api_models(struct http_request *r);

@@ -103,6 +103,27 @@ def test_tools(s):
         check('no function "h"' in str(e), "tools: fault: %s" % e)
 
 
+def test_responses(s):
+    c = openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0)
+    hello = {"model": "tiny", "input": "the work goes on", "instructions": "be short", "temperature": 0, "max_output_tokens": 12}
+    r = c.responses.create(**hello)
+    check(r.object == "response" and r.status in ("completed", "incomplete") and r.usage.output_tokens > 0, "responses: %s" % r)
+    events = list(c.responses.create(stream=True, **hello))
+    text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    check(text == r.output_text and [e.sequence_number for e in events] == list(range(len(events))), "responses: the stream differs: %r" % text)
+    check(events[0].type == "response.created" and events[-1].response.output_text == text, "responses: events: %s" % [e.type for e in events])
+    tools = [{"type": "function", "name": "f", "strict": True, "parameters": {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}]
+    hello["max_output_tokens"] = 60
+    r = c.responses.create(tools=tools, tool_choice="required", **hello)
+    check(r.output[0].type == "function_call" and json.loads(r.output[0].arguments)["n"] in (1, 2), "responses: tools: %s" % r)
+    with c.responses.stream(tools=tools, tool_choice={"type": "function", "name": "f"}, **hello) as stream:
+        check(stream.get_final_response().output[0].arguments == r.output[0].arguments, "responses: tools of the stream")
+    hello["input"] = [{"role": "user", "content": [{"type": "input_text", "text": "a"}]}, r.output[0].model_dump(), {"type": "function_call_output", "call_id": r.output[0].call_id, "output": "3"}]
+    check(c.responses.create(tools=tools, **hello).status in ("completed", "incomplete"), "responses: results")
+    form = {"format": {"type": "json_schema", "name": "n", "strict": True, "schema": tools[0]["parameters"]}}
+    check(json.loads(c.responses.create(text=form, **hello).output_text)["n"] in (1, 2), "responses: text.format")
+
+
 def test_anthropic(s):
     c = anthropic.Anthropic(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0)
     hello = {"model": "tiny", "messages": [{"role": "user", "content": "the work goes on"}], "system": "be short", "extra_body": {"temperature": 0}}
@@ -191,6 +212,7 @@ def main():
     test_structured(s)
     test_tools(s)
     test_anthropic(s)
+    test_responses(s)
     test_groq(s)
     test_batches(s, openai.OpenAI(base_url="http://127.0.0.1:%d/v1" % s.port, api_key="none", max_retries=0), "openai")
     test_batches(s, groq.Groq(base_url="http://127.0.0.1:%d" % s.port, api_key="none", max_retries=0), "groq")
