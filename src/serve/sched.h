@@ -6,7 +6,7 @@
  * scheduler's thread: an event handler copies and returns, it never waits (it may call sched_cancel and sched_submit).
  *
  * Because the arithmetic gives the same bits however a text is cut and whoever shares a step, an answer depends on
- * prompt, parameters and seed only. doc/serve.md has the whole story.
+ * prompt, parameters and seed only. doc/sched.md has the whole story.
  */
 #ifndef TUTTI_SERVE_SCHED_H
 #define TUTTI_SERVE_SCHED_H
