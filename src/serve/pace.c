@@ -2,7 +2,9 @@
 /* See pace.h. */
 #include "serve/pace.h"
 
-static const double WEIGHT = 0.2; /* of a new measurement */
+static const double WEIGHT = 0.2;    /* of a new measurement */
+static const double BUSY_STEPS = 32; /* that count as recent */
+static const double STRETCH = 1.05;
 
 static int size_of(int n)
 {
@@ -26,7 +28,7 @@ int pace_piece(struct pace *p, int n_answers, int max)
     if (alone == 0) {
         if (p->since[i] == 2) return 0; /* seldom so many: one look at once, after a step that may have been a slow start */
     } else if (row > 0) {
-        double fit = (PACE_RATIO - 1) * alone / row;
+        double fit = (PACE_RATIO - 1) * alone / row * (p->stretch > 1 ? p->stretch : 1);
         n = fit > max ? max : (int)fit;
     }
     if (n < PACE_PIECE_MIN) n = PACE_PIECE_MIN;
@@ -36,6 +38,11 @@ int pace_piece(struct pace *p, int n_answers, int max)
 void pace_note(struct pace *p, int n_answers, int n_prompt, double seconds)
 {
     int i = size_of(n_answers);
+    if (n_answers) {
+        p->busy += ((n_prompt > 0) - p->busy) / BUSY_STEPS;
+        p->stretch = p->busy > PACE_BUSY ? p->stretch * STRETCH : p->stretch / STRETCH;
+        p->stretch = p->stretch < 1 ? 1 : p->stretch > PACE_STRETCH_MAX ? PACE_STRETCH_MAX : p->stretch;
+    }
     if (n_answers && !n_prompt) {
         mix(&p->alone_s[i], seconds);
         p->since[i] = 0;

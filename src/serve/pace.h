@@ -7,6 +7,10 @@
  *   alone[n]   seconds of a step of n answers and no prompt, per power of two of n, a running mean
  *   row        seconds that a token of a prompt adds, a running mean
  *
+ * When nearly all steps carry prompts, a step with prompts is what everybody is used to, and small pieces would only leave
+ * few answers to share the next steps. So while more than PACE_BUSY of the recent steps carried prompts, pieces stretch, a
+ * little each step, and shrink again afterwards.
+ *
  * When all steps carry prompts, one in PACE_LOOK goes without, to keep alone[n] fresh. Time decides only how texts are
  * cut, which the arithmetic does not see: answers are the same.
  */
@@ -15,11 +19,15 @@
 
 enum { PACE_SIZES = 16, PACE_LOOK = 128, PACE_PIECE_MIN = 16, PACE_PIECE_FIRST = 64 };
 #define PACE_RATIO 2.5
+#define PACE_BUSY 0.75
+#define PACE_STRETCH_MAX 16
 
 struct pace {
     double alone_s[PACE_SIZES]; /* 0: unknown */
     double row_s;
     int since[PACE_SIZES];      /* steps since alone_s was measured */
+    double busy;                /* share of recent steps that carried prompts */
+    double stretch;             /* of pieces; 0 counts as 1 */
 };
 
 /* Tokens of prompts for a step with n_answers tokens of answers; at most max. */
