@@ -65,7 +65,7 @@ class Load:
         url = urllib.parse.urlparse(o.url)
         self.host, self.port = url.hostname, url.port or 80
         self.text = open(o.text, encoding="utf-8").read()
-        self.done, self.errors = [], []
+        self.all, self.done, self.errors = [], [], []
         self.n_sent = 0
 
     def make(self, rnd):
@@ -88,8 +88,10 @@ class Load:
             sent = time.monotonic()
             times = []
             try:
-                text, usage = await ask(self.host, self.port, body, lambda: times.append(time.monotonic()))
-                self.done.append({"body": body, "text": text, "sent": sent, "times": times, "usage": usage})
+                entry = {"body": body, "text": None, "sent": sent, "times": times, "usage": {}}
+                self.all.append(entry)
+                entry["text"], entry["usage"] = await ask(self.host, self.port, body, lambda: times.append(time.monotonic()))
+                self.done.append(entry)
             except Exception as e:  # reported, and the run fails
                 self.errors.append(repr(e))
                 await asyncio.sleep(0.2)
@@ -101,25 +103,29 @@ class Load:
         tasks = [asyncio.create_task(self.client(i, end)) for i in range(o.clients)]
         await asyncio.sleep(o.seconds)
         cpu = cpu_seconds(o.pid) - cpu if o.pid else 0
-        await asyncio.gather(*tasks)
-        self.report(begin, end, cpu)
+        if o.cut:
+            for t in tasks:
+                t.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.report(end, cpu)
         return await self.check()
 
-    def report(self, begin, end, cpu):
-        """Rates count what came within the time of the run; latencies count all answers."""
+    def report(self, end, cpu):
+        """Of what came within the time of the run. A first token that had not come by then counts as if it came at that moment."""
         o = self.o
-        ttft = sorted(d["times"][0] - d["sent"] for d in self.done if d["times"])
-        gaps = sorted(b - a for d in self.done for a, b in zip(d["times"], d["times"][1:]))
-        tokens = sum(1 for d in self.done for t in d["times"] if t < end)
-        pieces = sum(len(d["times"]) for d in self.done)
+        ttft = sorted(min(d["times"][0] if d["times"] else end, end) - d["sent"] for d in self.all if d["sent"] < end)
+        gaps = sorted(b - a for d in self.all for a, b in zip(d["times"], d["times"][1:]) if b < end)
+        tokens = sum(1 for d in self.all for t in d["times"] if t < end)
+        pieces = sum(len(d["times"]) for d in self.done)  # of whole answers
         whole = sum(d["usage"].get("completion_tokens", 0) for d in self.done)
         tokens = tokens * whole / pieces if pieces and whole else tokens  # a piece of text is not always one token
-        prompts = sum(d["usage"].get("prompt_tokens", 0) for d in self.done if d["times"] and d["times"][0] < end)
+        prompts = sum(len(d["body"]["prompt"]) / CHARS_PER_TOKEN for d in self.all if d["times"] and d["times"][0] < end)
+        late = sum(1 for d in self.all if not d["times"] or d["times"][0] >= end)
         at = lambda list, q: list[min(len(list) - 1, int(q * len(list)))] if list else float("nan")
         r = {
             "server": o.name, "clients": o.clients, "seconds": o.seconds, "answers": len(self.done), "errors": len(self.errors),
             "output_tokens_per_s": tokens / o.seconds, "prompt_tokens_per_s": prompts / o.seconds,
-            "ttft_median_s": at(ttft, 0.5), "ttft_p99_s": at(ttft, 0.99),
+            "first_tokens_outstanding": late, "ttft_median_s": at(ttft, 0.5), "ttft_p99_s": at(ttft, 0.99),
             "itl_median_ms": 1e3 * at(gaps, 0.5), "itl_p99_ms": 1e3 * at(gaps, 0.99), "itl_p99_over_median": at(gaps, 0.99) / at(gaps, 0.5) if gaps else 0,
         }
         if o.pid:
@@ -151,6 +157,7 @@ def main():
     for name, value in (("clients", 64), ("tokens", 128), ("min-prompt", 16), ("max-prompt", 2000), ("check", 0), ("seed", 1), ("shared", 0), ("pid", 0)):
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("--seconds", type=float, default=60)
+    p.add_argument("--cut", action="store_true", help="hang up when the time is over instead of waiting for the answers under way")
     sys.exit(0 if asyncio.run(Load(p.parse_args()).run()) else 1)
 
 
