@@ -108,12 +108,13 @@ void job_fail(struct job *j, const struct fault *f)
 
 const char *job_finish_reason(const struct job_choice *c)
 {
+    if (c->stop_id >= 0) return "stop"; /* whatever came after it */
     switch (c->end) {
     case GENERATE_END_TOKEN:
     case GENERATE_STOP: return "stop";
     case GENERATE_MAX_TOKENS:
     case GENERATE_CONTEXT: return "length";
-    default: return c->stop_id >= 0 ? "stop" : "error";
+    default: return "error";
     }
 }
 
@@ -337,7 +338,9 @@ static int submit(struct job *j, struct job_prompt *p, struct err *e)
     if (j->mask) memset(j->mask + p->first, 0, (size_t)j->ask.n * sizeof *j->mask); /* taken over */
     pthread_mutex_lock(&j->lock);
     p->ticket = ticket;
+    bool late = j->cancelled; /* events came before the ticket */
     pthread_mutex_unlock(&j->lock);
+    if (late) sched_cancel(c->m->sched, ticket);
     return 0;
 }
 
