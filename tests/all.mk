@@ -54,5 +54,5 @@ check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated ar
 check-kill: $(B)/tutti ## kill -9 under load, 20 times
 	@echo "== $@" && KILLS=20 tests/e2e/kill.sh $(RUN) $(B)/tutti
 
-check-all: check check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+check-all: check check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"
