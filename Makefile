@@ -54,7 +54,7 @@ ifeq ($(OPT),)
 $(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fuzz)
 endif
 
-PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd inih
+PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd inih zlib
 # The server's ledger; PostgreSQL where libpq is installed (else src/serve/ledger_postgresql_none.c).
 PKGS += sqlite3
 ifeq ($(shell $(PKG_CONFIG) --exists libpq 2>/dev/null && echo yes),yes)
@@ -96,7 +96,7 @@ FOREIGN := $(ARM_ISA) $(X86_ISA)
 endif
 
 # --- sources --------------------------------------------------------------------------------------
-LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token serve
+LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token serve plan
 LIB_SRC := $(filter-out $(FOREIGN) $(WITHOUT),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))
@@ -135,6 +135,9 @@ $(B)/src/kern/%.o: src/kern/%.c Makefile
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(if $(filter release,$(CONFIG)),-O3) -fno-lto $(call isa_of,$<) -MMD -MP -c -o $@ $<
 
+# Files that .incbin puts into an object (the compiler's list of dependencies lacks them).
+$(B)/src/plan/constants.o: data/fit/gpu.json
+$(B)/src/plan/shape.o: data/shapes.json
 $(B)/src/chip/sheet_data.o: $(wildcard data/chips/*.ini)
 # Vectors of 320 lanes, generated from ops.def: -O3 vectorises them.
 $(B)/src/chip/lpu/lanes.o $(B)/src/chip/lpu/sim.o: OPT += $(if $(filter release,$(CONFIG)),-O3)

@@ -24,6 +24,7 @@
     X(verify, "compute the answer of a receipt again and compare")                                           \
     X(keys, "make, list and revoke the keys of a server; the key that signs receipts")                       \
     X(usage, "report requests, tokens and cost from the ledger")                                             \
+    X(validate, "compare the planner's time models with measurements")                                     \
     X(bench, "measure prompt and generation speed")
 
 #define X(name, summary) int cmd_##name(int argc, char **argv);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tutti validate: the planner's time models against measurements: errors of every operator, chip and framework on rows
+ * that no fit has seen, with the datasheet alone and with fitted constants side by side.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cmd.h"
+#include "common.h"
+#include "plan/published.h"
+#include "plan/validate.h"
+
+enum { PUBLISHED_MAX = 4096 };
+
+struct job {
+    struct measured m;
+    struct constants known;
+    json_t *out;        /* [rows of the report] */
+    json_t *fitted;     /* [sets], with --fit */
+    json_t *chips;      /* object: chips without datasheet -> rows */
+    json_t *published;  /* [results of whole models] */
+    json_t *left_out;   /* object: why a published result is not compared -> rows */
+    double ape[PUBLISHED_MAX];
+    int n_ape;
+    bool json;
+    const char *op, *chip, *fit, *step_chip;
+};
+
+static int read_all(struct job *j, const char *dir, struct err *e)
+{
+    int files = 0;
+    measured_init(&j->m);
+    for (int i = 0; op_all[i]; i++) {
+        if (!op_all[i]->file || (j->op && strcmp(j->op, op_all[i]->name))) continue;
+        int rc = measured_read(&j->m, dir, op_all[i], e);
+        if (rc && rc != ERR_NOT_FOUND) return rc;
+        files += !rc;
+    }
+    if (files) return 0;
+    if (!j->op) return err(e, ERR_NOT_FOUND, "%s holds none of the files of measurements (gemm.csv, attention_decode.csv, ..., plain or .gz)", dir);
+    return err(e, ERR_NOT_FOUND, "%s holds no measurements of operator '%s'", dir, j->op);
+}
+
+static json_t *errors_json(const struct validate_errors *v)
+{
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "rows", (json_int_t)v->n, "median", v->median, "mape", v->mean, "p90", v->p90, "bias", v->bias);
+}
+
+static int report_group(struct job *j, const struct measured_group *m, const struct gpu *g, struct err *e)
+{
+    double c[OP_CONSTANTS_MAX];
+    struct validate_errors plain, fitted = {0}, part = {0};
+    const char *from = NULL;
+    validate_neutral(m->op, c);
+    int rc = validate_group(&plain, m, g, c, false, e);
+    const struct constants_set *set = constants_find(&j->known, m->op, g, m->framework, m->words);
+    struct constants_set own = {.op = m->op, .chip = m->chip, .framework = m->framework};
+    memcpy(own.words, m->words, sizeof own.words);
+    if (!rc && j->fit && m->n - m->n_held >= VALIDATE_FIT_LEAST) {
+        if ((rc = validate_fit(own.value, m, g, e))) return rc;
+        set = &own;
+        json_array_append_new(j->fitted, constants_json(&own, (long)(m->n - m->n_held)));
+    }
+    if (!rc && set) rc = validate_group(&fitted, m, g, set->value, false, e);
+    if (!rc && set) rc = validate_group(&part, m, g, set->value, true, e);
+    if (rc) return rc;
+    if (set) from = strcmp(set->chip, m->chip) || strcmp(set->framework, m->framework) ? set->chip : "own";
+    json_t *words = json_array();
+    for (int i = 0; i < OP_GROUP_MAX && m->words[i]; i++) json_array_append_new(words, json_string(m->words[i]));
+    json_t *row = json_pack("{s:s, s:s, s:s, s:o, s:I, s:o}", "op", m->op->name, "chip", m->chip, "framework", m->framework, "words", words, "rows",
+                            (json_int_t)m->n, "datasheet", errors_json(&plain));
+    if (!row) return err(e, ERR_MEMORY, "out of memory");
+    if (isfinite(plain.below_floor)) json_object_set_new(row, "measured_over_floor_min", json_real(plain.below_floor));
+    if (set) {
+        json_object_set_new(row, "constants_of", json_pack("{s:s, s:s}", "chip", set->chip, "framework", set->framework));
+        json_object_set_new(row, "fitted", errors_json(&fitted));
+    }
+    if (set && m->op->bar > 0 && part.n && !(m->op->bar_word && strcmp(m->op->bar_word, m->words[0]))) {
+        json_object_set_new(row, "bar", json_pack("{s:f, s:I, s:f}", "median", m->op->bar, "rows", (json_int_t)part.n, "reached", part.median));
+    }
+    json_array_append_new(j->out, row);
+    if (j->json) return 0;
+    char name[64] = "";
+    for (int i = 0; i < OP_GROUP_MAX && m->words[i]; i++) {
+        size_t n = strlen(name);
+        snprintf(name + n, sizeof name - n, "%s%s", i ? " " : "", m->words[i]);
+    }
+    printf("%-18s %-16s %-8s %-30s %7zu %6zu | %6.1f %6.1f %6.1f %+6.1f |", m->op->name, m->chip, m->framework, name, m->n, plain.n,
+           100 * plain.median, 100 * plain.mean, 100 * plain.p90, 100 * plain.bias);
+    if (set) printf(" %6.1f %6.1f %6.1f %+6.1f %-14s", 100 * fitted.median, 100 * fitted.mean, 100 * fitted.p90, 100 * fitted.bias, from);
+    else printf(" %s", "no constants fit");
+    json_t *bar = json_object_get(row, "bar");
+    if (bar) printf(" %5.1f of %.0f %s", 100 * part.median, 100 * m->op->bar, part.median <= m->op->bar ? "met" : "MISSED");
+    putchar('\n');
+    fflush(stdout);
+    return 0;
+}
+
+static int report(struct job *j, struct err *e)
+{
+    int rc = 0;
+    if (!j->json)
+        printf("%-18s %-16s %-8s %-30s %7s %6s | %27s | %27s\n%89s | %6s %6s %6s %6s | %6s %6s %6s %6s %-14s bar (median)\n", "operator", "chip",
+               "from", "type", "rows", "held", "datasheet alone, error %", "fitted constants, error %", "", "median", "mean", "p90", "bias", "median",
+               "mean", "p90", "bias", "constants of");
+    for (int i = 0; i < j->m.n && !rc; i++) {
+        const struct measured_group *m = j->m.groups[i];
+        struct gpu g;
+        if (j->chip && strcmp(j->chip, m->chip)) continue;
+        if (gpu_find(&g, m->chip, NULL) == 0) {
+            rc = report_group(j, m, &g, e);
+        } else {
+            json_int_t n = json_integer_value(json_object_get(j->chips, m->chip));
+            json_object_set_new(j->chips, m->chip, json_integer(n + (json_int_t)m->n));
+        }
+    }
+    return rc;
+}
+
+static void show_published(void *ud, const struct published_row *r)
+{
+    struct job *j = ud;
+    if (j->chip && strcmp(j->chip, r->chip)) return;
+    if (*r->why) {
+        json_int_t n = json_integer_value(json_object_get(j->left_out, r->why));
+        json_object_set_new(j->left_out, r->why, json_integer(n + 1));
+        return;
+    }
+    double error = r->predicted / r->value - 1;
+    if (j->n_ape < PUBLISHED_MAX) j->ape[j->n_ape++] = fabs(error);
+    json_array_append_new(j->published, json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:f}", "chip", r->chip, "n_chips",
+                                                  r->n_chips, "model", r->model, "precision", r->precision, "batch", r->batch, "input", r->input,
+                                                  "output", r->output, "metric", r->metric, "unit", r->unit, "published", r->value, "predicted",
+                                                  r->predicted, "datasheet", r->datasheet));
+    if (!j->json)
+        printf("%-16s x%-4d %-16s %-7s batch %-4d %5d in %5d out  %-18s %10.4g %-9s predicted %10.4g (%+5.1f %%), datasheet alone %10.4g (%+.0f %%)\n",
+               r->chip, r->n_chips, r->model, r->precision, r->batch, r->input, r->output, r->metric, r->value, r->unit, r->predicted, 100 * error,
+               r->datasheet, 100 * (r->datasheet / r->value - 1));
+}
+
+static int order(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What steps add is fitted last, with the constants that are known by then. */
+static int fit_published(struct job *j, const char *dir, struct err *e)
+{
+    struct constants_set set = {.chip = j->step_chip, .framework = "trtllm"};
+    int n = 0, rc = published_fit(&set, dir, &j->known, &n, e);
+    if (!rc) json_array_append_new(j->fitted, constants_json(&set, n));
+    return rc;
+}
+
+static int report_published(struct job *j, const char *dir, struct err *e)
+{
+    const char *why;
+    json_t *n;
+    if (!j->json) printf("\nWhole models, one static batch\n");
+    int rc = published_read(dir, &j->known, show_published, j, e);
+    if (rc == ERR_NOT_FOUND) return 0;
+    if (!rc && !j->json) {
+        qsort(j->ape, (size_t)j->n_ape, sizeof *j->ape, order);
+        if (j->n_ape) printf("%d results compared: median error %.1f %%\n", j->n_ape, 100 * j->ape[j->n_ape / 2]);
+        json_object_foreach(j->left_out, why, n) printf("%lld not compared: %s\n", (long long)json_integer_value(n), why);
+    }
+    return rc;
+}
+
+static int print_end(struct job *j, struct err *e)
+{
+    const char *chip;
+    json_t *n;
+    if (j->fit && json_dump_file(j->fitted, j->fit, JSON_INDENT(1) | JSON_REAL_PRECISION(4)))
+        return err(e, ERR_IO, "cannot write '%s': %s", j->fit, strerror(errno));
+    if (j->json) {
+        json_t *all = json_pack("{s:O, s:O, s:O, s:O, s:I, s:I}", "groups", j->out, "published", j->published, "published_not_compared", j->left_out, "chips_without_datasheet", j->chips, "rows", (json_int_t)j->m.n_rows,
+                                "rows_of_unknown_operators", (json_int_t)j->m.n_unknown);
+        if (!all || json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) return err(e, ERR_IO, "cannot print");
+        putchar('\n');
+        json_decref(all);
+        return 0;
+    }
+    printf("\n%ld rows read; %ld of operators or types that no model knows", j->m.n_rows, j->m.n_unknown);
+    json_object_foreach(j->chips, chip, n) printf("; %lld of '%s', a chip without datasheet", (long long)json_integer_value(n), chip);
+    printf("\nErrors are |predicted / measured - 1| over held-out rows (one in five, by hash). No prediction lies below bytes over "
+           "bandwidth or operations over peak.\n");
+    return 0;
+}
+
+int cmd_validate(int argc, char **argv)
+{
+    static const struct args_doc doc = {
+        "validate", "--data DIR", "compare the planner's time models with measurements",
+        "Reads files of measured operators (gemm.csv, attention_context.csv, attention_decode.csv, moe.csv, collectives.csv, plain or .gz; "
+        "whichever are there) and prints the error of every group on rows that no fit has seen: with the datasheet alone, and with fitted "
+        "constants. Chips without datasheet are counted and passed over."};
+    struct job j = {0};
+    const char *dir = NULL, *constants = NULL;
+    int status;
+    const struct arg table[] = {{"data", 'd', ARG_STR, &dir, "DIR", "folder of measurements", 0, 0},
+                                {"op", 0, ARG_STR, &j.op, "NAME", "this operator only: gemm, attention_context, attention_decode, moe, collective", 0, 0},
+                                {"chip", 0, ARG_STR, &j.chip, "NAME", "rows of this chip only, as the files call it", 0, 0},
+                                {"constants", 0, ARG_STR, &constants, "FILE", "fitted constants to use (default: those of the program)", 0, 0},
+                                {"fit", 0, ARG_STR, &j.fit, "FILE", "fit on the rows that are not held out, and write the constants to FILE", 0, 0},
+                                {"fit-step", 0, ARG_STR, &j.step_chip, "CHIP", "with --fit: fit what a step adds to its operators on this chip's published results", 0, 0},
+                                {"json", 0, ARG_FLAG, &j.json, NULL, "print a JSON object", 0, 0},
+                                {0}};
+    int at = args_parse(&doc, table, argc, argv, &status);
+    if (at < 0) return status;
+    if (argc != at || !dir) return args_fault(&doc, "give the folder of measurements by --data DIR");
+    struct err e = {0};
+    j.out = json_array(), j.fitted = json_array(), j.chips = json_object(), j.published = json_array(), j.left_out = json_object();
+    int rc = j.out && j.fitted && j.chips && j.published && j.left_out ? constants_open(&j.known, constants, &e) : err(&e, ERR_MEMORY, "out of memory");
+    if (!rc) rc = read_all(&j, dir, &e);
+    if (!rc) rc = report(&j, &e);
+    if (!rc && j.fit && j.step_chip) rc = fit_published(&j, dir, &e);
+    if (!rc && !j.op) rc = report_published(&j, dir, &e);
+    if (!rc) rc = print_end(&j, &e);
+    measured_close(&j.m);
+    constants_close(&j.known);
+    json_decref(j.out), json_decref(j.fitted), json_decref(j.chips), json_decref(j.published), json_decref(j.left_out);
+    return rc ? common_fail(&doc, &e) : 0;
+}

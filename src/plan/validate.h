@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * validate: predictions against measurements. Errors of a group are told of its held-out rows, twice: with the constants
+ * that the datasheet alone implies, and with fitted ones (of this chip, or carried over from another).
+ */
+#ifndef TUTTI_PLAN_VALIDATE_H
+#define TUTTI_PLAN_VALIDATE_H
+
+#include "plan/constants.h"
+#include "plan/measured.h"
+
+struct validate_errors { /* of |prediction / measured - 1| over rows */
+    size_t n;
+    double median, mean, p90, bias; /* mean is the MAPE; bias is the mean of prediction / measured - 1 */
+    double below_floor;             /* least measured / floor: below 1 the measurement, or the floor, is wrong */
+};
+
+/* c: the formula's constants. counted: only rows of the operator's bar. ERR_MEMORY. */
+int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, bool counted,
+                   struct err *e);
+
+/* The operator's constants as the datasheet implies them. */
+void validate_neutral(const struct op_model *op, double *c);
+
+enum { VALIDATE_FIT_ROWS = 2500, VALIDATE_FIT_EVALS = 4000, VALIDATE_FIT_LEAST = 40, VALIDATE_WEIGHT = 3 };
+
+/* Fits c[] on at most VALIDATE_FIT_ROWS rows that are not held out: the mean of |log(prediction / measured)|, cut at 0.5;
+ * rows of the operator's bar count VALIDATE_WEIGHT times.
+ * ERR_USAGE if there are fewer than VALIDATE_FIT_LEAST. */
+int validate_fit(double *c, const struct measured_group *m, const struct gpu *g, struct err *e);
+
+#endif

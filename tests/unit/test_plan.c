@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan: tables from strangers, the fit, formulas above their floors, constants by chip, whole models. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "plan/constants.h"
+#include "plan/fit.h"
+#include "plan/measured.h"
+#include "plan/published.h"
+#include "plan/step.h"
+#include "plan/table.h"
+#include "plan/validate.h"
+
+static char dir[] = "/tmp/tutti-plan-XXXXXX";
+
+static const char *put(const char *name, const char *text)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fputs(text, f) < 0, 0);
+    assert_int_equal(fclose(f), 0);
+    return path;
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    static const char *const names[] = {"t.csv", "c.json", "gemm.csv", "published.csv", "config.json"};
+    char path[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    return rmdir(dir);
+}
+
+static void table_reads_and_refuses(void **state)
+{
+    struct table *t = NULL;
+    struct err e = {0};
+    double v;
+    (void)state;
+    assert_int_equal(table_open(&t, put("t.csv", "a,b\r\n1,x\n\n2.5e3,\n"), &e), 0);
+    assert_int_equal(table_column(t, "b", &e), 1);
+    assert_int_equal(table_column(t, "c", &e), ERR_FORMAT);
+    assert_int_equal(table_next(t, &e), 1);
+    assert_int_equal(table_number(t, 0, &v, &e), 0);
+    assert_true(v == 1);
+    assert_int_equal(table_number(t, 1, &v, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.msg, "t.csv:2: column 'b' is 'x'"));
+    assert_int_equal(table_next(t, &e), 1);
+    assert_int_equal(table_number(t, 0, &v, &e), 0);
+    assert_true(v == 2500);
+    assert_int_equal(table_next(t, &e), 0);
+    table_close(t);
+
+    assert_int_equal(table_open(&t, put("t.csv", "a,b\n1\n"), &e), 0);
+    assert_int_equal(table_next(t, &e), ERR_FORMAT);
+    table_close(t);
+    assert_int_equal(table_open(&t, put("t.csv", ""), &e), ERR_FORMAT);
+    assert_int_equal(table_open(&t, "/nowhere/t.csv", &e), ERR_NOT_FOUND);
+    char *wide = malloc(TABLE_LINE_MAX * 2);
+    memset(wide, 'x', TABLE_LINE_MAX * 2 - 1);
+    wide[TABLE_LINE_MAX * 2 - 1] = 0;
+    assert_int_equal(table_open(&t, put("t.csv", wide), &e), ERR_LIMIT);
+    memset(wide, ',', 100);
+    wide[100] = 0;
+    assert_int_equal(table_open(&t, put("t.csv", wide), &e), ERR_LIMIT);
+    free(wide);
+}
+
+static double bowl(void *ud, const double *x)
+{
+    (void)ud;
+    return (x[0] - 3) * (x[0] - 3) + 10 * (x[1] - 0.25) * (x[1] - 0.25) + fabs(x[2] - 7);
+}
+
+static void fit_finds_a_minimum(void **state)
+{
+    double x[3] = {1, 0.5, 2}, again[3] = {1, 0.5, 2};
+    const double lo[3] = {0, 0, 0}, hi[3] = {5, 1, 8};
+    (void)state;
+    assert_true(fit(x, lo, hi, 3, 4000, bowl, NULL) < 1e-4);
+    assert_true(fabs(x[0] - 3) < 0.02 && fabs(x[1] - 0.25) < 0.02 && fabs(x[2] - 7) < 0.02);
+    fit(again, lo, hi, 3, 4000, bowl, NULL);
+    assert_memory_equal(x, again, sizeof x);
+}
+
+static double drawn(uint64_t *state, double lo, double hi) /* even in the logarithm */
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return floor(exp(log(lo) + (double)(*state >> 11) / 9007199254740992.0 * (log(hi) - log(lo))));
+}
+
+static void no_time_is_below_the_floor(void **state)
+{
+    static const char *const words[][3] = {{"fp8", "bfloat16"}, {"bfloat16", "bfloat16"}, {"all_reduce", "custom_all_reduce", "graph"},
+                                           {"bfloat16", "balanced"}, {"int4_wo", "power_law_1.2"}, {"alltoall", "nccl", "eager"}};
+    uint64_t seed = 1;
+    struct gpu g;
+    struct err e = {0};
+    int tried = 0;
+    (void)state;
+    assert_int_equal(gpu_find(&g, "H100-SXM-80GB", &e), 0);
+    for (int n = 0; n < 3000; n++)
+        for (int o = 0; op_all[o]; o++)
+            for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+                double shape[OP_SHAPE_MAX] = {0}, c[OP_CONSTANTS_MAX], t, f;
+                for (int i = 0; i < OP_SHAPE_MAX && op_all[o]->shape[i]; i++) shape[i] = drawn(&seed, 1, 40000);
+                if (op_all[o]->words(words[w], shape)) continue;
+                for (int i = 0; i < op_all[o]->n_constants; i++) {
+                    const struct op_constant *k = &op_all[o]->constants[i];
+                    c[i] = n % 2 ? k->lo + (k->hi - k->lo) * (drawn(&seed, 1, 1000) - 1) / 999 : k->neutral;
+                }
+                t = op_all[o]->time_us(&g, shape, c);
+                f = op_all[o]->floor_us(&g, shape);
+                assert_true(isfinite(t) && t >= f && f >= 0);
+                tried++;
+            }
+    assert_true(tried > 10000);
+}
+
+static void datasheets_agree_with_themselves(void **state)
+{
+    static const char *const chips[] = {"a100", "h100", "h200", "h800", "gh200", "b200", "gb200", "b300", "gb300", "rtx4090", "rtxpro6000"};
+    (void)state;
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
+        struct gpu g;
+        struct err e = {0};
+        assert_int_equal(gpu_open(&g, chips[i], &e), 0);
+        assert_true(g.aliases.n > 0 && g.like.n > 0);
+    }
+}
+
+static void constants_are_checked(void **state)
+{
+    struct constants c;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(constants_open(&c, NULL, &e), 0);
+    assert_true(c.n > 50);
+    constants_close(&c);
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"{}", "expected a list"},
+        {"[{\"op\": \"gemm\"}]", "must be texts"},
+        {"[{\"op\": \"gem\", \"chip\": \"x\", \"framework\": \"y\"}]", "no operator 'gem'"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": []}]", "lacks the text for 'dtype'"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {\"launch\": 900}}]", "launch is 900, outside"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {}}]", "'launch' is missing"},
+        {"[1,", "c.json:1:"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(constants_open(&c, put("c.json", bad[i].text), &e), ERR_FORMAT);
+        assert_non_null(strstr(e.msg, bad[i].says));
+    }
+}
+
+static void constants_are_carried_to_like_chips(void **state)
+{
+    static const char *const words[] = {"bfloat16"}, *const other[] = {"int3"};
+    struct constants c;
+    struct gpu g;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(constants_open(&c, NULL, &e), 0);
+    assert_int_equal(gpu_find(&g, "B200-SXM-180GB", &e), 0);
+    const struct constants_set *s = constants_find(&c, &op_gemm, &g, "vllm", words);
+    assert_non_null(s);
+    assert_string_equal(s->chip, "H100-SXM-80GB");
+    assert_string_equal(s->framework, "vllm");
+    assert_non_null(constants_find(&c, &op_gemm, &g, "unheard of", words));
+    assert_null(constants_find(&c, &op_gemm, &g, "vllm", other));
+    constants_close(&c);
+}
+
+static void measurements_split_one_in_five(void **state)
+{
+    enum { N = 2000 };
+    char *text = malloc(N * 64 + 128), *p = text;
+    struct measured m;
+    struct err e = {0};
+    (void)state;
+    p += sprintf(p, "gpu,framework,version,dtype,kernel,m,n,k,latency_us\n");
+    for (int i = 0; i < N; i++) p += sprintf(p, "H100-SXM-80GB,vllm,1,%s,x,%d,%d,256,9.5\n", i % 10 ? "bfloat16" : "int2", 1 + i, 64 * (1 + i % 7));
+    put("gemm.csv", text);
+    measured_init(&m);
+    assert_int_equal(measured_read(&m, dir, &op_gemm, &e), 0);
+    assert_int_equal(m.n, 1);
+    assert_int_equal(m.n_rows, N);
+    assert_int_equal(m.n_unknown, N / 10);
+    assert_int_equal(m.groups[0]->n, N - N / 10);
+    assert_in_range(m.groups[0]->n_held, 280, 440);
+    measured_close(&m);
+
+    put("gemm.csv", "gpu,framework,dtype,m,n,k,latency_us\nx,y,fp8,1,2,3,0\n");
+    measured_init(&m);
+    assert_int_equal(measured_read(&m, dir, &op_gemm, &e), ERR_FORMAT);
+    assert_int_equal(measured_read(&m, dir, &op_moe, &e), ERR_NOT_FOUND);
+    measured_close(&m);
+    free(text);
+}
+
+/* A fit on times that the formula itself made finds them again. */
+static void a_fit_explains_its_own_formula(void **state)
+{
+    double c[OP_CONSTANTS_MAX], made[OP_CONSTANTS_MAX];
+    struct gpu g;
+    struct err e = {0};
+    struct validate_errors v;
+    struct measured_row rows[400] = {0};
+    struct measured_group m = {.op = &op_collective, .chip = "x", .framework = "y", .rows = rows, .n = 400};
+    (void)state;
+    assert_int_equal(gpu_open(&g, "h100", &e), 0);
+    for (int i = 0; i < op_collective.n_constants; i++)
+        made[i] = 0.7 * op_collective.constants[i].lo + 0.3 * op_collective.constants[i].hi;
+    for (int i = 0; i < 400; i++) {
+        static const char *const words[] = {"all_reduce", "custom_all_reduce", "graph"};
+        rows[i].shape[0] = 2 << i % 3;
+        rows[i].shape[1] = 256 * pow(1.04, i);
+        assert_int_equal(op_collective.words(words, rows[i].shape), 0);
+        rows[i].us = op_collective.time_us(&g, rows[i].shape, made);
+        m.n_held += rows[i].held = i % 5 == 0;
+    }
+    assert_int_equal(validate_fit(c, &m, &g, &e), 0);
+    assert_int_equal(validate_group(&v, &m, &g, c, false, &e), 0);
+    assert_int_equal(v.n, 80);
+    assert_true(v.median < 0.03);
+    validate_neutral(&op_collective, c);
+    assert_int_equal(validate_group(&v, &m, &g, c, false, &e), 0);
+    assert_true(v.median > 0.2 && v.bias < 0);
+}
+
+static void shapes_count_what_is_known(void **state)
+{
+    struct shape s;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(shape_open(&s, "smollm2-135m", &e), 0);
+    assert_in_range((uint64_t)shape_weights(&s), 134000000, 135000000);
+    assert_int_equal(shape_open(&s, "llama-3.1-8b", &e), 0);
+    assert_in_range((uint64_t)shape_weights(&s), 8000000000, 8100000000);
+    assert_int_equal(shape_open(&s, "mixtral-8x7b", &e), 0);
+    assert_in_range((uint64_t)shape_weights(&s), 46600000000, 46800000000);
+    assert_int_equal(shape_open(&s, "grok-1", &e), 0);
+    assert_in_range((uint64_t)shape_weights(&s), 313000000000, 317000000000);
+    assert_int_equal(shape_open(&s, "gpt-9", &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.msg, "llama-3.1-8b"));
+    assert_int_equal(shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": -1}"), &e), ERR_FORMAT);
+    assert_non_null(strstr(e.msg, "'hidden_size' must be a whole number"));
+}
+
+static void steps_lie_above_their_floor(void **state)
+{
+    struct constants c;
+    struct err e = {0};
+    struct gpu g;
+    struct shape m;
+    (void)state;
+    assert_int_equal(constants_open(&c, NULL, &e), 0);
+    assert_int_equal(gpu_find(&g, "h100", &e), 0);
+    assert_int_equal(shape_open(&m, "llama-3.1-8b", &e), 0);
+    struct step_setup s = {.gpu = &g, .constants = &c, .framework = "trtllm", .type = step_type("16-bit"), .tp = 1};
+    struct step_time one = step_decode(&s, &m, 1, 1000), many = step_decode(&s, &m, 64, 1000), text = step_prefill(&s, &m, 1, 4096);
+    assert_null(one.lacks);
+    assert_true(one.floor >= 1e6 * 2 * (shape_weights(&m) - m.vocab * m.hidden) / g.memory);
+    assert_true(step_total(&one) > one.floor && step_total(&many) > many.floor && step_total(&text) > text.floor);
+    assert_true(step_total(&many) > step_total(&one) && step_total(&many) < 16 * step_total(&one));
+    s.tp = 4;
+    struct step_time split = step_decode(&s, &m, 1, 1000);
+    assert_true(split.reduce > 0 && step_total(&split) < step_total(&one));
+    constants_close(&c);
+}
+
+static int n_rows, n_compared;
+
+static void count(void *ud, const struct published_row *r)
+{
+    (void)ud;
+    n_rows++;
+    n_compared += !*r->why;
+    if (!*r->why) assert_true(r->predicted > 0 && isfinite(r->predicted) && r->datasheet > 0);
+}
+
+static void published_rows_are_compared_or_say_why(void **state)
+{
+    struct constants c;
+    struct err e = {0};
+    (void)state;
+    put("published.csv", "chip,n_chips,model,precision,batch_or_concurrency,input_len,output_len,metric,value,unit,source,confidence\n"
+                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,16,1024,1024,batch_latency,10,s,made up,claim\n"
+                         "H100-SXM-80GB,1,Llama-3-70B,16-bit,16,1024,1024,batch_latency,10,s,made up: does not fit,claim\n"
+                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,offline,1024,1024,output_throughput,10,tokens/s,made up,claim\n"
+                         "Abacus,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,10,s,made up,claim\n"
+                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,gpu_power_avg,10,W,made up,claim\n");
+    assert_int_equal(constants_open(&c, NULL, &e), 0);
+    assert_int_equal(published_read(dir, &c, count, NULL, &e), 0);
+    assert_int_equal(n_rows, 5);
+    assert_int_equal(n_compared, 1);
+    constants_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(table_reads_and_refuses),
+        cmocka_unit_test(fit_finds_a_minimum),
+        cmocka_unit_test(no_time_is_below_the_floor),
+        cmocka_unit_test(datasheets_agree_with_themselves),
+        cmocka_unit_test(constants_are_checked),
+        cmocka_unit_test(constants_are_carried_to_like_chips),
+        cmocka_unit_test(measurements_split_one_in_five),
+        cmocka_unit_test(a_fit_explains_its_own_formula),
+        cmocka_unit_test(shapes_count_what_is_known),
+        cmocka_unit_test(steps_lie_above_their_floor),
+        cmocka_unit_test(published_rows_are_compared_or_say_why),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
