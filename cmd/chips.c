@@ -7,15 +7,35 @@
 #include "chip/lpu/isa.h"
 #include "cmd.h"
 #include "common.h"
+#include "plan/gpu.h"
 
 static const struct args_doc doc = {
     "chips", "[NAME]", "list chips, or the datasheet of one: figures, units, evidence, sources",
-    "Without NAME: what can execute a program here. With the name of a simulated chip: every figure of its datasheet. Class 'published' is "
+    "Without NAME: what can execute a program here, and the GPUs whose times the planner knows. With the name of a simulated chip: every figure of its datasheet. Class 'published' is "
     "read in the source named; 'assumed' is a choice of this project where nothing is public; 'measured' is measured by this project."};
+
+static bool executes(const char *name)
+{
+    int i = 0;
+    while (chip_at(i) && strcmp(chip_at(i)->name, name) != 0) i++;
+    return chip_at(i) != NULL;
+}
+
+/* Sheet i if no chip of this program executes it: the planner knows its times only. NULL after the last. */
+static const char *timed_only(int *i)
+{
+    while (sheet_chip(*i) && executes(sheet_chip(*i))) ++*i;
+    return sheet_chip(*i);
+}
 
 static void print_list(void)
 {
-    for (int i = 0; chip_at(i); i++) printf("%-6s %s\n", chip_at(i)->name, chip_at(i)->summary);
+    struct gpu g;
+    for (int i = 0; chip_at(i); i++) printf("%-10s %s\n", chip_at(i)->name, chip_at(i)->summary);
+    puts("\nTimes only (tutti validate):");
+    for (int i = 0; timed_only(&i); i++)
+        if (gpu_open(&g, sheet_chip(i), NULL) == 0)
+            printf("%-10s %s: %.0f TFLOP/s in 16 bits, %.0f GB at %.0f GB/s\n", g.chip, g.aliases.name[0], 1e-12 * g.flops16, 1e-9 * g.memory_bytes, 1e-9 * g.memory);
 }
 
 static void print_sheet(const struct sheet *s)
@@ -58,10 +78,61 @@ static json_t *sheet_json(const struct sheet *s)
     return root;
 }
 
+static json_t *list_json(void)
+{
+    struct gpu g;
+    json_t *root = json_array();
+    for (int i = 0; chip_at(i); i++)
+        json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", chip_at(i)->name, "summary", chip_at(i)->summary, "executes", 1));
+    for (int i = 0; timed_only(&i); i++)
+        if (gpu_open(&g, sheet_chip(i), NULL) == 0)
+            json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", g.chip, "summary", g.aliases.name[0], "executes", 0));
+    return root;
+}
+
+static int show_lpu(const char *path, bool instructions, json_t **json, struct err *e)
+{
+    struct lpu_arch a;
+    int rc = lpu_arch_open(&a, path, e);
+    if (rc) return rc;
+    if (instructions) print_instructions(&a);
+    else if (json) *json = sheet_json(&a.sheet);
+    else print_sheet(&a.sheet);
+    lpu_arch_close(&a);
+    return 0;
+}
+
+static int show_gpu(const char *name, const char *path, json_t **json, struct err *e)
+{
+    struct sheet s;
+    int rc = gpu_sheet(&s, name, path, e);
+    if (rc) return rc;
+    if (json) *json = sheet_json(&s);
+    else print_sheet(&s);
+    sheet_close(&s);
+    return 0;
+}
+
+/* json: where to put the sheet instead of printing it, or NULL. */
+static int show(const char *name, const char *path, bool instructions, json_t **json, struct err *e)
+{
+    int i = 0;
+    if (strcmp(name, "lpu") == 0) return show_lpu(path, instructions, json, e);
+    if (executes(name)) {
+        printf("%s executes programs here; it is no simulated chip and has no datasheet\n", name);
+        return 0;
+    }
+    while (timed_only(&i) && strcmp(sheet_chip(i), name) != 0) i++;
+    if (sheet_chip(i)) return show_gpu(name, path, json, e);
+    return err(e, ERR_USAGE, "chip '%s' is unknown; 'tutti chips' lists the known ones", name);
+}
+
 int cmd_chips(int argc, char **argv)
 {
     bool json = false, instructions = false;
     const char *path = NULL;
+    struct err e = {0};
+    json_t *root = NULL;
     int status;
     const struct arg table[] = {
         {"json", 0, ARG_FLAG, &json, NULL, "print JSON", 0, 0},
@@ -71,32 +142,12 @@ int cmd_chips(int argc, char **argv)
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (argc - at > 1) return args_fault(&doc, "takes at most one NAME; see tutti chips --help");
-    if (at == argc && !json) {
-        print_list();
-        return 0;
-    }
-    json_t *root = NULL;
-    if (at == argc) {
-        root = json_array();
-        for (int i = 0; chip_at(i); i++) json_array_append_new(root, json_pack("{s:s, s:s}", "name", chip_at(i)->name, "summary", chip_at(i)->summary));
+    if (at < argc) {
+        if (show(argv[at], path, instructions, json ? &root : NULL, &e)) return common_fail(&doc, &e);
+    } else if (json) {
+        root = list_json();
     } else {
-        struct lpu_arch a;
-        struct err e = {0};
-        int i = 0;
-        while (chip_at(i) && strcmp(chip_at(i)->name, argv[at]) != 0) i++;
-        if (!chip_at(i)) return args_fault(&doc, "chip '%s' is unknown; 'tutti chips' lists the known ones", argv[at]);
-        if (strcmp(argv[at], "lpu") != 0) {
-            printf("%s: %s; real, so it has no datasheet here\n", chip_at(i)->name, chip_at(i)->summary);
-            return 0;
-        }
-        if (lpu_arch_open(&a, path, &e)) return common_fail(&doc, &e);
-        if (instructions)
-            print_instructions(&a);
-        else if (json)
-            root = sheet_json(&a.sheet);
-        else
-            print_sheet(&a.sheet);
-        lpu_arch_close(&a);
+        print_list();
     }
     if (root) {
         json_dumpf(root, stdout, JSON_INDENT(2));

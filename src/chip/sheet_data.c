@@ -9,6 +9,24 @@
             ".hidden sheet_end_" #name "\n.global sheet_end_" #name "\nsheet_end_" #name ":\n.byte 0\n.previous\n"); \
     extern const char sheet_text_##name[], sheet_end_##name[];
 
+/* clang-format off */
 SHEET(lpu)
+SHEET(a100)
+SHEET(h100)
+SHEET(h200)
+SHEET(h800)
+SHEET(gh200)
+SHEET(b200)
+SHEET(gb200)
+SHEET(b300)
+SHEET(gb300)
+SHEET(rtx4090)
+SHEET(rtxpro6000)
 
-const struct sheet_data sheet_data[] = {{"lpu", sheet_text_lpu, sheet_end_lpu}, {0}};
+#define ROW(name) {#name, sheet_text_##name, sheet_end_##name}
+const struct sheet_data sheet_data[] = {
+    ROW(lpu), ROW(a100), ROW(h100), ROW(h200),
+    ROW(h800), ROW(gh200), ROW(b200), ROW(gb200),
+    ROW(b300), ROW(gb300), ROW(rtx4090), ROW(rtxpro6000),
+    {0},
+};

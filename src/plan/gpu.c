@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "chip/sheet.h"
 
 enum { CLOCK, SMS, FP16, FP8, SIZE, RATE, L2, LINK, TDP, N_FIGURES };
 
@@ -33,10 +32,26 @@ bool gpu_has_name(const struct gpu_names *names, const char *name)
     return false;
 }
 
+/* Multiply-adds of one SM in a cycle are a power of two: SMs, clock and peak agree only then. */
+static int check(const struct sheet *s, struct err *e)
+{
+    const struct sheet_item *v = s->items;
+    double per = 1e12 * v[FP16].value / (2e6 * v[SMS].value * v[CLOCK].value);
+    if (fabs(per / exp2(round(log2(per))) - 1) <= 0.05) return 0;
+    return sheet_fault(s, FP16, e, "%.1f multiply-adds per SM and cycle: not a power of two; SMs, clock and peak do not agree", per);
+}
+
+int gpu_sheet(struct sheet *s, const char *chip, const char *path, struct err *e)
+{
+    int rc = sheet_open(s, chip, path, figures, N_FIGURES, e);
+    if (!rc && (rc = check(s, e))) sheet_close(s);
+    return rc;
+}
+
 int gpu_open(struct gpu *g, const char *chip, struct err *e)
 {
     struct sheet s;
-    int rc = sheet_open(&s, chip, NULL, figures, N_FIGURES, e);
+    int rc = gpu_sheet(&s, chip, NULL, e);
     if (rc) return rc;
     const struct sheet_item *v = s.items;
     *g = (struct gpu){.clock = 1e6 * v[CLOCK].value, .sms = v[SMS].value, .flops16 = 1e12 * v[FP16].value, .flops8 = 1e12 * v[FP8].value,
@@ -45,11 +60,8 @@ int gpu_open(struct gpu *g, const char *chip, struct err *e)
     snprintf(g->chip, sizeof g->chip, "%s", chip);
     take_names(&g->aliases, sheet_about(&s, "aliases"));
     take_names(&g->like, sheet_about(&s, "like"));
-    double per = g->flops16 / (2 * g->sms * g->clock); /* multiply-adds of one SM in a cycle: a power of two */
-    if (fabs(per / exp2(round(log2(per))) - 1) > 0.05)
-        rc = sheet_fault(&s, FP16, e, "%.1f multiply-adds per SM and cycle: not a power of two; SMs, clock and peak do not agree", per);
     sheet_close(&s);
-    return rc;
+    return 0;
 }
 
 int gpu_find(struct gpu *g, const char *alias, struct err *e)

@@ -6,7 +6,7 @@
 #define TUTTI_PLAN_GPU_H
 
 #include <stdbool.h>
-#include "base/err.h"
+#include "chip/sheet.h"
 
 enum { GPU_NAME_MAX = 64, GPU_NAMES_MAX = 8 };
 
@@ -29,6 +29,8 @@ struct gpu {
     double tdp;                /* W */
 };
 
+/* The whole datasheet of a GPU; path NULL: the one of the tree. */
+int gpu_sheet(struct sheet *s, const char *chip, const char *path, struct err *e);
 /* Figures of a chip's sheet; checks the stated peak against SMs and clock. */
 int gpu_open(struct gpu *g, const char *chip, struct err *e);
 /* The chip whose sheet has this alias (or name); ERR_NOT_FOUND. */
