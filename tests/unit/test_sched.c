@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,11 +151,14 @@ static int close_all(void **state)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 static int n_ended, n_tokens;
+static atomic_int hold; /* tokens wait while this is set, at most HOLD_MS: the scheduler stands still */
+enum { HOLD_MS = 1000 };
 
 static void on_event(void *ud, const struct sched_event *ev)
 {
     struct asked *a = ud;
     struct outcome *o = &a->got[ev->choice];
+    for (int ms = 0; ev->kind == SCHED_TOKEN && atomic_load(&hold) && ms < HOLD_MS; ms++) usleep(1000);
     pthread_mutex_lock(&lock);
     buf_append_str(&o->text, ev->text);
     if (ev->kind == SCHED_TOKEN) {
@@ -346,6 +350,7 @@ static void the_queue_is_bounded(void **state)
     struct err e = {0};
     struct sched_stats st;
     int before = n_ended, rc = 0, taken = 0;
+    atomic_store(&hold, 1);
     for (; taken < N && !rc; taken += !rc) {
         simple(&a[taken], 40, 400);
         rc = submit(s, &a[taken], &e);
@@ -354,16 +359,19 @@ static void the_queue_is_bounded(void **state)
     assert_non_null(strstr(e.msg, "at most 3"));
     assert_true(taken == 3 || taken == 4); /* one may run already */
     for (int i = 0; i < taken; i++) sched_cancel(s, a[i].ticket);
+    atomic_store(&hold, 0);
     wait_ends(before + taken);
     for (int i = 0; i < taken; i++) assert_int_equal(a[i].got[0].end, GENERATE_CANCELLED);
     sched_stats(s, &st);
     assert_int_equal(st.waiting, 0);
     before = n_ended;
+    atomic_store(&hold, 1);
     for (int i = 0; i < 3; i++) {
         simple(&a[i], 40, 400);
         assert_int_equal(submit(s, &a[i], &e), 0);
     }
     sched_stop(s, 0.001);
+    atomic_store(&hold, 0);
     assert_int_equal(n_ended, before + 3);
     for (int i = 0; i < 3; i++) assert_true(a[i].got[0].n_ends == 1 && a[i].got[0].end == GENERATE_CANCELLED);
     engine_close(en);
