@@ -80,7 +80,7 @@ class Server:
 
     def connect(self, receive=0):
         s = socket.socket()
-        s.settimeout(60)
+        s.settimeout(240)
         if receive:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         s.connect(("127.0.0.1", self.port))
