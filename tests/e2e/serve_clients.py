@@ -196,9 +196,9 @@ def test_batches(s, c, name):
     check(b.status == "failed" and b.errors.data[0].line == 1, "%s: a batch with a bad line: %s" % (name, b))
     deleted = c.files.delete(bad.id)
     check(deleted.deleted, "%s: files.delete" % name)
-    big = c.files.create(file=("big.jsonl", "\n".join(json.dumps({**l, "custom_id": "b%d" % i, "body": {**l["body"], "temperature": 1, "max_tokens": 40, "ignore_eos": True}}) for i, l in enumerate(lines * 5)).encode()), purpose="batch")
+    big = c.files.create(file=("big.jsonl", "\n".join(json.dumps({**l, "custom_id": "b%d" % i, "body": {**l["body"], "temperature": 1, "max_tokens": 400, "ignore_eos": True}}) for i, l in enumerate(lines * 5)).encode()), purpose="batch")
     b = c.batches.create(input_file_id=big.id, endpoint="/v1/chat/completions", completion_window="24h")
-    time.sleep(0.2)
+    time.sleep(0.05)
     b = c.batches.cancel(b.id)
     while b.status in ("validating", "in_progress", "cancelling") and time.monotonic() < end:
         time.sleep(0.05)
