@@ -54,5 +54,9 @@ check-arm64: ## kernels (and, with arm64's libraries, everything) on emulated ar
 check-kill: $(B)/tutti ## kill -9 under load, 20 times
 	@echo "== $@" && KILLS=20 tests/e2e/kill.sh $(RUN) $(B)/tutti
 
-check-all: check check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+.PHONY: check-faults
+check-faults: $(B)/tests/test_lpu ## a thousand faults in the queues of the simulated chip
+	@echo "== $@" && TUTTI_FAULTS=1000 $(RUN) $< | grep 'changes:'
+
+check-all: check check-faults check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"

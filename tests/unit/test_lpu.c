@@ -2,7 +2,7 @@
 /*
  * chip/lpu/: the datasheet refuses what it must; the simulated chip gives the CPU's bits on models of every kind of weight and
  * both caches, over the end of a chunk of keys, with sequences side by side; announced cycles are those that are counted (a step fails
- * otherwise); a number out of range is an error of its sequence; and doc/lpu.md names every instruction.
+ * otherwise); changed queues are refused by the verifier or change no bit; a number out of range is an error of its sequence; and doc/lpu.md names every instruction.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,6 +175,89 @@ static void out_of_range(void **state)
     }
 }
 
+/* --- faults ------------------------------------------------------------------------------------------------- */
+
+static uint32_t seed = 7;
+
+static uint32_t draw(uint32_t n)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8) % n;
+}
+
+/* One change of one word: another field, lost, doubled, earlier, later, or two words exchanged. */
+static void corrupt(struct lpu_code *c)
+{
+    int i = (int)draw((uint32_t)c->first[LPU_QUEUES] - 1);
+    struct lpu_instr *w = &c->words[i], t;
+    switch (draw(12)) {
+    case 0: *w = (struct lpu_instr){.op = OP_NOP, .x = 1}; break;
+    case 1: t = w[0], w[0] = w[1], w[1] = t; break;
+    case 2: w[0] = w[1]; break;
+    case 3: w->op = (uint8_t)draw(LPU_OPS); break;
+    case 4: w->out ^= (uint8_t)(1u << draw(8)); break;
+    case 5: w->a ^= (uint8_t)(1u << draw(8)); break;
+    case 6: w->b ^= (uint8_t)(1u << draw(8)); break;
+    case 7: w->row ^= (uint16_t)(1u << draw(13)); break;
+    case 8: w->x = (uint16_t)(w->x + 1); break;
+    case 9: w->x = (uint16_t)(w->x - 1); break;
+    case 10: w->imm ^= 1u << draw(32); break;
+    default: w->flag ^= (uint8_t)(1u << draw(7));
+    }
+}
+
+static int run_token(struct lpu *c, uint32_t *logits, struct err *e)
+{
+    int cycles, rc;
+    bool trapped;
+    if ((rc = lpu_sim_run(c->sim, &c->body[1].code, &cycles, &trapped, e)) || (rc = lpu_sim_run(c->sim, &c->head.code, &cycles, &trapped, e))) return rc;
+    const struct lpu_buffer *b = &c->buffers[c->chip.program->logits];
+    for (int i = 0; i < b->n_vec; i++)
+        if ((rc = lpu_sim_get(c->sim, b->at[i], logits + i * LPU_LANES))) return rc;
+    return 0;
+}
+
+/* A changed queue is refused, or gives the same bits. $TUTTI_FAULTS: how many (make check-all: 1000). */
+static void faults_are_found(void **state)
+{
+    (void)state;
+    int n = getenv("TUTTI_FAULTS") ? (int)strtol(getenv("TUTTI_FAULTS"), NULL, 10) : 200, refused = 0, stopped = 0, harmless = 0;
+    struct engine *en = open_engine("tests/data/tiny.gguf", "lpu", KV16, 1);
+    struct lpu *c = (struct lpu *)en->chip;
+    struct sum s = {.n_vocab = en->model->h.n_vocab};
+    struct kv_seq a;
+    struct err e = {0};
+    uint32_t want[4 * LPU_LANES], got[4 * LPU_LANES];
+    assert_int_equal(kv_seq_init(&a, en->kv, 8, &e), 0);
+    assert_int_equal(engine_feed(en, &a, text, 4, 0, 0, false, add, &s, &e), 0);
+    int n_vocab = en->model->h.n_vocab;
+    assert_int_equal(run_token(c, want, &e), 0); /* the last token once more */
+    for (int i = 0; i < n; i++) {
+        struct lpu_launch *l = draw(3) ? &c->body[1] : &c->head;
+        size_t bytes = (size_t)l->code.first[LPU_QUEUES] * sizeof *l->code.words;
+        struct lpu_instr *keep = malloc(bytes);
+        assert_non_null(keep);
+        memcpy(keep, l->code.words, bytes);
+        corrupt(&l->code);
+        if (lpu_verify(&c->arch, &l->graph, &l->code, &c->params, &e)) {
+            refused++;
+            struct err e2 = {0};
+            stopped += i % 8 == 0 && run_token(c, got, &e2) != 0; /* the simulator survives it, too */
+        } else {
+            if (run_token(c, got, &e)) fail_msg("change %d was not refused, but the chip stops: %s", i, e.msg);
+            if (memcmp(want, got, (size_t)n_vocab * sizeof *want) != 0) fail_msg("change %d was not refused and gives other bits", i);
+            harmless++;
+        }
+        memcpy(l->code.words, keep, bytes);
+        free(keep);
+    }
+    assert_int_equal(run_token(c, want, &e), 0);
+    printf("%d changes: %d refused (%d of every eighth stopped the chip, too), %d harmless with equal bits\n", n, refused, stopped, harmless);
+    assert_true(refused > n / 4); /* most other changes touch fields that the instruction does not use */
+    kv_seq_finish(&a);
+    engine_close(en);
+}
+
 /* --- documentation ------------------------------------------------------------------------------------------ */
 
 static void doc_names_every_instruction(void **state)
@@ -201,6 +284,7 @@ int main(void)
         cmocka_unit_test(datasheet_faults),
         cmocka_unit_test(same_bits_as_the_cpu),
         cmocka_unit_test(out_of_range),
+        cmocka_unit_test(faults_are_found),
         cmocka_unit_test(doc_names_every_instruction),
     };
     return cmocka_run_group_tests_name("lpu", tests, NULL, NULL);

@@ -5,6 +5,7 @@
  *   schedule (sched.c)   graph -> instructions with their cycle
  *   queues   (queue.c)   -> words of each queue, with nop and repeat
  *   patch    (queue.c)   rows and lanes that follow from token, position and pages, before cycle 0
+ *   verify   (verify.c)  re-checks words against the graph without trusting schedule or queues
  *   run      (sim.c)     executes the words
  */
 #ifndef TUTTI_CHIP_LPU_CODE_H

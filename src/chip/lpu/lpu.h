@@ -5,6 +5,7 @@
  *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written there
  *   map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h)
  *   schedule, queues           (sched.c, queue.c; code.h)
+ *   verify   (verify.c)        once per compiled launch
  *   step     (lpu.c)           patch the queues, fill in the token's inputs, run (sim.c), read the logits
  *
  * A launch handles one token: its body (embedding to the last layer; one compiled form per number of 128-key chunks) and, if
@@ -135,5 +136,8 @@ void lpu_map_matmul(struct lpu_mapper *m, const struct step *s);
 void lpu_map_store(struct lpu_mapper *m, const struct step *s);
 void lpu_map_attend(struct lpu_mapper *m, const struct step *s);
 void lpu_map_quant(struct lpu_mapper *m, int dst, int src);
+
+/* verify.c: the queues, patched for p, compute what the graph says for p; ERR_INTERNAL and the first fault if not. */
+int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e);
 
 #endif

@@ -32,7 +32,8 @@ struct alu {
 
 struct plane {
     uint8_t buffer[LPU_LANES][LPU_LANES], array[LPU_LANES][LPU_LANES];
-    bool array_unsigned, installed;
+    bool array_unsigned;
+    int ready, pass; /* cycles: the array can be used (NONE: never installed), the last pass */
     struct result sums[PENDING];
     int n;
 };
@@ -232,9 +233,10 @@ static int run_load(struct lpu_sim *s, const struct lpu_instr *in)
     int p = s->q - QUEUE_LOAD, h = lpu_plane_hemisphere(p);
     struct plane *pl = &s->plane[p];
     if (in->op == OP_IW) {
+        if (pl->pass == s->now) return fault(s, "weights change under a pass");
         memcpy(pl->array, pl->buffer, sizeof pl->array);
         pl->array_unsigned = in->flag & FLAG_UNSIGNED;
-        pl->installed = true;
+        pl->ready = s->now + lpu_delay(s->a, OP_IW);
         return 0;
     }
     if (in->x > LPU_LANES || in->row >= in->x) return fault(s, "more vectors than the array has rows");
@@ -257,7 +259,8 @@ static int run_pass(struct lpu_sim *s, const struct lpu_instr *in)
     struct plane *pl = &s->plane[p];
     const uint8_t *act = in->a < 2 * LPU_STREAMS ? stream_get(s, h, in->a, s->a->centre) : NULL;
     if (!act) return fault(s, "no activations on the stream");
-    if (!pl->installed) return fault(s, "no weights were installed");
+    if (pl->ready == NONE || pl->ready > s->now) return fault(s, "no weights are installed");
+    pl->pass = s->now;
     struct result *r = &pl->sums[pl->n++ % PENDING];
     r->ready = s->now + lpu_delay(s->a, OP_ABC);
     lpu_pass((int32_t *)r->v, act, in->x, in->y, in->flag & FLAG_UNSIGNED, (const uint8_t(*)[LPU_LANES])pl->array, pl->array_unsigned);
@@ -439,7 +442,7 @@ int lpu_sim_run(struct lpu_sim *s, const struct lpu_code *c, int *cycles, bool *
             for (int i = 0; i < LPU_STREAMS; i++)
                 for (int j = 0; j < RING; j++) s->stream[h][d][i][j].stamp = INT32_MIN;
     for (int i = 0; i < LPU_ALUS; i++) s->alu[i].n = 0;
-    for (int i = 0; i < LPU_PLANES; i++) s->plane[i].n = 0, s->plane[i].installed = false;
+    for (int i = 0; i < LPU_PLANES; i++) s->plane[i].n = 0, s->plane[i].ready = s->plane[i].pass = NONE;
     for (int i = 0; i < LPU_SLICES; i++) s->read[i].cycle = s->write[i].cycle = NONE;
     for (int i = 0; i < WHEEL; i++) s->wheel[i] = NONE;
     for (int q = 0; q < LPU_QUEUES; q++) {
