@@ -197,10 +197,7 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
 
 static void explain(const struct chip *chip, struct buf *out)
 {
-    const struct lpu *c = (const struct lpu *)chip;
-    buf_printf(out, "chip:    lpu, %s; context %d tokens\n", sheet_about(&c->arch.sheet, "name"), c->max_chunks * ATTN_CHUNK);
-    buf_printf(out, "launch:  body %d cycles, %d instructions; head %d cycles, %d instructions\n", c->body[1].code.cycles, c->body[1].code.n_instr,
-               c->head.code.cycles, c->head.code.n_instr);
+    lpu_report((const struct lpu *)chip, out);
 }
 
 /* Beside its own memory, which is as large as the chip's. */

@@ -140,4 +140,7 @@ void lpu_map_quant(struct lpu_mapper *m, int dst, int src);
 /* verify.c: the queues, patched for p, compute what the graph says for p; ERR_INTERNAL and the first fault if not. */
 int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e);
 
+/* report.c: cycles, time, use of units and energy of a token, as text. */
+void lpu_report(const struct lpu *c, struct buf *out);
+
 #endif
