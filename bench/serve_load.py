@@ -39,9 +39,9 @@ async def ask(host, port, body, on_text):
         if not block:
             break
         rest += block
-        *lines, rest = rest.split(b"\n")
         if status != 200:
             continue
+        *lines, rest = rest.split(b"\n")
         for line in lines:
             if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
                 continue
