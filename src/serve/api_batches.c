@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/batches: batch.h by HTTP. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "serve/api.h"
+#include "serve/api_list.h"
 #include "serve/ask.h"
 #include "serve/fields.h"
 #include "serve/json_out.h"
@@ -24,14 +23,19 @@ static const struct field table[] = {
 
 static const char *const endpoints[] = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"};
 
-/* The record as a client sees it: whose it is, is not its business. */
+/* The record as a client sees it: whose it is, is not its business. Frees it. */
+static void write_record(json_t *record, struct buf *out)
+{
+    json_object_del(record, "owner");
+    json_value(out, record);
+    json_decref(record);
+}
+
 static void reply(struct call *c, json_t *record)
 {
     struct buf b;
     buf_init(&b, API_REPLY_MAX);
-    json_object_del(record, "owner");
-    json_value(&b, record);
-    json_decref(record);
+    write_record(record, &b);
     call_json(c, 200, &b);
 }
 
@@ -100,42 +104,16 @@ void api_batch_cancel(struct http_request *r)
 
 enum { LIST_DEFAULT = 20, LIST_MAX = 100 };
 
+static int write_batch(struct call *c, const char *id, struct buf *out)
+{
+    json_t *record;
+    int rc = batch_find(c->s->batches, c->pass.owner, id, &record, NULL);
+    if (rc) return rc;
+    write_record(record, out);
+    return 0;
+}
+
 void api_batches(struct http_request *r)
 {
-    struct call *c = call_of(r);
-    const char *after = http_query(r, "after"), *limit = http_query(r, "limit");
-    char (*ids)[STORE_ID_MAX] = NULL, first[STORE_ID_MAX] = "", last[STORE_ID_MAX] = "";
-    size_t n = 0, shown = 0, max = limit ? strtoul(limit, NULL, 10) : LIST_DEFAULT;
-    struct err e = {0};
-    struct buf b;
-    bool more = false;
-    int rc = server_files(c->s, &e);
-    if (rc || (rc = store_list(&c->s->files, "batch_", &ids, &n, &e))) {
-        call_error(c, NULL, &e);
-        return;
-    }
-    if (max > LIST_MAX) max = LIST_MAX;
-    buf_init(&b, API_REPLY_MAX);
-    buf_append_z(&b, "{\"object\":\"list\",\"data\":[");
-    for (size_t i = 0; i < n; i++) {
-        json_t *record;
-        if ((after && strcmp(ids[i], after) >= 0) || batch_find(c->s->batches, c->pass.owner, ids[i], &record, NULL)) continue;
-        more = shown == max;
-        if (!more) {
-            if (shown++) buf_append_char(&b, ',');
-            else memcpy(first, ids[i], sizeof first);
-            memcpy(last, ids[i], sizeof last);
-            json_object_del(record, "owner");
-            json_value(&b, record);
-        }
-        json_decref(record);
-        if (more) break;
-    }
-    free(ids);
-    buf_append_z(&b, "],\"first_id\":");
-    json_quote_or_null(&b, *first ? first : NULL);
-    buf_append_z(&b, ",\"last_id\":");
-    json_quote_or_null(&b, *last ? last : NULL);
-    buf_printf(&b, ",\"has_more\":%s}", more ? "true" : "false");
-    call_json(c, 200, &b);
+    call_list(call_of(r), "batch_", LIST_DEFAULT, LIST_MAX, write_batch);
 }

@@ -2,13 +2,12 @@
 /* /v1/files: what clients give for batches, and what batches leave for them. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "serve/api.h"
+#include "serve/api_list.h"
 #include "serve/json_out.h"
 #include "serve/multipart.h"
 
-enum { LIST_DEFAULT = 10000 };
+enum { LIST_MAX = 10000 };
 
 static void write_file(struct buf *out, const struct store_file *f)
 {
@@ -73,34 +72,20 @@ void api_file_create(struct http_request *r)
     call_json(c, 200, &b);
 }
 
+static int write_listed(struct call *c, const char *id, struct buf *out)
+{
+    const char *purpose = http_query(c->r, "purpose");
+    struct store_file f;
+    int rc = store_find(&c->s->files, c->pass.owner, id, &f, NULL);
+    if (rc) return rc;
+    if (purpose && strcmp(f.purpose, purpose) != 0) return ERR_NOT_FOUND;
+    write_file(out, &f);
+    return 0;
+}
+
 void api_files(struct http_request *r)
 {
-    struct call *c = call_of(r);
-    const char *purpose = http_query(r, "purpose"), *after = http_query(r, "after"), *limit = http_query(r, "limit");
-    char (*ids)[STORE_ID_MAX] = NULL, first[STORE_ID_MAX] = "", last[STORE_ID_MAX] = "";
-    size_t n = 0, shown = 0, max = limit ? strtoul(limit, NULL, 10) : LIST_DEFAULT;
-    struct err e = {0};
-    struct buf b;
-    bool more = false;
-    int rc = server_files(c->s, &e);
-    if (rc || (rc = store_list(&c->s->files, "file-", &ids, &n, &e))) {
-        call_error(c, NULL, &e);
-        return;
-    }
-    buf_init(&b, API_REPLY_MAX);
-    buf_append_z(&b, "{\"object\":\"list\",\"data\":[");
-    for (size_t i = 0; i < n && !more; i++) {
-        struct store_file f;
-        if ((after && strcmp(ids[i], after) >= 0) || store_find(&c->s->files, c->pass.owner, ids[i], &f, NULL) || (purpose && strcmp(f.purpose, purpose) != 0)) continue;
-        if ((more = shown == max)) break;
-        if (shown++) buf_append_char(&b, ',');
-        else memcpy(first, ids[i], sizeof first);
-        memcpy(last, ids[i], sizeof last);
-        write_file(&b, &f);
-    }
-    free(ids);
-    buf_printf(&b, "],\"first_id\":\"%s\",\"last_id\":\"%s\",\"has_more\":%s}", first, last, more ? "true" : "false");
-    call_json(c, 200, &b);
+    call_list(call_of(r), "file-", LIST_MAX, LIST_MAX, write_listed);
 }
 
 static int find(struct call *c, struct store_file *f)

@@ -51,6 +51,25 @@ def test_routes(s):
     check("# TYPE tutti_time_to_first_token_seconds histogram" in s.request("GET", "/metrics")[2].decode(), "metrics lack a histogram")
 
 
+def test_lists(s):
+    form = '--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n%s\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhello\r\n--x--\r\n'
+    ids = [s.json("POST", "/v1/files", form % purpose, {"Content-Type": "multipart/form-data; boundary=x"})[1]["id"] for purpose in ("batch", "other", "batch")]
+    ids.reverse()
+    get = lambda query: s.json("GET", "/v1/files" + query)[1]
+    names = lambda page: [f["id"] for f in page["data"]]
+    page = get("")
+    check(names(page) == ids and page["has_more"] is False and (page["first_id"], page["last_id"]) == (ids[0], ids[2]), "files: %s" % page)
+    page = get("?limit=2")
+    check(names(page) == ids[:2] and page["has_more"] is True, "files: limit: %s" % page)
+    page = get("?limit=2&after=" + ids[1])
+    check(names(page) == ids[2:] and page["has_more"] is False, "files: after: %s" % page)
+    check(names(get("?purpose=other")) == [ids[1]] and names(get("?limit=0")) == [], "files: purpose, limit 0")
+    for path in "/v1/files", "/v1/batches":
+        for limit in "-1", "x", "1x", "99999", "1" * 40:
+            status, e = s.json("GET", "%s?limit=%s" % (path, limit))
+            check(status == 400 and e["error"]["param"] == "limit" and "whole number in 0.." in e["error"]["message"], "%s: limit %s: %s" % (path, limit, e))
+
+
 def test_answers(s):
     status, one = s.json("POST", CHAT, chat(temperature=0))
     check(status == 200 and one["choices"][0]["finish_reason"] in ("stop", "length"), "chat: %s" % one)
@@ -367,7 +386,7 @@ def main():
     n_idle = 1000 if hard >= 2500 else 100
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
     s = Server(program)
-    for test in test_routes, test_answers, test_forms, test_faults, test_vanished, lambda x: test_idle(x, n_idle), test_slow, test_end:
+    for test in test_routes, test_lists, test_answers, test_forms, test_faults, test_vanished, lambda x: test_idle(x, n_idle), test_slow, test_end:
         begin = time.monotonic()
         test(s)
         if os.environ.get("VERBOSE"):
