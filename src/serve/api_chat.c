@@ -53,18 +53,13 @@ static void begin_piece(struct job *j, struct buf *out)
     buf_append_str(out, buf_str(&j->head));
 }
 
-static void end_piece(struct job *j, struct buf *out)
-{
-    buf_append_z(out, j->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
-}
-
 static void open_stream(struct job *j, struct buf *out)
 {
     for (int i = 0; i < j->n_choices; i++) {
         begin_piece(j, out);
         buf_printf(out, "{\"index\":%d,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]", i);
         if (i == 0) gen_write_x_groq(j, false, false, out);
-        end_piece(j, out);
+        gen_end_piece(j, out);
     }
 }
 
@@ -89,7 +84,7 @@ static void end_delta(struct stream_sink *s)
     }
     s->probs = false;
     buf_append_z(s->out, ",\"finish_reason\":null}]");
-    end_piece(s->j, s->out);
+    gen_end_piece(s->j, s->out);
 }
 
 static void write_call(const struct part *p, struct buf *out)
@@ -150,15 +145,9 @@ static void end_stream(struct job *j, struct buf *out)
         job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
         if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
-        end_piece(j, out);
+        gen_end_piece(j, out);
     }
-    if (j->ask.include_usage) {
-        begin_piece(j, out);
-        buf_append_z(out, "],\"usage\":");
-        job_write_usage(j, out);
-        buf_append_z(out, "}\n\n");
-    }
-    buf_append_z(out, "data: [DONE]\n\n");
+    gen_end_stream(j, begin_piece, out);
 }
 
 /* --- whole ------------------------------------------------------------------------------------------------- */
@@ -256,31 +245,5 @@ static const struct job_api chat_api = {
 
 void api_chat(struct http_request *r)
 {
-    struct call *c = call_of(r);
-    struct ask a;
-    struct fault f;
-    struct ids ids;
-    struct tools tools;
-    int rc = ask_read(&a, http_body(r), ASK_CHAT, &f);
-    if (rc) {
-        call_fail(c, &f);
-        return;
-    }
-    ids_init(&ids, TEXT_IDS_MAX);
-    rc = call_model(c, a.model, &f);
-    if (!rc) rc = tools_read(&tools, a.tools, a.tool_choice, &f);
-    if (!rc) rc = gen_chat_prompt(c, a.messages, tools.list, a.template_kwargs, a.add_generation_prompt, &ids, NULL, &f);
-    if (rc) {
-        ids_finish(&ids);
-        ask_finish(&a);
-        call_fail(c, &f);
-        return;
-    }
-    struct job *j = job_create(c, &chat_api, &a, 1);
-    if (!j) {
-        ids_finish(&ids);
-        return;
-    }
-    job_add_prompt(j, 0, &ids);
-    gen_chat_start(j, &tools);
+    gen_chat_answer(call_of(r), NULL, &chat_api);
 }

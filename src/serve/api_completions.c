@@ -75,11 +75,6 @@ static void begin_piece(struct job *j, struct buf *out)
     buf_append_str(out, buf_str(&j->head));
 }
 
-static void end_piece(struct job *j, struct buf *out)
-{
-    buf_append_z(out, j->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
-}
-
 static void open_stream(struct job *j, struct buf *out)
 {
     struct buf text;
@@ -90,7 +85,7 @@ static void open_stream(struct job *j, struct buf *out)
         buf_printf(out, "{\"index\":%d,\"text\":", i);
         json_quote(out, buf_str(&text));
         buf_append_z(out, ",\"logprobs\":null,\"finish_reason\":null}]");
-        end_piece(j, out);
+        gen_end_piece(j, out);
         buf_finish(&text);
     }
 }
@@ -113,7 +108,7 @@ static void write_token(struct job *j, int choice, const struct job_token *t, st
         buf_append_z(out, "null");
     }
     buf_append_z(out, ",\"finish_reason\":null}]");
-    end_piece(j, out);
+    gen_end_piece(j, out);
 }
 
 static void end_stream(struct job *j, struct buf *out)
@@ -125,15 +120,9 @@ static void end_stream(struct job *j, struct buf *out)
         job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
         if (i + 1 == j->n_choices) gen_write_x_groq(j, true, true, out);
-        end_piece(j, out);
+        gen_end_piece(j, out);
     }
-    if (j->ask.include_usage) {
-        begin_piece(j, out);
-        buf_append_z(out, "],\"usage\":");
-        job_write_usage(j, out);
-        buf_append_z(out, "}\n\n");
-    }
-    buf_append_z(out, "data: [DONE]\n\n");
+    gen_end_stream(j, begin_piece, out);
 }
 
 static void write_choice(struct job *j, int i, struct buf *out)

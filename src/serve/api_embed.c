@@ -217,7 +217,7 @@ static int prepare(struct embed *b, struct fault *f)
     bool single = !json_is_array(v) || json_is_integer(json_array_get(v, 0));
     size_t n = single ? 1 : json_array_size(v);
     if (n < 1 || n > INPUTS_MAX) return fault_field(f, "input", "'input': expected 1..%d texts, got %zu", INPUTS_MAX, n);
-    if (!(b->in = calloc(n, sizeof *b->in))) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+    if (!(b->in = calloc(n, sizeof *b->in))) return fault_memory(f);
     b->n = (int)n;
     for (int i = 0; i < b->n; i++) {
         struct embed_input *in = &b->in[i];
@@ -225,7 +225,7 @@ static int prepare(struct embed *b, struct fault *f)
         int rc = read_input(b, single ? v : json_array_get(v, (size_t)i), &in->ids, f);
         if (rc) return rc;
         n_ids += (int64_t)in->ids.n;
-        if (!(in->vector = calloc((size_t)b->n_embd, sizeof *in->vector))) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+        if (!(in->vector = calloc((size_t)b->n_embd, sizeof *in->vector))) return fault_memory(f);
     }
     return call_admit(c, n_ids < INT_MAX ? (int)n_ids : INT_MAX, 0, GATE_DEFAULT, f);
 }
@@ -236,7 +236,7 @@ void api_embeddings(struct http_request *r)
     struct fault f;
     struct embed *b = calloc(1, sizeof *b);
     if (!b) {
-        fault_set(&f, 503, "unavailable_error", NULL, NULL, "out of memory");
+        fault_memory(&f);
         call_fail(c, &f);
         return;
     }

@@ -17,7 +17,7 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
     if (!c->m->knows_tools) {
         json_t *words = tools_in_words(&t, own);
         json_decref(own);
-        if (!(own = words)) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+        if (!(own = words)) return fault_memory(f);
         tools = NULL;
     }
     struct template_input in = {.messages = own, .tools = json_array_size(tools) ? tools : NULL, .kwargs = kwargs, .add_generation_prompt = add_generation_prompt};
@@ -90,6 +90,22 @@ void gen_write_stop_reason(const struct job_choice *c, struct buf *out)
     if (c->stop_id >= 0) buf_printf(out, "%d", (int)c->stop_id);
     else if (c->stop.n) json_quote(out, buf_str(&c->stop));
     else buf_append_z(out, "null");
+}
+
+void gen_end_piece(const struct job *j, struct buf *out)
+{
+    buf_append_z(out, j->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
+void gen_end_stream(struct job *j, void (*begin_piece)(struct job *j, struct buf *out), struct buf *out)
+{
+    if (j->ask.include_usage) {
+        begin_piece(j, out);
+        buf_append_z(out, "],\"usage\":");
+        job_write_usage(j, out);
+        buf_append_z(out, "}\n\n");
+    }
+    buf_append_z(out, "data: [DONE]\n\n");
 }
 
 void gen_stream_fault(struct job *j, const struct fault *f, struct buf *out)

@@ -12,11 +12,6 @@
 
 /* --- the request ------------------------------------------------------------------------------------------ */
 
-static int no_memory(struct fault *f)
-{
-    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
-}
-
 /* The texts of a content (a string, or blocks with text), joined. */
 static json_t *text_of(const json_t *content)
 {
@@ -98,7 +93,7 @@ static int translate(const json_t *in, json_t **out, struct fault *f)
     const json_t *messages = json_object_get(in, "messages"), *system = json_object_get(in, "system"), *v;
     json_t *list = json_array(), *body = json_object(), *m;
     size_t i;
-    int rc = list && body ? 0 : no_memory(f);
+    int rc = list && body ? 0 : fault_memory(f);
     if (!rc && !json_is_array(messages)) rc = fault_field(f, "messages", "'messages' is missing: expected an array of messages");
     if (!rc && system && !json_is_null(system)) json_array_append_new(list, json_pack("{s:s, s:o}", "role", "system", "content", text_of(system)));
     json_array_foreach(messages, i, m)
@@ -285,6 +280,13 @@ static void write_whole(struct job *j, struct buf *out)
     buf_append_char(out, '}');
 }
 
+static int begin(struct job *j)
+{
+    struct blocks *b = j->choice[0].state = calloc(1, sizeof *b);
+    if (b) *b = (struct blocks){.j = j, .open = -1};
+    return b ? 0 : ERR_MEMORY;
+}
+
 static void finish(struct job *j)
 {
     if (j->choice) free(j->choice[0].state);
@@ -292,77 +294,27 @@ static void finish(struct job *j)
 }
 
 static const struct job_api messages_api = {
-    .id_prefix = "msg_", .open = open_stream, .token = write_token, .end = end_stream, .whole = write_whole, .fault = write_fault, .finish = finish};
+    .id_prefix = "msg_", .open = open_stream, .token = write_token, .end = end_stream, .whole = write_whole, .fault = write_fault, .begin = begin, .finish = finish};
 
 /* --- routes ----------------------------------------------------------------------------------------------- */
 
-/* The request, its model and its prompt; after a fault everything is given back. */
-static int read_request(struct call *c, struct ask *a, struct tools *tools, struct ids *ids, struct fault *f)
-{
-    json_t *in = NULL, *body = NULL;
-    *a = (struct ask){0};
-    int rc = ask_parse_object(http_body(c->r), &in, f);
-    if (!rc) rc = translate(in, &body, f);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (!rc && !text) rc = no_memory(f);
-    if (!rc) rc = ask_read(a, str_from(text), ASK_CHAT, f);
-    free(text);
-    json_decref(body);
-    json_decref(in);
-    if (rc) return rc;
-    rc = call_model(c, a->model, f);
-    if (!rc) rc = tools_read(tools, a->tools, a->tool_choice, f);
-    if (!rc) rc = gen_chat_prompt(c, a->messages, tools->list, NULL, true, ids, NULL, f);
-    if (rc) ask_finish(a);
-    return rc;
-}
-
 void api_messages(struct http_request *r)
 {
-    struct call *c = call_of(r);
-    struct ask a;
-    struct tools tools;
-    struct fault f;
-    struct ids ids;
-    ids_init(&ids, TEXT_IDS_MAX);
-    if (read_request(c, &a, &tools, &ids, &f)) {
-        ids_finish(&ids);
-        call_fail(c, &f);
-        return;
-    }
-    struct job *j = job_create(c, &messages_api, &a, 1);
-    if (!j) {
-        ids_finish(&ids);
-        return;
-    }
-    struct blocks *b = j->choice[0].state = calloc(1, sizeof *b);
-    job_add_prompt(j, 0, &ids);
-    if (!b) {
-        no_memory(&f);
-        job_fail(j, &f);
-        return;
-    }
-    *b = (struct blocks){.j = j, .open = -1};
-    gen_chat_start(j, &tools);
+    gen_chat_answer(call_of(r), translate, &messages_api);
 }
 
 void api_count_tokens(struct http_request *r)
 {
     struct call *c = call_of(r);
-    struct ask a;
-    struct tools tools;
+    struct gen_ask g;
     struct fault f;
-    struct ids ids;
     struct buf b;
-    ids_init(&ids, TEXT_IDS_MAX);
-    if (read_request(c, &a, &tools, &ids, &f)) {
-        ids_finish(&ids);
+    if (gen_ask_read(c, translate, &g, &f)) {
         call_fail(c, &f);
         return;
     }
     buf_init(&b, API_REPLY_MAX);
-    buf_printf(&b, "{\"input_tokens\":%zu}", ids.n);
-    ask_finish(&a);
-    ids_finish(&ids);
+    buf_printf(&b, "{\"input_tokens\":%zu}", g.ids.n);
+    gen_ask_finish(&g);
     call_json(c, 200, &b);
 }

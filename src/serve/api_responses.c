@@ -13,11 +13,6 @@
 
 /* --- the request ------------------------------------------------------------------------------------------ */
 
-static int no_memory(struct fault *f)
-{
-    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
-}
-
 /* Parts of a content as chat/completions names them. */
 static json_t *content_of(const json_t *content)
 {
@@ -70,7 +65,7 @@ static int translate(const json_t *in, json_t **out, struct fault *f)
     const json_t *input = json_object_get(in, "input"), *v;
     json_t *list = json_array(), *body = json_object(), *item;
     size_t i;
-    int rc = list && body ? 0 : no_memory(f);
+    int rc = list && body ? 0 : fault_memory(f);
     if (!rc && !json_is_string(input) && !json_is_array(input)) rc = fault_field(f, "input", "'input' is missing: expected a string or an array of items");
     if ((v = json_object_get(in, "previous_response_id")) && !json_is_null(v) && !rc)
         rc = fault_field(f, "previous_response_id", "'previous_response_id': nothing is stored here; send the conversation in 'input'");
@@ -303,6 +298,16 @@ static void write_whole(struct job *j, struct buf *out)
     write_response(s, NULL, out);
 }
 
+static int begin(struct job *j)
+{
+    struct items *s = j->choice[0].state = calloc(1, sizeof *s);
+    if (!s) return ERR_MEMORY;
+    *s = (struct items){.j = j, .open = -1};
+    buf_init(&s->done, API_REPLY_MAX);
+    buf_init(&s->text, API_REPLY_MAX);
+    return 0;
+}
+
 static void finish(struct job *j)
 {
     struct items *s = j->choice ? j->choice[0].state : NULL;
@@ -315,54 +320,9 @@ static void finish(struct job *j)
 }
 
 static const struct job_api responses_api = {
-    .id_prefix = "resp_", .open = open_stream, .token = write_token, .end = end_stream, .whole = write_whole, .fault = write_fault, .finish = finish};
-
-static int read_request(struct call *c, struct ask *a, struct fault *f)
-{
-    json_t *in = NULL, *body = NULL;
-    int rc = ask_parse_object(http_body(c->r), &in, f);
-    if (!rc) rc = translate(in, &body, f);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (!rc && !text) rc = no_memory(f);
-    if (!rc) rc = ask_read(a, str_from(text), ASK_CHAT, f);
-    free(text);
-    json_decref(body);
-    json_decref(in);
-    return rc;
-}
+    .id_prefix = "resp_", .open = open_stream, .token = write_token, .end = end_stream, .whole = write_whole, .fault = write_fault, .begin = begin, .finish = finish};
 
 void api_responses(struct http_request *r)
 {
-    struct call *c = call_of(r);
-    struct ask a = {0};
-    struct tools tools;
-    struct fault f;
-    struct ids ids;
-    int rc = read_request(c, &a, &f);
-    ids_init(&ids, TEXT_IDS_MAX);
-    if (!rc) rc = call_model(c, a.model, &f);
-    if (!rc) rc = tools_read(&tools, a.tools, a.tool_choice, &f);
-    if (!rc) rc = gen_chat_prompt(c, a.messages, tools.list, NULL, true, &ids, NULL, &f);
-    if (rc) {
-        ids_finish(&ids);
-        ask_finish(&a);
-        call_fail(c, &f);
-        return;
-    }
-    struct job *j = job_create(c, &responses_api, &a, 1);
-    if (!j) {
-        ids_finish(&ids);
-        return;
-    }
-    struct items *s = j->choice[0].state = calloc(1, sizeof *s);
-    job_add_prompt(j, 0, &ids);
-    if (!s) {
-        no_memory(&f);
-        job_fail(j, &f);
-        return;
-    }
-    *s = (struct items){.j = j, .open = -1};
-    buf_init(&s->done, API_REPLY_MAX);
-    buf_init(&s->text, API_REPLY_MAX);
-    gen_chat_start(j, &tools);
+    gen_chat_answer(call_of(r), translate, &responses_api);
 }

@@ -128,7 +128,7 @@ static int read_bias(struct ask *a, struct fault *f)
     char got[FAULT_GOT_MAX], *end;
     if (n == 0) return 0;
     if (n > ASK_BIAS_MAX) return fault_field(f, "logit_bias", "'logit_bias': expected at most %d entries, got %zu", ASK_BIAS_MAX, n);
-    if (!(a->bias = calloc(n, sizeof *a->bias))) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+    if (!(a->bias = calloc(n, sizeof *a->bias))) return fault_memory(f);
     a->sample.bias = a->bias;
     json_object_foreach((json_t *)(uintptr_t)a->bias_any, key, v) {
         double x = json_number_value(v);
@@ -206,16 +206,16 @@ static int check(struct ask *a, enum ask_api api, struct fault *f)
     return 0;
 }
 
-int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f)
+int ask_take(struct ask *a, json_t *body, enum ask_api api, struct fault *f)
 {
-    *a = (struct ask){.n = 1, .max_tokens = -1, .max_completion_tokens = -1, .top_logprobs = -1, .skip_special = true, .add_generation_prompt = true};
+    *a = (struct ask){.body = body, .n = 1, .max_tokens = -1, .max_completion_tokens = -1, .top_logprobs = -1, .skip_special = true, .add_generation_prompt = true};
     sampler_params_default(&a->sample);
     /* OpenAI's defaults: nothing is cut off */
     a->sample.temperature = a->sample.top_p = 1;
     a->sample.top_k = 0;
     a->sample.min_p = 0;
     a->sample.penalty_last = -1;
-    int rc = ask_parse_object(text, &a->body, f);
+    int rc = body ? 0 : fault_memory(f);
     if (!rc) rc = fields_read(table, api, a->body, a, f);
     if (!rc) rc = read_logprobs(a, api, f);
     if (!rc) rc = check(a, api, f);
@@ -226,6 +226,14 @@ int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f)
     if (!rc) rc = read_receipt(a, f);
     if (rc) ask_finish(a);
     return rc;
+}
+
+int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f)
+{
+    json_t *body;
+    *a = (struct ask){0};
+    int rc = ask_parse_object(text, &body, f);
+    return rc ? rc : ask_take(a, body, api, f);
 }
 
 void ask_finish(struct ask *a)

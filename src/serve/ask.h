@@ -56,8 +56,9 @@ struct ask {
     const char *suffix, *chat_template;
 };
 
-/* text: the body. After a fault a holds nothing. */
-int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f);
+/* body is taken over (NULL: out of memory). After a fault a holds nothing. */
+int ask_take(struct ask *a, json_t *body, enum ask_api api, struct fault *f);
+int ask_read(struct ask *a, struct str text, enum ask_api api, struct fault *f); /* the same from the body's text */
 void ask_finish(struct ask *a); /* accepts a zeroed struct */
 
 /* A whole JSON object from a body; json_decref it. */

@@ -7,11 +7,6 @@
 
 enum { TEXT_MAX = 64 << 20 };
 
-static int no_memory(struct fault *f)
-{
-    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
-}
-
 /* An array of parts as one string. */
 static int join_parts(const json_t *parts, size_t i_msg, json_t **out, struct fault *f)
 {
@@ -35,8 +30,8 @@ static int join_parts(const json_t *parts, size_t i_msg, json_t **out, struct fa
         if (b.n) buf_append_char(&b, '\n');
         buf_append(&b, json_string_value(text), json_string_length(text));
     }
-    if (!rc && b.failed) rc = no_memory(f);
-    if (!rc && !(*out = json_stringn(b.p ? b.p : "", b.n))) rc = no_memory(f);
+    if (!rc && b.failed) rc = fault_memory(f);
+    if (!rc && !(*out = json_stringn(b.p ? b.p : "", b.n))) rc = fault_memory(f);
     buf_finish(&b);
     return rc;
 }
@@ -50,7 +45,7 @@ static int open_arguments(json_t *msg, size_t i_msg, struct fault *f)
     if (!calls || json_is_null(calls)) return 0;
     snprintf(param, sizeof param, "messages[%zu].tool_calls", i_msg);
     if (!json_is_array(calls)) return fault_field(f, param, "'%s': expected an array, got %s", param, fault_got(calls, got));
-    if (!(copy = json_deep_copy(calls))) return no_memory(f);
+    if (!(copy = json_deep_copy(calls))) return fault_memory(f);
     json_object_set_new(msg, "tool_calls", copy);
     json_array_foreach(copy, i, call) {
         json_t *fn = json_object_get(call, "function"), *args = json_object_get(fn, "arguments"), *value;
@@ -71,7 +66,7 @@ static int read_message(const json_t *in, size_t i, json_t *out, struct fault *f
     if (!json_is_string(role)) return fault_field(f, param, "'%s.role': expected a string, got %s", param, role ? fault_got(role, got) : "nothing");
     if (content && !json_is_string(content) && !json_is_array(content) && !json_is_null(content))
         return fault_field(f, param, "'%s.content': expected a string or an array of parts, got %s", param, fault_got(content, got));
-    if (!(msg = json_copy((json_t *)(uintptr_t)in)) || json_array_append_new(out, msg)) return no_memory(f);
+    if (!(msg = json_copy((json_t *)(uintptr_t)in)) || json_array_append_new(out, msg)) return fault_memory(f);
     if (strcmp(json_string_value(role), "developer") == 0) json_object_set_new(msg, "role", json_string("system"));
     if (strcmp(json_string_value(role), "function") == 0) json_object_set_new(msg, "role", json_string("tool"));
     if (json_is_array(content)) {
@@ -95,7 +90,7 @@ int ask_messages(const json_t *messages, json_t **out, struct fault *f)
     if (n == 0) return fault_field(f, "messages", "'messages' is empty: expected at least one message");
     if (n > ASK_MESSAGES_MAX) return fault_field(f, "messages", "'messages': expected at most %d, got %zu", ASK_MESSAGES_MAX, n);
     json_t *list = json_array();
-    if (!list) return no_memory(f);
+    if (!list) return fault_memory(f);
     for (size_t i = 0; i < n && !rc; i++) rc = read_message(json_array_get(messages, i), i, list, f);
     if (rc) json_decref(list);
     else *out = list;

@@ -32,6 +32,11 @@ int fault_field(struct fault *f, const char *param, const char *fmt, ...)
     return ERR_USAGE;
 }
 
+int fault_memory(struct fault *f)
+{
+    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+}
+
 /* What a client may do about it: change the request, come again, or nothing. */
 static const char *type_of(int status)
 {

@@ -23,6 +23,7 @@ int fault_set(struct fault *f, int status, const char *type, const char *code, c
     __attribute__((format(printf, 6, 7)));
 /* 400: the field's value is not what it should be. */
 int fault_field(struct fault *f, const char *param, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int fault_memory(struct fault *f); /* 503 */
 /* An error from further down; code 0 leaves f alone. */
 int fault_err(struct fault *f, const char *param, const struct err *e);
 

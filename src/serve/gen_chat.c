@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tools and thoughts of chat answers: see api_gen.h. */
+/* Chats, whatever their API: how they are read and started, tools and thoughts. See api_gen.h. */
 #include <stdlib.h>
 #include <string.h>
 #include "serve/api_gen.h"
@@ -28,30 +28,63 @@ static int force_call(struct job *j, const struct tools *t, struct fault *f)
 {
     json_t *schema = tools_schema(t);
     struct form_spec s = {.kind = FORM_JSON_SCHEMA, .json = schema, .param = "tools"};
-    int rc = schema ? job_set_form(j, &s, f) : fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+    int rc = schema ? job_set_form(j, &s, f) : fault_memory(f);
     json_decref(schema);
     return rc;
 }
 
-void gen_chat_start(struct job *j, const struct tools *t)
+int gen_ask_read(struct call *c, gen_translate *translate, struct gen_ask *g, struct fault *f)
+{
+    json_t *body, *in;
+    *g = (struct gen_ask){0};
+    ids_init(&g->ids, TEXT_IDS_MAX);
+    int rc = ask_parse_object(http_body(c->r), &body, f);
+    if (!rc && translate) {
+        in = body;
+        rc = translate(in, &body, f);
+        json_decref(in);
+    }
+    if (!rc) rc = ask_take(&g->ask, body, ASK_CHAT, f);
+    if (!rc) rc = call_model(c, g->ask.model, f);
+    if (!rc) rc = tools_read(&g->tools, g->ask.tools, g->ask.tool_choice, f);
+    if (!rc) rc = gen_chat_prompt(c, g->ask.messages, g->tools.list, g->ask.template_kwargs, g->ask.add_generation_prompt, &g->ids, NULL, f);
+    if (rc) gen_ask_finish(g);
+    return rc;
+}
+
+void gen_ask_finish(struct gen_ask *g)
+{
+    ask_finish(&g->ask);
+    ids_finish(&g->ids);
+}
+
+static int start(struct job *j, const struct tools *t, struct fault *f)
 {
     struct gen_chat *c = calloc(1, sizeof *c);
-    struct fault f;
-    bool ok = c && (c->n_calls = calloc((size_t)j->n_choices, sizeof *c->n_calls)) && (c->parts = calloc((size_t)j->n_choices, sizeof *c->parts));
     j->state = c;
-    if (!ok) {
-        fault_set(&f, 503, "unavailable_error", NULL, NULL, "out of memory");
-        job_fail(j, &f);
-        return;
-    }
+    if (!c || !(c->n_calls = calloc((size_t)j->n_choices, sizeof *c->n_calls)) || !(c->parts = calloc((size_t)j->n_choices, sizeof *c->parts))) return fault_memory(f);
     c->tools = *t;
     c->thinking = j->call->m->thinks && ends_thinking(j);
     for (int i = 0; i < j->n_choices; i++) parts_init(&c->parts[i], t->list, j->call->m->thinks, c->thinking, API_REPLY_MAX);
-    if (t->forced && force_call(j, t, &f)) {
-        job_fail(j, &f);
+    return t->forced ? force_call(j, t, f) : 0;
+}
+
+void gen_chat_answer(struct call *c, gen_translate *translate, const struct job_api *api)
+{
+    struct gen_ask g;
+    struct fault f;
+    if (gen_ask_read(c, translate, &g, &f)) {
+        call_fail(c, &f);
         return;
     }
-    job_start(j);
+    struct job *j = job_create(c, api, &g.ask, 1);
+    if (!j) {
+        ids_finish(&g.ids);
+        return;
+    }
+    job_add_prompt(j, 0, &g.ids);
+    if (start(j, &g.tools, &f)) job_fail(j, &f);
+    else job_start(j);
 }
 
 void gen_chat_free(struct job *j)

@@ -15,11 +15,6 @@ enum {
     BATCH_PRIORITY = 10000, /* below that of everybody who waits */
 };
 
-static int no_memory(struct fault *f)
-{
-    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
-}
-
 static void destroy(struct job *j)
 {
     if (j->api->finish) j->api->finish(j);
@@ -55,7 +50,7 @@ struct job *job_create(struct call *c, const struct job_api *api, struct ask *as
     struct fault f;
     if (!j) {
         ask_finish(ask);
-        no_memory(&f);
+        fault_memory(&f);
         call_fail(c, &f);
         return NULL;
     }
@@ -72,7 +67,7 @@ struct job *job_create(struct call *c, const struct job_api *api, struct ask *as
     j->prompt = calloc((size_t)j->n_prompts, sizeof *j->prompt);
     j->choice = calloc((size_t)j->n_choices, sizeof *j->choice);
     if (!j->prompt || !j->choice) {
-        no_memory(&f);
+        fault_memory(&f);
         job_fail(j, &f);
         return NULL;
     }
@@ -86,6 +81,11 @@ struct job *job_create(struct call *c, const struct job_api *api, struct ask *as
         buf_init(&k->logprobs2, API_REPLY_MAX);
         buf_init(&k->logprobs3, API_REPLY_MAX);
         buf_init(&k->logprobs4, API_REPLY_MAX);
+    }
+    if (api->begin && api->begin(j)) {
+        fault_memory(&f);
+        job_fail(j, &f);
+        return NULL;
     }
     return j;
 }

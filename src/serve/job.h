@@ -62,7 +62,8 @@ struct job_api {
     void (*end)(struct job *j, struct buf *out);
     void (*whole)(struct job *j, struct buf *out);
     void (*fault)(struct job *j, const struct fault *f, struct buf *out); /* a stream that fails */
-    void (*finish)(struct job *j); /* frees choice states; or NULL */
+    int (*begin)(struct job *j);   /* makes choice states; not 0: out of memory; or NULL */
+    void (*finish)(struct job *j); /* frees them, also after begin failed; or NULL */
 };
 
 struct job {

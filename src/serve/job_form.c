@@ -4,11 +4,6 @@
 #include "serve/form.h"
 #include "serve/job.h"
 
-static int no_memory(struct fault *f)
-{
-    return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
-}
-
 /* Tokens that choice i may have at most. */
 int job_room(const struct job *j, int i)
 {
@@ -27,12 +22,12 @@ int job_set_form(struct job *j, const struct form_spec *s, struct fault *f)
     if (!g) return 0;
     j->form_kind = form_kind_name[s->kind];
     j->form_text = form_text(s);
-    if (!j->form_text) rc = no_memory(f);
+    if (!j->form_text) rc = fault_memory(f);
     j->mask = calloc((size_t)j->n_choices, sizeof *j->mask);
     j->mask_ops = &form_mask_ops;
-    if (!j->mask) rc = no_memory(f);
+    if (!j->mask) rc = fault_memory(f);
     for (int i = 0; i < j->n_choices && !rc; i++) {
-        if (forms_mask(m->forms, g, job_room(j, i), &j->mask[i], &e)) rc = no_memory(f);
+        if (forms_mask(m->forms, g, job_room(j, i), &j->mask[i], &e)) rc = fault_memory(f);
     }
     grammar_unref(g);
     return rc;

@@ -14,7 +14,7 @@ static int read_only(const struct job *j, int32_t **out, int *n_out, struct faul
     if (!list) return 0;
     if (n < 1 || n > SAMPLER_VOCAB_MAX) return fault_field(f, "allowed_token_ids", "'allowed_token_ids': expected 1..%d token ids, got %zu", SAMPLER_VOCAB_MAX, n);
     int32_t *ids = calloc(n, sizeof *ids);
-    if (!ids) return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory");
+    if (!ids) return fault_memory(f);
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(list, i);
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= SAMPLER_VOCAB_MAX) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See prices.h. */
+/* See prices.h. Not read by inih as other files are: it cuts section names at 49 bytes without a word, and it does not tell of
+ * a section without values, which here means "free". */
 #include "serve/prices.h"
 
 #include <errno.h>
