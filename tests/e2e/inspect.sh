@@ -1,25 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # inspect.sh PROGRAM...: `tutti inspect` and `tutti tokenize` as a user meets them.
-set -u
-tutti=("$@")
-data=tests/data
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-export TUTTI_CACHE=$tmp/cache
-bad=0
-
-fault() { echo "inspect: $*"; bad=1; }
-
-# expect STATUS TEXT ARGUMENT...: compares the exit status, looks for TEXT in what was printed
-expect() {
-    local status=$1 text=$2 out got
-    shift 2
-    out=$("${tutti[@]}" "$@" 2>&1 </dev/null) && got=0 || got=$?
-    if [ "$got" != "$status" ] || [[ $out != *"$text"* ]]; then
-        fault "tutti $*: expected status $status and '$text', got status $got and '$out'"
-    fi
-}
+. "$(dirname "$0")/common.bash"
 
 for model in tiny tiny-f16 tiny-q4_1 tiny-q4_k; do
     expect 0 'this build can run it' inspect $data/$model.gguf

@@ -1,24 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # models.sh PROGRAM...: pull, list and rm as a user meets them: output, exit statuses, nothing left behind.
-set -u
-tutti=("$@")
-tmp=$(mktemp -d)
+. "$(dirname "$0")/common.bash"
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$tmp"' EXIT
-export TUTTI_CACHE=$tmp/cache no_proxy=127.0.0.1
-bad=0
-
-# expect STATUS TEXT ARGUMENT...: runs tutti, compares the exit status, looks for TEXT in what it printed
-expect() {
-    local status=$1 text=$2 out got
-    shift 2
-    out=$("${tutti[@]}" "$@" 2>&1) && got=0 || got=$?
-    if [ "$got" != "$status" ] || [[ $out != *"$text"* ]]; then
-        echo "models: tutti $*: expected status $status and '$text', got status $got and '$out'"
-        bad=1
-    fi
-}
+export no_proxy=127.0.0.1
 
 expect 2 'usage: tutti COMMAND'
 expect 2 "unknown command 'dance'" dance
@@ -54,7 +40,7 @@ if command -v python3 >/dev/null; then
     expect 0 'removed tiny, freed' rm tiny half
     expect 0 'no models yet' list
     left=$(find "$tmp/cache" -type f)
-    [ -z "$left" ] || { echo "models: left behind: $left"; bad=1; }
+    [ -z "$left" ] || fault "left behind: $left"
 else
     echo "models: downloads *skipped*: no python3 to serve them"
 fi

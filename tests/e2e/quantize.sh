@@ -2,37 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # quantize.sh PROGRAM...: `tutti quantize` as a user meets it: the same bytes with any number of threads and as in tests/data,
 # files that run, refusals, and nothing left behind by an interrupt. tests/data/tiny-n4.gguf itself runs in digest.sh.
-set -u
-tutti=("$@")
-data=tests/data
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-export TUTTI_CACHE=$tmp/cache
-bad=0
+. "$(dirname "$0")/common.bash"
 
-fault() { echo "quantize: $*"; bad=1; }
-
-# expect STATUS TEXT ARGUMENT...: compares the exit status, looks for TEXT in what was printed
-expect() {
-    local status=$1 text=$2 out got
-    shift 2
-    out=$("${tutti[@]}" quantize "$@" 2>&1 </dev/null) && got=0 || got=$?
-    if [ "$got" != "$status" ] || [[ $out != *"$text"* ]]; then
-        fault "tutti quantize $*: expected status $status and '$text', got status $got and '$out'"
-    fi
-}
-
-expect 0 '' $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4 --head n4 -q -t 1
+expect 0 '' quantize $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4 --head n4 -q -t 1
 cmp "$tmp/n4.gguf" $data/tiny-n4.gguf || fault "N4 of tiny-f16 is not tests/data/tiny-n4.gguf"
-expect 2 'exists; --force' $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4
-expect 0 '' $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4 --head n4 -q -t 3 --force
+expect 2 'exists; --force' quantize $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4
+expect 0 '' quantize $data/tiny-f16.gguf "$tmp/n4.gguf" --type n4 --head n4 -q -t 3 --force
 cmp "$tmp/n4.gguf" $data/tiny-n4.gguf || fault "N4 by three threads differs"
 "${tutti[@]}" inspect "$tmp/n4.gguf" | grep -q 'tutti.n4.version *1' || fault "no key tutti.n4.version"
 
 # A text for importance: other bytes, the same ones with any number of threads.
 head -c 3000 README.md >"$tmp/text"
-expect 0 '' $data/tiny-f16.gguf "$tmp/im1.gguf" --type n4 -q -t 1 --imatrix-text "$tmp/text"
-expect 0 '' $data/tiny-f16.gguf "$tmp/im3.gguf" --type n4 -q -t 3 --imatrix-text "$tmp/text"
+expect 0 '' quantize $data/tiny-f16.gguf "$tmp/im1.gguf" --type n4 -q -t 1 --imatrix-text "$tmp/text"
+expect 0 '' quantize $data/tiny-f16.gguf "$tmp/im3.gguf" --type n4 -q -t 3 --imatrix-text "$tmp/text"
 cmp "$tmp/im1.gguf" "$tmp/im3.gguf" || fault "importance depends on the number of threads"
 cmp -s "$tmp/im1.gguf" "$tmp/n4.gguf" && fault "importance changes nothing"
 
@@ -47,26 +29,26 @@ grep -q '^blk.0.attn_q.weight *F16 *N4 ' "$tmp/r.n4" || fault "--report lists no
 
 # Every type runs, and comes back by --allow-requantize.
 for type in q4_0 q4_1 q5_0 q5_1 q8_0 bf16 f32; do
-    expect 0 '' $data/tiny-f16.gguf "$tmp/$type.gguf" --type $type -q
+    expect 0 '' quantize $data/tiny-f16.gguf "$tmp/$type.gguf" --type $type -q
     "${tutti[@]}" digest "$tmp/$type.gguf" -p 'a text' >"$tmp/d.$type" || fault "$type does not run"
 done
 cut -d' ' -f1 "$tmp"/d.* | sort | uniq -d | grep -q . && [ "$(cut -d' ' -f1 "$tmp"/d.* | sort -u | wc -l)" -lt 7 ] && fault "types give the same logits"
-expect 2 'is N4 already' "$tmp/n4.gguf" "$tmp/again.gguf" --type q8_0
+expect 2 'is N4 already' quantize "$tmp/n4.gguf" "$tmp/again.gguf" --type q8_0
 [ -e "$tmp/again.gguf" ] || [ -e "$tmp/again.gguf.part" ] && fault "a refusal leaves a file"
-expect 0 '' "$tmp/n4.gguf" "$tmp/again.gguf" --type q8_0 --allow-requantize -q
+expect 0 '' quantize "$tmp/n4.gguf" "$tmp/again.gguf" --type q8_0 --allow-requantize -q
 # float32 holds every float16: back again is the same file but for what the keys say of types
-expect 0 '' "$tmp/f32.gguf" "$tmp/f16.gguf" --type f16 -q
+expect 0 '' quantize "$tmp/f32.gguf" "$tmp/f16.gguf" --type f16 -q
 [ "$("${tutti[@]}" digest "$tmp/f16.gguf" -p 'a text')" = "$("${tutti[@]}" digest $data/tiny-f16.gguf -p 'a text')" ] || fault "F16 by way of F32 differs"
 
-expect 2 'takes IN and OUT' $data/tiny-f16.gguf
-expect 2 '--type is missing' $data/tiny-f16.gguf "$tmp/x.gguf"
-expect 2 '--type q4_k: known are' $data/tiny-f16.gguf "$tmp/x.gguf" --type q4_k
-expect 2 'is the input' "$tmp/f16.gguf" "$tmp/../$(basename "$tmp")/f16.gguf" --type n4 --force
-expect 3 'cannot create' $data/tiny-f16.gguf "$tmp/no/x.gguf" --type n4
-expect 4 '' README.md "$tmp/x.gguf" --type n4
+expect 2 'takes IN and OUT' quantize $data/tiny-f16.gguf
+expect 2 '--type is missing' quantize $data/tiny-f16.gguf "$tmp/x.gguf"
+expect 2 '--type q4_k: known are' quantize $data/tiny-f16.gguf "$tmp/x.gguf" --type q4_k
+expect 2 'is the input' quantize "$tmp/f16.gguf" "$tmp/../$(basename "$tmp")/f16.gguf" --type n4 --force
+expect 3 'cannot create' quantize $data/tiny-f16.gguf "$tmp/no/x.gguf" --type n4
+expect 4 '' quantize README.md "$tmp/x.gguf" --type n4
 if [ -w /dev/full ]; then
     ln -s /dev/full "$tmp/full.gguf.part"
-    expect 3 'No space left' $data/tiny-f16.gguf "$tmp/full.gguf" --type n4 -q
+    expect 3 'No space left' quantize $data/tiny-f16.gguf "$tmp/full.gguf" --type n4 -q
     [ -e "$tmp/full.gguf.part" ] || [ -e "$tmp/full.gguf" ] && fault "a full disk leaves a file"
 fi
 [ $bad = 0 ] && echo "quantize: ok"

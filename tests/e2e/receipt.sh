@@ -1,23 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # receipt.sh PROGRAM...: a receipt from `tutti run` passes `tutti verify` on every instruction set, and nothing else does.
-set -u
-tutti=("$@")
-data=tests/data
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-export TUTTI_CACHE=$tmp/cache XDG_DATA_HOME=$tmp/data
-unset TUTTI_ISA TUTTI_SIGNING
-bad=0
-fault() { echo "receipt: $*"; bad=1; }
-
-# expect STATUS TEXT ARGUMENT...
-expect() {
-    local status=$1 text=$2 out got
-    shift 2
-    out=$("${tutti[@]}" "$@" 2>&1 </dev/null) && got=0 || got=$?
-    [ "$got" = "$status" ] && [[ $out == *"$text"* ]] || fault "tutti $*: expected status $status and '$text', got status $got and '$out'"
-}
+. "$(dirname "$0")/common.bash"
+export XDG_DATA_HOME=$tmp/data
+unset TUTTI_SIGNING
 
 ask=(run $data/tiny.gguf "the work goes on" -n 30 --ignore-end --temperature 1 --seed 5)
 expect 8 'tutti keys signing' "${ask[@]}" --receipt "$tmp/r"

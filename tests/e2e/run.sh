@@ -1,27 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh PROGRAM...: `tutti run` as a user meets it: repeatable answers, pipes, limits, faults and their exit statuses.
-set -u
-tutti=("$@")
-data=tests/data
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-export TUTTI_CACHE=$tmp/cache
-unset TUTTI_ISA
+. "$(dirname "$0")/common.bash"
 export LC_ALL=C.UTF-8 # parts of strings are counted in characters
-bad=0
-
-fault() { echo "run: $*"; bad=1; }
-
-# expect STATUS TEXT ARGUMENT...: runs tutti without input, compares the exit status, looks for TEXT in what it printed
-expect() {
-    local status=$1 text=$2 out got
-    shift 2
-    out=$("${tutti[@]}" "$@" 2>&1 </dev/null) && got=0 || got=$?
-    if [ "$got" != "$status" ] || [[ $out != *"$text"* ]]; then
-        fault "tutti $*: expected status $status and '$text', got status $got and '$out'"
-    fi
-}
 
 # same NAME ANSWER: ANSWER is that of the first call with this NAME
 declare -A first
