@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include "serve/pace.h"
+#include "base/pace.h"
 #include "serve/prefix.h"
 #include "serve/sched.h"
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const double AGE_TOKENS = 500; /* a second of waiting counts as so many tokens of a prompt */
-
 double sched_now(void)
 {
     struct timespec t;
@@ -26,7 +24,7 @@ static int left(const struct answer *a)
 
 static double patience(const struct answer *a, double now)
 {
-    return left(a) - AGE_TOKENS * (now - a->submit_s);
+    return left(a) - PACE_AGE_TOKENS * (now - a->submit_s);
 }
 
 /* The next prompt to get a piece: one that has none yet. */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "serve/pace.h"
+#include "base/pace.h"
 #include "serve/prefix.h"
 #include "serve/sched.h"
 

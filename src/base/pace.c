@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See pace.h. */
-#include "serve/pace.h"
+#include "base/pace.h"
 
 static const double WEIGHT = 0.2;    /* of a new measurement */
 static const double BUSY_STEPS = 32; /* that count as recent */

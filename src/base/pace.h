@@ -14,13 +14,14 @@
  * When all steps carry prompts, one in PACE_LOOK goes without, to keep alone[n] fresh. Time decides only how texts are
  * cut, which the arithmetic does not see: answers are the same.
  */
-#ifndef TUTTI_SERVE_PACE_H
-#define TUTTI_SERVE_PACE_H
+#ifndef TUTTI_BASE_PACE_H
+#define TUTTI_BASE_PACE_H
 
 enum { PACE_SIZES = 16, PACE_LOOK = 128, PACE_PIECE_MIN = 16, PACE_PIECE_FIRST = 64 };
 #define PACE_RATIO 2.5
 #define PACE_BUSY 0.75
 #define PACE_STRETCH_MAX 16
+#define PACE_AGE_TOKENS 500 /* among prompts: a second of waiting counts as so many tokens done */
 
 struct pace {
     double alone_s[PACE_SIZES]; /* 0: unknown */
