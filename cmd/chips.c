@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti chips: the chips that are known, and every figure of one with unit, evidence class and source. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "chip/chip.h"
 #include "chip/lpu/isa.h"
 #include "cmd.h"
 #include "common.h"
-#include "plan/gpu.h"
+#include "plan/device.h"
 
 static const struct args_doc doc = {
     "chips", "[NAME]", "list chips, or the datasheet of one: figures, units, evidence, sources",
@@ -30,12 +31,14 @@ static const char *timed_only(int *i)
 
 static void print_list(void)
 {
-    struct gpu g;
+    struct figures f;
     for (int i = 0; chip_at(i); i++) printf("%-10s %s\n", chip_at(i)->name, chip_at(i)->summary);
-    puts("\nTimes only (tutti validate):");
-    for (int i = 0; timed_only(&i); i++)
-        if (gpu_open(&g, sheet_chip(i), NULL) == 0)
-            printf("%-10s %s: %.0f TFLOP/s in 16 bits, %.0f GB at %.0f GB/s\n", g.chip, g.aliases.name[0], 1e-12 * g.flops16, 1e-9 * g.memory_bytes, 1e-9 * g.memory);
+    puts("\nTimes only (tutti sim, tutti validate):");
+    for (int i = 0; timed_only(&i); i++) {
+        if (figures_open(&f, sheet_chip(i), NULL, NULL)) continue;
+        printf("%-10s %-9s %s\n", f.chip, sheet_about(&f.sheet, "class"), sheet_about(&f.sheet, "name"));
+        figures_close(&f);
+    }
 }
 
 static void print_sheet(const struct sheet *s)
@@ -44,10 +47,12 @@ static void print_sheet(const struct sheet *s)
     for (int i = 0; i < s->n; i++) {
         const struct sheet_figure *f = &s->figures[i];
         const struct sheet_item *it = &s->items[i];
-        char name[64];
+        char name[64], value[32] = "n/p";
+        if (!it->source) continue; /* not a figure of this chip */
         if (i == 0 || strcmp(f->section, s->figures[i - 1].section) != 0) putchar('\n');
         snprintf(name, sizeof name, "%s.%s", f->section, f->key);
-        printf("%-28s %12.10g %-8s %-9s  %s\n", name, it->value, f->unit, evidence_name[it->evidence], it->source);
+        if (!isnan(it->value)) snprintf(value, sizeof value, "%.10g", it->value);
+        printf("%-28s %12s %-8s %-9s  %s\n", name, value, f->unit, evidence_name[it->evidence], it->source);
     }
 }
 
@@ -71,7 +76,9 @@ static json_t *sheet_json(const struct sheet *s)
     for (int i = 0; i < s->n; i++) {
         const struct sheet_figure *f = &s->figures[i];
         const struct sheet_item *it = &s->items[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:f, s:s, s:s, s:s}", "section", f->section, "figure", f->key, "value", it->value,
+        if (!it->source) continue;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:s, s:s}", "section", f->section, "figure", f->key, "value",
+                                              isnan(it->value) ? json_null() : json_real(it->value),
                                               "unit", f->unit, "evidence", evidence_name[it->evidence], "source", it->source));
     }
     json_object_set_new(root, "figures", list);
@@ -80,13 +87,16 @@ static json_t *sheet_json(const struct sheet *s)
 
 static json_t *list_json(void)
 {
-    struct gpu g;
+    struct figures f;
     json_t *root = json_array();
     for (int i = 0; chip_at(i); i++)
         json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", chip_at(i)->name, "summary", chip_at(i)->summary, "executes", 1));
-    for (int i = 0; timed_only(&i); i++)
-        if (gpu_open(&g, sheet_chip(i), NULL) == 0)
-            json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", g.chip, "summary", g.aliases.name[0], "executes", 0));
+    for (int i = 0; timed_only(&i); i++) {
+        if (figures_open(&f, sheet_chip(i), NULL, NULL)) continue;
+        json_array_append_new(root, json_pack("{s:s, s:s, s:s, s:b}", "name", f.chip, "summary", sheet_about(&f.sheet, "name"), "class",
+                                              sheet_about(&f.sheet, "class"), "executes", 0));
+        figures_close(&f);
+    }
     return root;
 }
 
@@ -102,29 +112,26 @@ static int show_lpu(const char *path, bool instructions, json_t **json, struct e
     return 0;
 }
 
-static int show_gpu(const char *name, const char *path, json_t **json, struct err *e)
+static int show_sheet(const char *name, json_t **json, struct err *e)
 {
-    struct sheet s;
-    int rc = gpu_sheet(&s, name, path, e);
+    struct figures f;
+    int rc = figures_open(&f, name, NULL, e);
     if (rc) return rc;
-    if (json) *json = sheet_json(&s);
-    else print_sheet(&s);
-    sheet_close(&s);
+    if (json) *json = sheet_json(&f.sheet);
+    else print_sheet(&f.sheet);
+    figures_close(&f);
     return 0;
 }
 
 /* json: where to put the sheet instead of printing it, or NULL. */
 static int show(const char *name, const char *path, bool instructions, json_t **json, struct err *e)
 {
-    int i = 0;
     if (strcmp(name, "lpu") == 0) return show_lpu(path, instructions, json, e);
     if (executes(name)) {
         printf("%s executes programs here; it is no simulated chip and has no datasheet\n", name);
         return 0;
     }
-    while (timed_only(&i) && strcmp(sheet_chip(i), name) != 0) i++;
-    if (sheet_chip(i)) return show_gpu(name, path, json, e);
-    return err(e, ERR_USAGE, "chip '%s' is unknown; 'tutti chips' lists the known ones", name);
+    return show_sheet(path ? path : name, json, e);
 }
 
 int cmd_chips(int argc, char **argv)

@@ -11,7 +11,8 @@
 #include <string.h>
 #include "chip/sheet_data.h"
 
-const char *const evidence_name[] = {"measured", "published", "assumed"};
+const char *const evidence_name[] = {"measured", "fitted", "published", "assumed", "guessed"};
+enum { N_EVIDENCE = EVIDENCE_GUESSED }; /* that a sheet may state: guesses are the user's */
 
 struct reading {
     struct sheet *s;
@@ -63,14 +64,15 @@ static int read_figure(struct reading *r, int i, const char *value)
     char *after;
     errno = 0;
     it->value = strtod(value, &after);
-    if (after == value || errno || !isfinite(it->value)) return REFUSE("'%s' does not start with a number", value);
+    if (after == value && f->optional && strncmp(value, "n/p", 3) == 0) it->value = NAN, after += 3;
+    else if (after == value || errno || !isfinite(it->value)) return REFUSE("'%s' does not start with a number", value);
     struct str unit = trim(after, bar), class = trim(bar + 1, bar2), source = trim(bar2 + 1, end);
     if (!str_eqz(unit, f->unit)) return REFUSE("unit '%.*s', expected '%s'", STR_ARG(unit), f->unit);
     if (it->value < f->min || it->value > f->max) return REFUSE("%g %s is outside %g..%g", it->value, f->unit, f->min, f->max);
     if (f->whole && it->value != (double)(int64_t)it->value) return REFUSE("%g must be a whole number", it->value);
     int k = 0;
-    while (k < 3 && !str_eqz(class, evidence_name[k])) k++;
-    if (k == 3) return REFUSE("evidence '%.*s'; known: measured, published, assumed", STR_ARG(class));
+    while (k < N_EVIDENCE && !str_eqz(class, evidence_name[k])) k++;
+    if (k == N_EVIDENCE) return REFUSE("evidence '%.*s'; known: measured, fitted, published, assumed", STR_ARG(class));
     if (!source.n) return REFUSE("has no source");
 #undef REFUSE
     it->evidence = (enum evidence)k;
@@ -95,6 +97,7 @@ static int take(void *ud, const char *section, const char *key, const char *valu
     struct reading *r = ud;
     if (r->rc) return 0;
     if (strcmp(section, "about") == 0) return read_about(r, key, value) == 0;
+    if (!r->s->figures) return 1;
     for (int i = 0; i < r->s->n; i++)
         if (strcmp(section, r->s->figures[i].section) == 0 && strcmp(key, r->s->figures[i].key) == 0) return read_figure(r, i, value) == 0;
     r->rc = err(r->e, ERR_FORMAT, "%s:%d: '%s.%s' is not a figure of this chip", r->s->file, r->line, section, key);
@@ -106,7 +109,8 @@ int sheet_read(struct sheet *s, const char *name, struct str text, const struct 
     *s = (struct sheet){.figures = figures, .n = n};
     arena_init(&s->arena);
     s->file = arena_strdup(&s->arena, str_from(name));
-    s->items = ARENA_NEW(&s->arena, struct sheet_item, (size_t)n);
+    s->items = ARENA_NEW(&s->arena, struct sheet_item, (size_t)n + 1);
+    for (int i = 0; s->items && i < n; i++) s->items[i].value = NAN;
     struct reading r = {.s = s, .text = text, .e = e};
     if (!s->file || !s->items) {
         r.rc = err(e, ERR_MEMORY, "out of memory");
@@ -115,7 +119,7 @@ int sheet_read(struct sheet *s, const char *name, struct str text, const struct 
         if (!r.rc && bad) r.rc = err(e, ERR_FORMAT, "%s:%d: neither '[section]' nor 'figure = ...'", name, bad);
     }
     for (int i = 0; i < n && !r.rc; i++)
-        if (!s->items[i].line) r.rc = err(e, ERR_FORMAT, "%s: '%s.%s' is missing", name, figures[i].section, figures[i].key);
+        if (!s->items[i].line && !figures[i].optional) r.rc = err(e, ERR_FORMAT, "%s: '%s.%s' is missing", name, figures[i].section, figures[i].key);
     if (r.rc) sheet_close(s);
     return r.rc;
 }
@@ -160,6 +164,23 @@ void sheet_close(struct sheet *s)
 {
     arena_finish(&s->arena);
     *s = (struct sheet){0};
+}
+
+int sheet_assume(struct sheet *s, const char *text, struct err *e)
+{
+    for (int i = 0; i < s->n; i++) {
+        const struct sheet_figure *f = &s->figures[i];
+        size_t a = strlen(f->section), b = strlen(f->key);
+        if (strncmp(text, f->section, a) || text[a] != '.' || strncmp(text + a + 1, f->key, b) || text[a + 1 + b] != '=') continue;
+        const char *number = text + a + b + 2;
+        char *end;
+        double v = strtod(number, &end);
+        if (end == number || *end || !(v >= f->min && v <= f->max) || (f->whole && v != (double)(int64_t)v))
+            return err(e, ERR_USAGE, "'%s': expected a %snumber of %s in %g..%g", text, f->whole ? "whole " : "", f->unit, f->min, f->max);
+        s->items[i] = (struct sheet_item){v, EVIDENCE_GUESSED, "assumed on the command line", 0};
+        return 0;
+    }
+    return err(e, ERR_USAGE, "'%s': no figure of this name; 'tutti chips NAME' lists them, as SECTION.KEY=VALUE", text);
 }
 
 const char *sheet_about(const struct sheet *s, const char *key)

@@ -82,7 +82,7 @@ const struct constants_set *constants_find(const struct constants *c, const stru
         for (int at = -1; at < g->like.n; at++)
             for (int i = 0; i < c->n; i++)
                 if (fits(&c->sets[i], op, any ? NULL : framework, words) &&
-                    (at < 0 ? gpu_has_name(&g->aliases, c->sets[i].chip) : !strcmp(g->like.name[at], c->sets[i].chip)))
+                    (at < 0 ? figures_has_name(&g->aliases, c->sets[i].chip) : !strcmp(g->like.name[at], c->sets[i].chip)))
                     return &c->sets[i];
     return NULL;
 }

@@ -38,7 +38,7 @@ struct op_model {
     const char *bar_word; /* the bar is for groups of this first word; NULL: all */
 };
 
-/* What a step adds to its operators: no file of measurements, fitted on results of whole models (step.h). */
+/* What a step adds to its operators: no file of measurements, fitted on results of whole models (op_step.h). */
 extern const struct op_model op_step;
 extern const struct op_model op_gemm, op_attention_decode, op_attention_context, op_moe, op_collective;
 extern const struct op_model *const op_all[]; /* NULL ends */

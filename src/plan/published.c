@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "plan/device.h"
 #include "plan/fit.h"
-#include "plan/step.h"
+#include "plan/op_step.h"
 #include "plan/table.h"
 
 /* "Llama-3-8B" -> "llama-3-8b", the form of shape names; up to a blank. */
@@ -20,63 +21,96 @@ static void shape_name(char *out, size_t cap, const char *model)
     out[i] = 0;
 }
 
-/* Seconds of a static batch: its prompts, then output - 1 steps whose context grows. */
-static double batch_seconds(const struct step_setup *s, const struct shape *m, const struct published_row *r)
+static double decode_seconds(const struct device *d, const struct device_setup *s, double batch, double context)
+{
+    struct device_step t;
+    return device_decode(d, s, batch, context, &t, NULL) ? (double)NAN : t.seconds;
+}
+
+static double prefill_seconds(const struct device *d, const struct device_setup *s, double batch, double tokens)
+{
+    struct device_step t;
+    return device_prefill(d, s, batch, tokens, 0, &t, NULL) ? (double)NAN : t.seconds;
+}
+
+/* A static batch: its prompts, then output - 1 steps whose context grows. */
+static double batch_seconds(const struct device *d, const struct device_setup *s, const struct published_row *r)
 {
     enum { SAMPLES = 8 };
-    struct step_time t = step_prefill(s, m, r->batch, r->input);
-    double us = step_total(&t), decode = 0;
-    for (int i = 0; i < SAMPLES; i++) {
-        t = step_decode(s, m, r->batch, r->input + (i + 0.5) / SAMPLES * r->output);
-        decode += step_total(&t) / SAMPLES;
-    }
-    return 1e-6 * (us + decode * (r->output - 1));
+    double decode = 0;
+    for (int i = 0; i < SAMPLES; i++) decode += decode_seconds(d, s, r->batch, r->input + (i + 0.5) / SAMPLES * r->output) / SAMPLES;
+    return prefill_seconds(d, s, r->batch, r->input) + decode * (r->output - 1);
 }
 
-static double predict(const struct step_setup *s, const struct shape *m, const struct published_row *r)
+static double predict(const struct device *d, const struct device_setup *s, const struct published_row *r)
 {
-    if (!strcmp(r->metric, "batch_latency")) return batch_seconds(s, m, r);
-    if (!strcmp(r->metric, "output_throughput")) return r->batch * (double)r->output / batch_seconds(s, m, r);
-    struct step_time t = !strcmp(r->metric, "ttft") ? step_prefill(s, m, r->batch, r->input)
-                                                    : step_decode(s, m, r->batch, r->input + 0.5 * r->output);
-    double us = step_total(&t);
-    return !strcmp(r->metric, "ttft") ? 1e-3 * us : !strcmp(r->metric, "tpot") ? 1e-3 * us : 1e6 / us; /* ms, ms, 1/s */
+    if (!strcmp(r->metric, "batch_latency")) return batch_seconds(d, s, r);
+    if (!strcmp(r->metric, "output_throughput")) return r->batch * (double)r->output / batch_seconds(d, s, r);
+    if (!strcmp(r->metric, "ttft")) return 1e3 * prefill_seconds(d, s, r->batch, r->input);
+    double seconds = decode_seconds(d, s, r->batch, r->input + 0.5 * r->output);
+    return !strcmp(r->metric, "tpot") ? 1e3 * seconds : 1 / seconds;
 }
 
-static void fill(struct published_row *r, const struct constants *known, const double *overhead)
+static bool known_metric(const char *metric)
 {
     static const char *const metrics[] = {"batch_latency", "output_throughput", "ttft", "tpot", "user_speed"};
-    static const struct constants none = {0};
+    size_t i = 0;
+    while (i < sizeof metrics / sizeof *metrics && strcmp(metric, metrics[i])) i++;
+    return i < sizeof metrics / sizeof *metrics;
+}
+
+/* Chips of one name follow one another in the file: the last one's devices are kept. */
+struct chips {
+    char name[PUBLISHED_TEXT];
+    const struct constants *known;
+    struct device *fitted, *datasheet; /* NULL: cannot be opened */
+    struct err e;
+};
+
+static void chips_close(struct chips *c)
+{
+    device_close(c->fitted), device_close(c->datasheet);
+    c->fitted = c->datasheet = NULL;
+}
+
+static void chips_open(struct chips *c, const char *name)
+{
+    if (!strcmp(c->name, name)) return;
+    chips_close(c);
+    snprintf(c->name, sizeof c->name, "%s", name);
+    struct device_options opt = {.constants = c->known}, plain = {.constants = c->known, .datasheet_only = true};
+    if (device_open(&c->fitted, name, &opt, &c->e) || device_open(&c->datasheet, name, &plain, &c->e)) chips_close(c);
+}
+
+static void fill(struct published_row *r, struct chips *c)
+{
     struct err e = {0};
-    struct gpu g;
     struct shape m;
     char name[PUBLISHED_TEXT];
-    bool known_metric = false;
-    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) known_metric |= !strcmp(r->metric, metrics[i]);
     shape_name(name, sizeof name, r->model);
-    const struct step_type *type = step_type(r->precision);
-    if (!known_metric)
+    const struct device_precision *precision = device_precision(r->precision);
+    if (!known_metric(r->metric))
         snprintf(r->why, sizeof r->why, "no model of '%s'", r->metric);
     else if (r->n_chips < 1 || r->batch < 1 || r->input < 1)
         snprintf(r->why, sizeof r->why, "%s not published", r->n_chips < 1 ? "chip count" : r->batch < 1 ? "batch" : "input length");
     else if (r->output < 1 && strcmp(r->metric, "ttft"))
         snprintf(r->why, sizeof r->why, "output length not published");
-    else if (gpu_find(&g, r->chip, NULL))
-        snprintf(r->why, sizeof r->why, "no datasheet of a GPU of this name");
-    else if (!type)
+    else if (chips_open(c, r->chip), !c->fitted)
+        snprintf(r->why, sizeof r->why, "%.190s", c->e.code == ERR_NOT_FOUND ? "no datasheet of a chip of this name" : c->e.msg);
+    else if (!precision)
         snprintf(r->why, sizeof r->why, "precision '%s' is not modelled", r->precision);
     else if (shape_open(&m, name, &e))
         snprintf(r->why, sizeof r->why, "no shape of this model");
     if (*r->why) return;
-    struct step_setup s = {.gpu = &g, .constants = known, .framework = "trtllm", .type = type, .tp = r->n_chips, .overhead = overhead};
-    double need = step_weight_bytes(&s, &m) + step_token_bytes(&s, &m) * r->batch * (r->input + r->output);
-    if (need > g.memory_bytes) {
-        snprintf(r->why, sizeof r->why, "%.0f GB needed of %.0f GB on each chip", need / 1e9, g.memory_bytes / 1e9);
+    struct device_setup s = {.shape = &m, .precision = precision};
+    struct device_fit fit;
+    device_split(c->fitted, &s, r->n_chips);
+    if (device_fit(c->fitted, &s, r->batch, r->input + r->output, &fit, &e) || !fit.fits) {
+        snprintf(r->why, sizeof r->why, "%.199s", e.code ? e.msg : fit.why);
         return;
     }
-    r->predicted = predict(&s, &m, r);
-    s = (struct step_setup){.gpu = &g, .constants = &none, .framework = "", .type = type, .tp = r->n_chips};
-    r->datasheet = predict(&s, &m, r);
+    r->predicted = predict(c->fitted, &s, r);
+    r->datasheet = predict(c->datasheet, &s, r);
 }
 
 static int whole(const char *text) /* 0 unless the cell is one whole number */
@@ -95,6 +129,7 @@ int published_read(const char *dir, const struct constants *known, void (*row)(v
     char path[PATH_MAX];
     int c[N_COLUMNS], rc, got = 0;
     struct table *t = NULL;
+    struct chips chips = {.known = known};
     if (snprintf(path, sizeof path, "%s/published.csv", dir) >= (int)sizeof path) return err(e, ERR_LIMIT, "the path of '%s' is too long", dir);
     if ((rc = table_open(&t, path, e))) return rc;
     for (int i = 0; i < N_COLUMNS && !rc; i++)
@@ -111,16 +146,16 @@ int published_read(const char *dir, const struct constants *known, void (*row)(v
         r.input = whole(table_cell(t, c[INPUT]).p);
         r.output = whole(table_cell(t, c[OUTPUT]).p);
         if ((rc = table_number(t, c[VALUE], &r.value, e))) break;
-        fill(&r, known, NULL);
+        fill(&r, &chips);
         row(ud, &r);
     }
+    chips_close(&chips);
     table_close(t);
     return rc ? rc : got;
 }
 
 struct sample {
-    const struct constants *known;
-    const char *chip;
+    struct chips chips;
     struct published_row rows[PUBLISHED_FIT_MAX];
     int n;
 };
@@ -128,15 +163,16 @@ struct sample {
 static void keep(void *ud, const struct published_row *r)
 {
     struct sample *s = ud;
-    if (!*r->why && !strcmp(r->chip, s->chip) && s->n < PUBLISHED_FIT_MAX) s->rows[s->n++] = *r;
+    if (!*r->why && !strcmp(r->chip, s->chips.name) && s->n < PUBLISHED_FIT_MAX) s->rows[s->n++] = *r;
 }
 
 static double loss(void *ud, const double *overhead)
 {
     struct sample *s = ud;
     double sum = 0;
+    s->chips.fitted->overhead = overhead;
     for (int i = 0; i < s->n; i++) {
-        fill(&s->rows[i], s->known, overhead);
+        fill(&s->rows[i], &s->chips);
         sum += fabs(log(s->rows[i].predicted / s->rows[i].value));
     }
     return sum / s->n;
@@ -148,12 +184,14 @@ int published_fit(struct constants_set *set, const char *dir, const struct const
     double lo[STEP_CONSTANTS], hi[STEP_CONSTANTS];
     struct sample *s = calloc(1, sizeof *s);
     if (!s) return err(e, ERR_MEMORY, "out of memory");
-    s->known = known, s->chip = set->chip, set->op = &op_step;
-    int rc = published_read(dir, known, keep, s, e);
+    s->chips.known = known, set->op = &op_step;
+    chips_open(&s->chips, set->chip);
+    int rc = s->chips.fitted ? published_read(dir, known, keep, s, e) : err(e, s->chips.e.code, "%s", s->chips.e.msg);
     *n = s->n;
     if (!rc && s->n < PUBLISHED_FIT_LEAST) rc = err(e, ERR_USAGE, "%d results of '%s' to fit on; at least %d are needed", s->n, set->chip, PUBLISHED_FIT_LEAST);
     for (int i = 0; i < STEP_CONSTANTS; i++) lo[i] = op_step.constants[i].lo, hi[i] = op_step.constants[i].hi, set->value[i] = op_step.constants[i].start;
     if (!rc) fit(set->value, lo, hi, STEP_CONSTANTS, EVALS, loss, s);
+    chips_close(&s->chips);
     free(s);
     return rc;
 }

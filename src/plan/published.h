@@ -17,7 +17,7 @@ struct published_row {
     double value;
     double predicted;      /* by the datasheet and fitted constants */
     double datasheet;      /* by the datasheet alone */
-    char why[160];         /* not compared: the reason; else "" */
+    char why[200];         /* not compared: the reason; else "" */
 };
 
 /* Calls row() for every row of DIR/published.csv, predicted where it can be. ERR_NOT_FOUND if there is no such file. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 const struct sheet_figure lpu_figures[LPU_FIGURES] = {
-#define FIGURE(section, key, unit, min, max, whole) {#section, #key, unit, min, max, whole},
+#define FIGURE(section, key, unit, min, max, whole) {#section, #key, unit, min, max, whole, false},
 #include "chip/lpu/figures.def"
 };
 

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See work.h. Counts are of one chip of a group of tp that share every product. */
+#include "plan/work.h"
+
+#include <math.h>
+
+static double of(int n)
+{
+    return n > 1 ? n : 1;
+}
+
+static struct work *add(struct work_list *l, enum work_kind kind, enum device_part part, double times)
+{
+    must(l->n < WORK_MAX);
+    struct work *w = &l->w[l->n++];
+    *w = (struct work){.kind = kind, .part = part, .times = times};
+    return w;
+}
+
+static void product(struct work_list *l, enum device_part part, double times, double m, double n, double k)
+{
+    struct work *w = add(l, WORK_PRODUCT, part, times);
+    w->m = m, w->n = ceil(n), w->k = ceil(k);
+}
+
+static void message(struct work_list *l, enum work_kind kind, double times, double bytes, double chips)
+{
+    struct work *w = add(l, kind, DEVICE_REDUCE, times);
+    w->bytes = bytes, w->chips = chips;
+}
+
+static void experts(struct work_list *l, const struct device_setup *s, double rows)
+{
+    const struct shape *m = s->shape;
+    double tp = of(s->tp), ep = of(s->ep);
+    struct work *w = add(l, WORK_EXPERTS, DEVICE_EXPERTS, m->layers);
+    w->m = ep > 1 ? rows * fmax(1, ep / tp) : rows;
+    w->n = m->inter, w->k = m->hidden, w->topk = m->topk, w->experts = m->experts;
+    w->tp = ep > 1 ? 1 : tp, w->ep = ep;
+    if (ep > 1) message(l, WORK_EXCHANGE, 2 * m->layers, rows / tp * m->topk * m->hidden * s->precision->act_bytes, ep);
+}
+
+/* One layer's work on `rows` tokens, but for attention; and the head for `out` rows. */
+static void dense_parts(struct work_list *l, const struct device_setup *s, double rows, double out)
+{
+    const struct shape *m = s->shape;
+    double tp = of(s->tp), q = m->heads * m->head_dim / tp, kv = fmax(m->kv_heads / tp, 1) * m->head_dim;
+    double wide = (m->experts > 0 ? m->topk : 1) * m->inter / tp;
+    l->rows = rows, l->sequences = out;
+    product(l, DEVICE_PRODUCTS, m->layers, rows, q + 2 * kv, m->hidden);
+    product(l, DEVICE_PRODUCTS, m->layers, rows, m->hidden, q);
+    if (m->experts > 0) {
+        product(l, DEVICE_PRODUCTS, m->layers, rows, m->experts, m->hidden);
+        experts(l, s, rows);
+    } else {
+        product(l, DEVICE_PRODUCTS, m->layers, rows, 2 * wide, m->hidden);
+        product(l, DEVICE_PRODUCTS, m->layers, rows, m->hidden, wide);
+    }
+    if (tp > 1) message(l, WORK_REDUCE, (m->experts > 0 && s->ep > 1 ? 1 : 2) * m->layers, 2 * rows * m->hidden, tp);
+    struct work *w = add(l, WORK_ROWS, DEVICE_ELEMENTS, m->layers);
+    w->m = rows, w->bytes = 2 * rows * (8 * m->hidden + 2 * (q + 2 * kv) + 3 * wide);
+    product(l, DEVICE_HEAD, 1, out, m->vocab / tp, m->hidden);
+}
+
+static void attention(struct work_list *l, const struct device_setup *s, enum work_kind kind, double batch, double length, double past)
+{
+    const struct shape *m = s->shape;
+    struct work *w = add(l, kind, DEVICE_ATTENTION, m->layers);
+    w->batch = batch, w->length = length, w->past = past;
+    w->heads = fmax(1, m->heads / of(s->tp)), w->kv_heads = fmax(1, m->kv_heads / of(s->tp)), w->head_dim = m->head_dim;
+}
+
+void work_decode(struct work_list *l, const struct device_setup *s, double batch, double context)
+{
+    l->n = 0;
+    attention(l, s, WORK_DECODE, batch, context + 1, 0);
+    dense_parts(l, s, batch, batch);
+}
+
+void work_prefill(struct work_list *l, const struct device_setup *s, double batch, double tokens, double past)
+{
+    l->n = 0;
+    attention(l, s, WORK_CONTEXT, batch, tokens, past);
+    dense_parts(l, s, batch * tokens, batch);
+}
+
+static double seen(const struct work *w, double n)
+{
+    return w->window > 0 ? fmin(n, w->window) : n;
+}
+
+/* Pairs of a query and a key that it sees, of one head and sequence. */
+static double pairs(const struct work *w)
+{
+    if (w->kind == WORK_DECODE) return seen(w, w->length);
+    double n = w->length;
+    if (w->window > 0 && w->past + n > w->window) return n * seen(w, w->past + n / 2);
+    return n * w->past + n * (n + 1) / 2;
+}
+
+struct work_sum work_count(const struct work *w, const struct device_precision *p)
+{
+    struct work_sum c = {0};
+    double weight = w->weight_bytes > 0 ? w->weight_bytes : p->weight_bytes;
+    switch (w->kind) {
+    case WORK_PRODUCT:
+        c.ops = 2 * w->m * w->n * w->k;
+        c.weights = weight * w->n * w->k;
+        c.acts = p->act_bytes * w->m * w->k + 2 * w->m * w->n;
+        break;
+    case WORK_EXPERTS: {
+        double size = 3 * w->k * w->n / w->tp, here = fmax(1, w->experts / w->ep), rows = w->m * w->topk / w->ep;
+        c.ops = 2 * rows * size;
+        c.weights = weight * size * here * (1 - pow(1 - w->topk / w->experts, w->m));
+        c.acts = rows * (p->act_bytes * w->k + 2 * w->k);
+        break;
+    }
+    case WORK_DECODE:
+    case WORK_CONTEXT: {
+        double queries = w->kind == WORK_DECODE ? 1 : w->length, keys = w->kind == WORK_DECODE ? w->length : w->past;
+        c.ops = 4 * w->batch * w->heads * w->head_dim * pairs(w);
+        c.cache = 2 * w->batch * w->kv_heads * w->head_dim * seen(w, keys) * p->cache_bytes;
+        c.acts = w->batch * queries * w->head_dim * 2 * (2 * w->heads + 2 * w->kv_heads);
+        break;
+    }
+    case WORK_ROWS:
+        c.acts = w->bytes;
+        break;
+    case WORK_REDUCE:
+        c.wire = 2 * (w->chips - 1) / w->chips * w->bytes;
+        break;
+    case WORK_EXCHANGE:
+        c.wire = (w->chips - 1) / w->chips * w->bytes;
+        break;
+    }
+    return c;
+}
+
+double work_weight_bytes(const struct device_setup *s)
+{
+    const struct shape *m = s->shape;
+    double tp = of(s->tp), ends = 2 * m->vocab * m->hidden * (m->tied ? 1 : 2) / tp, layer = shape_layer_weights(m);
+    double expert = m->experts > 0 ? 3 * m->hidden * m->inter * m->experts : 0;
+    double share = s->ep > 1 ? (layer - expert) / tp + expert / s->ep : layer / tp;
+    return (s->precision->weight_bytes * m->layers * share + ends) / of(s->pp);
+}
+
+double work_token_bytes(const struct device_setup *s)
+{
+    return s->precision->cache_bytes * shape_kv(s->shape) / fmin(of(s->tp), s->shape->kv_heads) / of(s->pp);
+}

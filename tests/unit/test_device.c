@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* device: steps of models on every chip that has a datasheet: above their floors, sums that agree, memory, figures that are missing. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "plan/device.h"
+
+static struct shape shape_of(const char *name)
+{
+    struct shape m;
+    struct err e = {0};
+    assert_int_equal(shape_open(&m, name, &e), 0);
+    return m;
+}
+
+static struct device *opened(const char *name, const char *const *assume)
+{
+    struct device *d = NULL;
+    struct err e = {0};
+    struct device_options o = {.assume = assume};
+    if (device_open(&d, name, &o, &e)) fail_msg("%s: %s", name, e.msg);
+    return d;
+}
+
+static double sum(const double *x, int n)
+{
+    double s = 0;
+    for (int i = 0; i < n; i++) s += x[i];
+    return s;
+}
+
+static void check_step(const char *chip, const struct device_step *t)
+{
+    bool ok = isfinite(t->seconds) && t->seconds > 0 && t->seconds >= 0.999999 * t->floor && t->interval > 0 && t->interval <= 1.000001 * t->seconds &&
+              fabs(sum(t->part, DEVICE_PARTS) / t->seconds - 1) < 1e-6 && fabs(sum(t->resource, DEVICE_RESOURCES) / t->seconds - 1) < 1e-6 &&
+              t->use_compute < 1.000001 && t->use_memory < 1.000001 && (isnan(t->joules) || fabs(sum(t->joule, DEVICE_JOULES) / t->joules - 1) < 1e-6);
+    if (!ok)
+        fail_msg("%s: %g s, floor %g, interval %g, parts %g, resources %g, use %g %g, %g J", chip, t->seconds, t->floor, t->interval,
+                 sum(t->part, DEVICE_PARTS), sum(t->resource, DEVICE_RESOURCES), t->use_compute, t->use_memory, t->joules);
+}
+
+/* Every chip of the tree; those that lack a figure must name it. */
+static void steps_lie_above_their_floor(void **state)
+{
+    static const char *const names[] = {"smollm2-135m", "llama-3.1-8b", "mixtral-8x7b"}, *const precisions[] = {"16-bit", "fp8", "fp4", "q4"};
+    static const int chips[] = {1, 2, 8, 16, 72, 300};
+    static const double batches[] = {1, 7, 256}, contexts[] = {1, 900, 100000};
+    (void)state;
+    for (int i = 0; sheet_chip(i); i++) {
+        struct device *d;
+        struct device_step t;
+        struct err e = {0};
+        if (device_open(&d, sheet_chip(i), NULL, &e)) {
+            if (!strstr(e.msg, "--assume")) fail_msg("%s: %s", sheet_chip(i), e.msg);
+            continue;
+        }
+        for (int j = 0; j < 3 * 4 * 6 * 3; j++) {
+            struct shape m = shape_of(names[j % 3]);
+            struct device_setup s = {.shape = &m, .precision = device_precision(precisions[j / 3 % 4])};
+            device_split(d, &s, chips[j / 12 % 6]);
+            if (j % 5 == 0 && m.experts > 0) s.ep = 8 * s.tp, s.pp = 1;
+            for (int c = 0; c < 3; c++) {
+                assert_int_equal(device_decode(d, &s, batches[j / 72], contexts[c], &t, &e), 0);
+                check_step(sheet_chip(i), &t);
+                assert_int_equal(device_prefill(d, &s, batches[j / 72], contexts[c], c == 1 ? 333 : 0, &t, &e), 0);
+                check_step(sheet_chip(i), &t);
+            }
+        }
+        device_close(d);
+    }
+}
+
+static void more_work_takes_longer(void **state)
+{
+    struct shape m = shape_of("llama-3.1-8b");
+    struct device_setup s = {.shape = &m, .precision = device_precision("16-bit")};
+    struct device_step one, many, text, behind, split;
+    struct err e = {0};
+    struct device *d = opened("H100-SXM-80GB", NULL);
+    (void)state;
+    device_split(d, &s, 1);
+    assert_int_equal(device_decode(d, &s, 1, 1000, &one, &e), 0);
+    assert_int_equal(device_decode(d, &s, 64, 1000, &many, &e), 0);
+    assert_int_equal(device_prefill(d, &s, 1, 4096, 0, &text, &e), 0);
+    assert_int_equal(device_prefill(d, &s, 1, 4096, 8192, &behind, &e), 0);
+    assert_true(one.floor >= 2 * (shape_weights(&m) - m.vocab * m.hidden) / d->memory_rate);
+    assert_true(many.seconds > one.seconds && many.seconds < 16 * one.seconds && many.joules > one.joules && many.joules < 64 * one.joules);
+    assert_true(behind.seconds > text.seconds);
+    assert_int_equal(one.evidence, EVIDENCE_FITTED);
+    assert_true(one.resource[DEVICE_DRAM] > one.resource[DEVICE_COMPUTE] && text.resource[DEVICE_COMPUTE] > text.resource[DEVICE_DRAM]);
+    device_split(d, &s, 4);
+    assert_int_equal(device_decode(d, &s, 1, 1000, &split, &e), 0);
+    assert_true(split.part[DEVICE_REDUCE] > 0 && split.seconds < one.seconds);
+    assert_int_equal(device_decode(d, &s, 0, 1000, &split, &e), ERR_USAGE);
+    device_close(d);
+}
+
+static void memory_says_how_many_chips_do(void **state)
+{
+    struct shape m = shape_of("llama-3.3-70b");
+    struct device_setup s = {.shape = &m, .precision = device_precision("fp8")};
+    struct device_fit f;
+    struct err e = {0};
+    struct device *d = opened("h100", NULL);
+    (void)state;
+    device_split(d, &s, 1);
+    assert_int_equal(device_fit(d, &s, 64, 8192, &f, &e), 0);
+    assert_false(f.fits);
+    assert_int_equal(f.chips, 4);
+    assert_non_null(strstr(f.why, "4 chips do"));
+    device_split(d, &s, f.chips);
+    assert_int_equal(device_fit(d, &s, 64, 8192, &f, &e), 0);
+    assert_true(f.fits && f.tokens >= 64 * 8192 && !*f.why);
+    device_close(d);
+}
+
+/* A sheet of a chip of which little is known: the class names what it cannot do without, and takes it by --assume. */
+static void missing_figures_are_named_and_assumed(void **state)
+{
+    static const char text[] = "[about]\nname = Unknown\nclass = roofline\nlevel = roofline\n[peak]\nint8 = 10 TOP/s | published | somewhere\n"
+                               "[memory]\nsize = 4 GB | published | somewhere\nrate = n/p GB/s | published | not stated\n";
+    static const char *const rate[] = {"memory.rate=20", NULL}, *const bad[] = {"memory.rate=-1", NULL}, *const typo[] = {"memory.speed=1", NULL};
+    char path[] = "/tmp/tutti-device-XXXXXX.ini";
+    struct shape m = shape_of("qwen3-1.7b");
+    struct device_setup s = {.shape = &m, .precision = device_precision("int8")};
+    struct device_options o = {0};
+    struct device_step t;
+    struct device *d = NULL;
+    struct err e = {0};
+    int fd = mkstemps(path, 4);
+    (void)state;
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "wb");
+    assert_int_equal(fwrite(text, 1, sizeof text - 1, f), sizeof text - 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(device_open(&d, path, NULL, &e), ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "memory.rate (GB/s)"));
+    assert_non_null(strstr(e.msg, "--assume memory.rate=VALUE"));
+    o.assume = bad;
+    assert_int_equal(device_open(&d, path, &o, &e), ERR_USAGE);
+    o.assume = typo;
+    assert_int_equal(device_open(&d, path, &o, &e), ERR_USAGE);
+    d = opened(path, rate);
+    device_split(d, &s, 1);
+    assert_int_equal(device_decode(d, &s, 1, 100, &t, &e), 0);
+    check_step(path, &t);
+    assert_true(isnan(t.joules));
+    assert_int_equal(d->figures.sheet.items[FIGURE_memory_rate].evidence, EVIDENCE_GUESSED);
+    device_close(d);
+    unlink(path);
+    assert_int_equal(device_open(&d, "abacus", NULL, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.msg, "h100"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_lie_above_their_floor),
+        cmocka_unit_test(more_work_takes_longer),
+        cmocka_unit_test(memory_says_how_many_chips_do),
+        cmocka_unit_test(missing_figures_are_named_and_assumed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
