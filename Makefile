@@ -96,7 +96,7 @@ FOREIGN := $(ARM_ISA) $(X86_ISA)
 endif
 
 # --- sources --------------------------------------------------------------------------------------
-LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token serve plan
+LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token folder serve plan
 LIB_SRC := $(filter-out $(FOREIGN) $(WITHOUT),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))

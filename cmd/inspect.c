@@ -14,6 +14,7 @@
 #include "cmd.h"
 #include "common.h"
 #include "file/cache.h"
+#include "folder/folder.h"
 #include "quote.h"
 
 static const struct args_doc doc = {
@@ -218,8 +219,11 @@ static void print_all(struct buf *b, const struct gguf *g, const struct path *pa
     add_totals(g, &t);
     buf_append_z(b, "file:       ");
     quote_append_bare(b, str_from(path->z), SIZE_MAX);
-    buf_printf(b, "\nformat:     GGUF version %" PRIu32 ", %s", gguf_version(g), bytes_text(gguf_file_bytes(g), size));
-    if (gguf_n_parts(g) > 1) buf_printf(b, " in %d parts", gguf_n_parts(g));
+    if (gguf_version(g))
+        buf_printf(b, "\nformat:     GGUF version %" PRIu32 ", %s", gguf_version(g), bytes_text(gguf_file_bytes(g), size));
+    else
+        buf_printf(b, "\nformat:     safetensors (keys and names as in GGUF), %s", bytes_text(gguf_file_bytes(g), size));
+    if (gguf_n_parts(g) > 1) buf_printf(b, " in %d %s", gguf_n_parts(g), gguf_version(g) ? "parts" : "files");
     buf_printf(b, "\nparameters: %" PRIu64 " (%.2f %s) in %zu tensors, %s", t.n_weights, (double)t.n_weights / (t.n_weights < 1000000000 ? 1e6 : 1e9),
                t.n_weights < 1000000000 ? "million" : "billion", gguf_n_tensors(g), bytes_text(gguf_tensor_bytes(g), size));
     if (t.n_weights) buf_printf(b, ", %.2f bits each", 8.0 * (double)gguf_tensor_bytes(g) / (double)t.n_weights);
@@ -303,6 +307,7 @@ static json_t *json_all(const struct gguf *g, const struct path *path, const str
     add_totals(g, &t);
     json_t *root = json_object(), *keys = json_object(), *types = json_object();
     set_text(root, STR("file"), json_text(str_from(path->z)));
+    json_object_set_new(root, "format", json_string(gguf_version(g) ? "gguf" : "safetensors"));
     json_object_set_new(root, "gguf_version", json_integer(gguf_version(g)));
     json_object_set_new(root, "file_bytes", json_integer((json_int_t)gguf_file_bytes(g)));
     json_object_set_new(root, "parts", json_integer(gguf_n_parts(g)));
@@ -369,7 +374,7 @@ int cmd_inspect(int argc, char **argv)
     struct need n;
     struct err e = {0};
     int rc = model_path_resolve(argv[at], &path, &e);
-    if (!rc) rc = gguf_open(&g, path.z, &e);
+    if (!rc) rc = model_file_open(&g, path.z, &e);
     if (!rc) find_need(g, batch, threads, &n);
     if (!rc && ctx && !n.why_not[0] && ctx > n.n_ctx_train)
         rc = err(&e, ERR_USAGE, "a context of %d tokens: this model takes 1..%d", ctx, n.n_ctx_train);

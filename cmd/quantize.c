@@ -12,6 +12,7 @@
 #include "common.h"
 #include "distance.h"
 #include "file/cache.h"
+#include "folder/folder.h"
 #include "kern/encode.h"
 #include "model/quantize.h"
 #include "serve/importance.h"
@@ -132,7 +133,7 @@ int cmd_quantize(int argc, char **argv)
     const char *out = argv[at + 1];
     if (!rc && same_file(path.z, out)) rc = err(&e, ERR_USAGE, "%s is the input: give another name", out);
     if (!rc && !force && path_is_file(out)) rc = err(&e, ERR_USAGE, "%s exists; --force overwrites it", out);
-    if (!rc) rc = gguf_open(&in, path.z, &e);
+    if (!rc) rc = model_file_open(&in, path.z, &e);
     struct sigaction sa = {.sa_handler = on_signal};
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);

@@ -9,6 +9,7 @@
 #include "cmd.h"
 #include "common.h"
 #include "file/cache.h"
+#include "folder/folder.h"
 #include "quote.h"
 
 static const struct args_doc doc = {
@@ -144,7 +145,7 @@ int cmd_tokenize(int argc, char **argv)
     size_t n = 0;
     ids_init(&ids, TEXT_IDS_MAX);
     int rc = model_path_resolve(argv[at], &path, &e);
-    if (!rc) rc = gguf_open(&g, path.z, &e);
+    if (!rc) rc = model_file_open(&g, path.z, &e);
     if (!rc) rc = text_open(&t, g, &e);
     if (!rc) rc = read_text(file, argc - at - 1, argv + at + 1, &text, &n, &e);
     if (!rc && decode) {

@@ -208,15 +208,23 @@ int cache_remove_partial(const char *name, uint64_t *freed, struct err *e)
     return rc ? rc : 1;
 }
 
+/* A folder of safetensors (folder/folder.h). */
+static bool holds_config(const char *dir)
+{
+    struct path p;
+    return path_format(&p, NULL, "%s/config.json", dir) == 0 && path_is_file(p.z);
+}
+
 int model_path_resolve(const char *name, struct path *p, struct err *e)
 {
     struct stat st;
-    if (stat(name, &st) == 0 && !S_ISDIR(st.st_mode)) return path_format(p, e, "%s", name);
+    if (stat(name, &st) == 0 && (!S_ISDIR(st.st_mode) || holds_config(name))) return path_format(p, e, "%s", name);
     struct cache_model *m = malloc(sizeof *m);
     if (!m) return err(e, ERR_MEMORY, "out of memory");
     int rc = cache_find(name, m, e);
     if (rc == 0) *p = m->main;
     free(m);
+    if (rc && stat(name, &st) == 0) err(e, rc, "%s: a folder without config.json: expected a GGUF file, a folder of safetensors, or the name of a pulled model", name);
     return rc;
 }
 

@@ -136,7 +136,7 @@ static int not_gguf(struct cursor *c)
             return err(c->e, ERR_FORMAT, "not a GGUF file; it looks like %s", known[i].what);
     if (c->n > 9 && c->p[8] == '{' && c->p[7] == 0)
         return err(c->e, ERR_FORMAT,
-                   "not a GGUF file; it looks like safetensors, which this command cannot read");
+                   "not a GGUF file; it looks like a safetensors file: give the folder that it lies in");
     if (c->n < 4)
         return err(c->e, ERR_FORMAT, "not a GGUF file: %zu bytes long, the header alone takes %d", c->n,
                    HEADER_BYTES);
@@ -452,6 +452,17 @@ static int index_tensors(struct gguf *g, struct err *e)
     return 0;
 }
 
+int gguf_index_all(struct gguf *g, struct err *e)
+{
+    if (!index_init(&g->key_index, &g->arena, g->n_keys)) return err(e, ERR_MEMORY, "no memory for key names");
+    for (size_t i = 0; i < g->n_keys; i++) {
+        uint32_t *slot = index_slot(&g->key_index, g->key, sizeof *g->key, g->key[i].name);
+        if (*slot) return err(e, ERR_FORMAT, "key '%.*s' stands twice", STR_ARG(g->key[i].name));
+        *slot = (uint32_t)i + 1;
+    }
+    return index_tensors(g, e);
+}
+
 /* --- split models --- */
 
 /* What the keys of the part just read say about splitting; count = 1 if they say nothing. */
@@ -602,6 +613,13 @@ uint64_t gguf_tensor_bytes(const struct gguf *g)
 size_t gguf_n_tensors(const struct gguf *g)
 {
     return g->n_tensors;
+}
+
+const uint8_t *tensor_rows(const struct tensor *t, uint64_t row, uint64_t n, uint8_t *scratch)
+{
+    if (t->data) return (const uint8_t *)t->data + row * dtype_row_bytes(t->type, t->ne[0]);
+    t->maker->rows(t->maker, t->maker_row + row, n, scratch);
+    return scratch;
 }
 
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i)

@@ -70,14 +70,22 @@ struct gguf_key {
     size_t bytes;        /* from p to the value's end */
 };
 
+/* Makes rows that no file holds as they are (a folder of safetensors, folder/folder.h): n rows from `row` on, counted over all
+ * dimensions but the first. Threads may call it at once. */
+struct tensor_maker {
+    void (*rows)(const struct tensor_maker *k, uint64_t row, uint64_t n, uint8_t *out);
+};
+
 struct tensor {
     struct str name;
     enum dtype type;
     uint32_t n_dims;
     uint64_t ne[GGUF_MAX_DIMS]; /* elements per dimension, ne[0] contiguous; 1 beyond n_dims */
-    const void *data;           /* at least 8-byte aligned */
+    const void *data;           /* at least 8-byte aligned; NULL: rows are made as they are read */
     uint64_t size_bytes;
     int file; /* part it lies in, from 0 */
+    const struct tensor_maker *maker; /* of a tensor without data */
+    uint64_t maker_row;               /* its row that is row 0 here */
 };
 
 struct gguf;
@@ -87,7 +95,7 @@ int gguf_open(struct gguf **g, const char *path, struct err *e);
 int gguf_open_memory(struct gguf **g, const struct str *part, int n_parts, struct err *e);
 void gguf_close(struct gguf *g); /* accepts NULL */
 
-uint32_t gguf_version(const struct gguf *g);
+uint32_t gguf_version(const struct gguf *g); /* 0: not a GGUF file (gguf_make.h) */
 uint32_t gguf_alignment(const struct gguf *g); /* bytes */
 int gguf_n_parts(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts */
@@ -135,6 +143,9 @@ bool gguf_value_str(const struct gguf_key *k, size_t *pos, struct str *out);
 size_t gguf_n_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_tensor(const struct gguf *g, const char *name); /* NULL if absent */
+
+/* n rows from `row` on, counted over all dimensions but the first: where they lie, or in scratch, which has room for them. */
+const uint8_t *tensor_rows(const struct tensor *t, uint64_t row, uint64_t n, uint8_t *scratch);
 
 /* Gives the resident pages of one tensor, or of all data, back to the system; reading them again reads the
  * file again. */

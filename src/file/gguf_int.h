@@ -28,6 +28,8 @@ struct gguf {
     size_t n_keys, n_tensors;
     uint64_t n_tensors_all; /* announced by part 0 for all parts */
     struct gguf_index key_index, tensor_index;
+    int cap_keys, cap_tensors; /* for gguf_make.c */
+    bool make_failed;          /* memory ran out there */
 };
 
 /* Bytes of one value; 0 for strings, arrays and unknown types. */
@@ -39,5 +41,11 @@ struct gguf *gguf_new(int n_parts); /* parts neither open nor mapped; NULL when 
 int gguf_read_first(struct gguf *g, uint32_t *no, uint32_t *count, struct err *e);
 /* Reads the other parts, all mapped by now, and makes the index of tensor names. */
 int gguf_read_rest(struct gguf *g, struct err *e);
+
+/* Both name indices over keys and tensors that are in place; a name that stands twice is refused. */
+int gguf_index_all(struct gguf *g, struct err *e);
+
+/* Maps a regular file of at least one byte. */
+int gguf_map_file(struct gguf_part *f, const char *path, struct err *e);
 
 #endif

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "file/gguf_int.h"
 
-static int map_file(struct gguf_part *f, const char *path, struct err *e)
+int gguf_map_file(struct gguf_part *f, const char *path, struct err *e)
 {
     struct stat st;
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -22,7 +22,7 @@ static int map_file(struct gguf_part *f, const char *path, struct err *e)
     if (fstat(f->fd, &st) != 0) return err(e, ERR_IO, "%s: cannot examine: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode)) return err(e, ERR_IO, "%s: is a folder, not a file", path);
     if (!S_ISREG(st.st_mode)) return err(e, ERR_IO, "%s: is not a regular file", path);
-    if (st.st_size == 0) return err(e, ERR_FORMAT, "%s: not a GGUF file: 0 bytes long", path);
+    if (st.st_size == 0) return err(e, ERR_FORMAT, "%s: not a model file: 0 bytes long", path);
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, f->fd, 0);
     if (p == MAP_FAILED) return err(e, ERR_IO, "%s: cannot map: %s", path, strerror(errno));
     f->map = p;
@@ -71,7 +71,7 @@ static int open_parts(struct gguf *g, const char *path, struct split_name s, str
     int rc;
     const char *first = part_path(g, path, s, 1);
     if (!first) return err(e, ERR_MEMORY, "%s: out of memory", path);
-    if ((rc = map_file(&g->part[0], first, e))) return rc;
+    if ((rc = gguf_map_file(&g->part[0], first, e))) return rc;
     if ((rc = gguf_read_first(g, &no, &count, e))) {
         err_prefix(e, "%s", first);
         return rc;
@@ -87,7 +87,7 @@ static int open_parts(struct gguf *g, const char *path, struct split_name s, str
     for (uint32_t i = 1; i < count; i++) {
         const char *p = part_path(g, path, s, i + 1);
         if (!p) return err(e, ERR_MEMORY, "%s: out of memory", path);
-        if ((rc = map_file(&g->part[i], p, e))) return rc;
+        if ((rc = gguf_map_file(&g->part[i], p, e))) return rc;
     }
     if ((rc = gguf_read_rest(g, e))) err_prefix(e, "%s", path);
     return rc;
@@ -124,7 +124,7 @@ void gguf_close(struct gguf *g)
 
 void gguf_drop(const struct gguf *g, const struct tensor *t)
 {
-    if (g->part[t->file].fd < 0) return;
+    if (!t->data || g->part[t->file].fd < 0) return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)t->data + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)t->data + t->size_bytes) & ~(page - 1);

@@ -40,14 +40,19 @@ static void add_str(sha *s, struct str t)
 static int hash_data(const struct tensor *t, uint8_t out[ROOT_BYTES], const atomic_int *stop, struct err *e)
 {
     sha s;
+    uint64_t row = dtype_row_bytes(t->type, t->ne[0]), rows = t->size_bytes / row, step = READ_BYTES / row ? READ_BYTES / row : 1;
+    uint8_t *made = t->data ? NULL : malloc((size_t)(row * step));
+    if (!t->data && !made) return err(e, ERR_MEMORY, "out of memory");
     crypto_hash_sha256_init(&s);
-    for (uint64_t at = 0; at < t->size_bytes; at += READ_BYTES) {
-        uint64_t n = t->size_bytes - at < READ_BYTES ? t->size_bytes - at : READ_BYTES;
-        if (stop && atomic_load(stop)) return err(e, ERR_CANCELLED, "stopped");
-        add_bytes(&s, (const uint8_t *)t->data + at, (size_t)n);
+    int rc = 0;
+    for (uint64_t at = 0; at < rows && !rc; at += step) {
+        uint64_t n = rows - at < step ? rows - at : step;
+        if (stop && atomic_load(stop)) rc = err(e, ERR_CANCELLED, "stopped");
+        else add_bytes(&s, tensor_rows(t, at, n, made), (size_t)(n * row));
     }
     crypto_hash_sha256_final(&s, out);
-    return 0;
+    free(made);
+    return rc;
 }
 
 static int add_tensor(sha *root, const struct gguf *g, const struct tensor *t, const atomic_int *stop, struct err *e)

@@ -366,3 +366,15 @@ void rope_angles(const struct rope *r, uint64_t pos, float *restrict c, float *r
         s[i] = y * attn;
     }
 }
+
+float rope_power(float base, int dim, int i)
+{
+    struct fix x = fix_div_small(fix_mul_small(fix_ln(fix_f32(base)), 2 * (uint32_t)i), (uint32_t)dim);
+    return fix_round_f32(fix_div(fix_int(1), fix_exp(fix_neg(x))));
+}
+
+float rope_long_attn(float scale, float orig)
+{
+    struct fix v = fix_add(fix_int(1), fix_div(fix_ln(fix_f32(scale)), fix_ln(fix_f32(orig))));
+    return fix_round_f32(fix_mul(v, fix_exp(fix_neg(fix_shift(fix_ln(v), -1))))); /* v e^(-ln(v) / 2) */
+}

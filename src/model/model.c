@@ -85,12 +85,16 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
     return t;
 }
 
-static struct tensor *view_new(struct model *m, const struct tensor *t, uint64_t offset, uint64_t bytes)
+/* From row `row` on, counted over all dimensions but the first. */
+static struct tensor *view_new(struct model *m, const struct tensor *t, uint64_t row, uint64_t bytes)
 {
     struct tensor *v = ARENA_NEW(&m->arena, struct tensor, 1);
     if (!v) return NULL;
     *v = *t;
-    v->data = (const char *)t->data + offset;
+    if (t->data)
+        v->data = tensor_rows(t, row, 0, NULL);
+    else
+        v->maker_row += row;
     v->size_bytes = bytes;
     return v;
 }
@@ -99,7 +103,7 @@ const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_
 {
     uint64_t row = dtype_row_bytes(t->type, t->ne[0]);
     must(row0 <= t->ne[1] && n <= t->ne[1] - row0);
-    struct tensor *v = view_new(m, t, row0 * row, n * row);
+    struct tensor *v = view_new(m, t, row0, n * row);
     if (v) v->ne[1] = n;
     return v;
 }
@@ -108,7 +112,7 @@ const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64
 {
     uint64_t last = t->n_dims - 1, bytes = t->size_bytes / t->ne[last];
     must(t->n_dims > 1 && i < t->ne[last]);
-    struct tensor *v = view_new(m, t, i * bytes, bytes);
+    struct tensor *v = view_new(m, t, i * (bytes / dtype_row_bytes(t->type, t->ne[0])), bytes);
     if (v) v->ne[last] = 1, v->n_dims--;
     return v;
 }
@@ -116,9 +120,9 @@ const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64
 const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n)
 {
     uint64_t element = dtype_row_bytes(t->type, 1);
-    must(from <= t->ne[0] && n <= t->ne[0] - from);
-    struct tensor *v = view_new(m, t, from * element, n * element);
-    if (v) v->ne[0] = n;
+    must(t->data && from <= t->ne[0] && n <= t->ne[0] - from);
+    struct tensor *v = view_new(m, t, 0, n * element);
+    if (v) v->data = (const char *)t->data + from * element, v->ne[0] = n;
     return v;
 }
 

@@ -15,6 +15,7 @@ enum { PIECE_BYTES = 8 << 20, QUANTIZATION_VERSION = 2 };
 struct worker {
     float *x, *y;      /* [PANEL][widest row] the source's floats; what the new bytes decode to */
     uint8_t *packed;   /* a panel, to decode by */
+    uint8_t *rows;     /* [PANEL] of a tensor whose rows are made as they are read */
     double error, size;
     struct err err;
 };
@@ -93,7 +94,7 @@ static void encode_share(void *arg, int worker)
     pool_share(panels, worker, pool_size(j->pool), &begin, &end);
     for (uint64_t r = (uint64_t)begin * PANEL; r < (uint64_t)end * PANEL && r < j->rows; r += PANEL) {
         int n = j->rows - r < PANEL ? (int)(j->rows - r) : PANEL;
-        const uint8_t *from = (const uint8_t *)j->t->data + (j->row + r) * j->from_bytes;
+        const uint8_t *from = tensor_rows(j->t, j->row + r, (uint64_t)n, w->rows);
         uint8_t *to = j->piece + r * j->to_bytes;
         if (decode_rows(w, j->t->type, w->x, from, j->from_bytes, n, j->n, &w->err)) return;
         for (int i = 0; i < n; i++)
@@ -176,7 +177,7 @@ static void write_keys(struct gguf_writer *out, const struct gguf *in, enum dtyp
 
 static int make_workers(struct job *j, const struct quantize_tensor *list, struct err *e)
 {
-    size_t widest = 0, packed = 0, piece = PIECE_BYTES;
+    size_t widest = 0, packed = 0, made = 0, piece = PIECE_BYTES;
     for (size_t i = 0; i < gguf_n_tensors(j->in); i++) {
         const struct tensor *t = gguf_tensor_at(j->in, i);
         if (list[i].to == t->type) continue;
@@ -188,6 +189,7 @@ static int make_workers(struct job *j, const struct quantize_tensor *list, struc
             if (mat_bytes(&m) > packed) packed = mat_bytes(&m);
         }
         if (t->ne[0] > widest) widest = (size_t)t->ne[0];
+        if (!t->data && dtype_row_bytes(t->type, t->ne[0]) > made) made = (size_t)dtype_row_bytes(t->type, t->ne[0]);
         if (dtype_row_bytes(list[i].to, t->ne[0]) * PANEL > piece) piece = (size_t)dtype_row_bytes(list[i].to, t->ne[0]) * PANEL;
     }
     j->workers = calloc((size_t)pool_size(j->pool), sizeof *j->workers);
@@ -198,9 +200,23 @@ static int make_workers(struct job *j, const struct quantize_tensor *list, struc
         w->x = malloc(widest * PANEL * sizeof *w->x + 64);
         w->y = malloc(widest * PANEL * sizeof *w->y + 64);
         w->packed = aligned_alloc(64, packed + 64);
-        ok = w->x && w->y && w->packed;
+        w->rows = malloc(made * PANEL + 64);
+        ok = w->x && w->y && w->packed && w->rows;
     }
     return ok ? 0 : err(e, ERR_MEMORY, "out of memory for rows of %zu weights", widest);
+}
+
+/* The same type: row by row where rows are made. */
+static int copy(struct job *j, struct err *e)
+{
+    const struct tensor *t = j->t;
+    uint64_t row = dtype_row_bytes(t->type, t->ne[0]), rows = t->size_bytes / row;
+    if (t->data) return gguf_write_data(j->out, t->data, (size_t)t->size_bytes, e);
+    uint8_t *one = malloc((size_t)row);
+    int rc = one ? 0 : err(e, ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < rows && !rc; i++) rc = gguf_write_data(j->out, tensor_rows(t, i, 1, one), (size_t)row, e);
+    free(one);
+    return rc;
 }
 
 static int write_tensors(struct job *j, struct quantize_tensor *list, struct err *e)
@@ -209,7 +225,7 @@ static int write_tensors(struct job *j, struct quantize_tensor *list, struct err
     for (size_t i = 0; i < gguf_n_tensors(j->in); i++) {
         const struct tensor *t = gguf_tensor_at(j->in, i);
         j->t = t;
-        int rc = list[i].to == t->type ? gguf_write_data(j->out, t->data, (size_t)t->size_bytes, e) : convert(j, &list[i], done, all, e);
+        int rc = list[i].to == t->type ? copy(j, e) : convert(j, &list[i], done, all, e);
         if (rc || (rc = cancelled(j->opt, e))) return rc;
         done += t->size_bytes;
         gguf_drop(j->in, t);
@@ -251,6 +267,7 @@ int quantize_file(const struct gguf *in, const char *path, const struct quantize
         free(j.workers[i].x);
         free(j.workers[i].y);
         free(j.workers[i].packed);
+        free(j.workers[i].rows);
     }
     free(j.workers);
     free(j.piece);

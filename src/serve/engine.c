@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include "folder/folder.h"
 #include "kern/contract.h"
 #include "kern/num.h"
 
@@ -28,7 +29,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     int rc;
     en->kern = kern_select(opt->isa, e);
     if (!en->kern) return e ? e->code : ERR_USAGE;
-    if ((rc = gguf_open(&en->file, path, e)) || (rc = model_open(&en->model, en->file, e))) return rc;
+    if ((rc = model_file_open(&en->file, path, e)) || (rc = model_open(&en->model, en->file, e))) return rc;
     const struct hparams *h = &en->model->h;
     en->n_ctx = opt->n_ctx ? opt->n_ctx : h->n_ctx_train;
     if (en->n_ctx < 1 || en->n_ctx > h->n_ctx_train)

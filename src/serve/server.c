@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "file/cache.h"
+#include "folder/folder.h"
 #include "serve/api.h"
 #include "serve/log.h"
 
@@ -75,7 +76,7 @@ int server_files(struct server *s, struct err *e)
 static uint64_t file_bytes(const struct path *p)
 {
     struct gguf *g;
-    if (gguf_open(&g, p->z, NULL)) return 0;
+    if (model_file_open(&g, p->z, NULL)) return 0;
     uint64_t n = gguf_file_bytes(g);
     gguf_close(g);
     return n;

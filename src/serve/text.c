@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include "token/split.h"
 
 struct id_key {
     const char *key;
@@ -38,6 +39,22 @@ static int read_flag(const struct gguf *g, const char *key, int *to, struct err 
     return rc;
 }
 
+/* The stages of a pre-tokenizer that is no family. */
+static int read_own(const struct gguf *g, struct arena *a, struct vocab_spec *s, struct err *e)
+{
+    struct str *stages;
+    uint32_t flags, norm;
+    int rc;
+    if ((rc = gguf_get_strs(g, SPLIT_KEY_STAGES, a, &stages, &s->n_stages, e)) || (rc = gguf_opt_u32(g, SPLIT_KEY_FLAGS, 0, &flags, e)) ||
+        (rc = gguf_opt_u32(g, SPLIT_KEY_NORM, VOCAB_NORM_NONE, &norm, e)))
+        return rc;
+    if (norm > VOCAB_NORM_NFKC) return err(e, ERR_UNSUPPORTED, "key '" SPLIT_KEY_NORM "': %u is not known", norm);
+    s->stages = stages;
+    s->split_flags = flags;
+    s->norm = (enum vocab_norm)norm;
+    return 0;
+}
+
 /* spec borrows from g and from the arena. */
 static int read_spec(const struct gguf *g, struct arena *a, struct vocab_spec *s, struct err *e)
 {
@@ -70,7 +87,7 @@ static int read_spec(const struct gguf *g, struct arena *a, struct vocab_spec *s
         (rc = read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, e)) ||
         (rc = read_flag(g, "tokenizer.ggml.add_space_prefix", &s->add_space_prefix, e)))
         return rc;
-    return 0;
+    return str_eqz(s->pre, SPLIT_OWN) ? read_own(g, a, s, e) : 0;
 }
 
 int text_open(struct text *t, const struct gguf *g, struct err *e)

@@ -26,6 +26,7 @@ enum {
     HEAP_LIMIT_KIB = 256 * 1024,
     JIT_STACK_BYTES = 32 * 1024,
     JIT_STACK_BYTES_MAX = 1024 * 1024,
+    STAGE_BYTES_MAX = 1 << 17, /* one pattern of a file's own */
 };
 
 /* --- families ---------------------------------------------------------------------------------------- */
@@ -140,8 +141,8 @@ static const struct split_family families[] = {
     {"bailingmoe", 0, 0, {BAILING}},
     {"seed-coder", 0, 0, {SEED_CODER}},
     {"exaone-moe", 0, 0, {EXAONE_MOE}},
-    {"gemma4", SPLIT_CHARS | SPLIT_ADD_BOS, 0, {NULL}},
-    {"sarvam-moe", SPLIT_CHARS, 0, {NULL}},
+    {"gemma4", SPLIT_CHARS | SPLIT_LINES | SPLIT_ADD_BOS, 0, {NULL}},
+    {"sarvam-moe", SPLIT_CHARS | SPLIT_LINES, 0, {NULL}},
 };
 
 static const struct {
@@ -204,6 +205,7 @@ static const struct {
     {"granite-embed-multi-311m", "gemma4"},
 };
 
+static const char *const smollm_stages[] = {N, GPT2}; /* what GPT2_DIGITS is in one pattern */
 #undef SP
 #undef NOT_SP
 #undef L
@@ -235,6 +237,41 @@ int split_family_find(struct str name, const struct split_family **f, struct err
     return rc;
 }
 
+const char *split_family_named(unsigned flags, enum vocab_norm norm, const char *const *stage, int n_stage)
+{
+    if (n_stage == 2 && !strcmp(stage[0], smollm_stages[0]) && !strcmp(stage[1], smollm_stages[1]) && !flags && !norm) return "smollm";
+    for (int i = 0; i < N_FAMILY; i++) {
+        const struct split_family *f = &families[i];
+        int n = 0;
+        while (n < n_stage && f->stage[n] && !strcmp(f->stage[n], stage[n])) n++;
+        if (n == n_stage && (n == SPLIT_STAGES_MAX || !f->stage[n]) && (f->flags & ~(unsigned)SPLIT_ADD_BOS) == flags && f->norm == norm) return f->name;
+    }
+    return NULL;
+}
+
+static bool is_code(const char *stage)
+{
+    static const char *const known[] = {"@digits-right", "@digits-right-all", "@trailing-space"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(stage, known[i])) return true;
+    return false;
+}
+
+int split_family_own(struct split_family *f, const struct vocab_spec *spec, struct arena *a, struct err *e)
+{
+    if (spec->n_stages > SPLIT_STAGES_MAX || spec->split_flags & ~(unsigned)SPLIT_FLAGS || spec->norm < 0 || spec->norm > VOCAB_NORM_NFKC)
+        return err(e, ERR_UNSUPPORTED, "tokenizer: %zu stages, flags %u, norm %d of '" SPLIT_KEY_STAGES "' and its like: a newer version wrote this file", spec->n_stages,
+                   spec->split_flags, (int)spec->norm);
+    *f = (struct split_family){.name = SPLIT_OWN, .flags = spec->split_flags, .norm = spec->norm};
+    for (size_t i = 0; i < spec->n_stages; i++) {
+        struct str s = spec->stages[i];
+        if (s.n == 0 || s.n > STAGE_BYTES_MAX || memchr(s.p, 0, s.n)) return err(e, ERR_FORMAT, "tokenizer: stage %zu of '" SPLIT_KEY_STAGES "' has %zu bytes or holds a NUL", i, s.n);
+        if (!(f->stage[i] = arena_strdup(a, s))) return err(e, ERR_MEMORY, "tokenizer: out of memory");
+        if (s.p[0] == '@' && !is_code(f->stage[i])) return err(e, ERR_UNSUPPORTED, "tokenizer: stage '%.*s' is not known", STR_ARG(s));
+    }
+    return 0;
+}
+
 /* --- compiling --------------------------------------------------------------------------------------- */
 
 int splitter_init(struct splitter *s, const struct split_family *f, struct err *e)
@@ -250,11 +287,16 @@ int splitter_init(struct splitter *s, const struct split_family *f, struct err *
             PCRE2_UCHAR text[128] = "";
             pcre2_get_error_message(code, text, sizeof text);
             splitter_finish(s);
-            return err(e, code == PCRE2_ERROR_HEAP_FAILED ? ERR_MEMORY : ERR_INTERNAL,
+            return err(e, code == PCRE2_ERROR_HEAP_FAILED ? ERR_MEMORY : ERR_FORMAT,
                        "tokenizer: stage %d of pre-tokenizer '%s' does not compile at %zu: %s", i, f->name,
                        (size_t)at, (const char *)text);
         }
         s->code[i] = c;
+        uint32_t empty = 0;
+        if (pcre2_pattern_info(c, PCRE2_INFO_MATCHEMPTY, &empty) || empty) {
+            splitter_finish(s);
+            return err(e, ERR_UNSUPPORTED, "tokenizer: stage %d of pre-tokenizer '%s' can match nothing", i, f->name);
+        }
         s->jit[i] = pcre2_jit_compile(c, PCRE2_JIT_COMPLETE) == 0; /* else the interpreter does it */
     }
     return 0;

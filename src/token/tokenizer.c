@@ -21,6 +21,7 @@ enum {
 
 struct tokenizer {
     struct vocab v;
+    struct split_family own; /* of a file with stages of its own */
     struct special special;
     struct splitter splitter;
     enum vocab_norm norm;
@@ -61,11 +62,14 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     *out = NULL;
     bool is_gemma4 = str_eq(spec->model, STR("gemma4"));
     struct str pre = is_gemma4 ? spec->model : spec->pre;
-    if ((is_gemma4 || str_eq(spec->model, STR("gpt2"))) && (rc = split_family_find(pre, &family, e)) != 0)
+    bool is_own = str_eq(spec->model, STR("gpt2")) && str_eqz(pre, SPLIT_OWN);
+    if (!is_own && (is_gemma4 || str_eq(spec->model, STR("gpt2"))) && (rc = split_family_find(pre, &family, e)) != 0)
         return rc;
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t) return err(e, ERR_MEMORY, "tokenizer: out of memory");
-    if ((rc = vocab_init(&t->v, spec, family->flags & SPLIT_CHARS, e)) != 0) goto fail;
+    if (is_own) family = &t->own;
+    if ((rc = vocab_init(&t->v, spec, (is_own ? spec->split_flags : family->flags) & SPLIT_CHARS, e)) != 0) goto fail;
+    if (is_own && (rc = split_family_own(&t->own, spec, &t->v.arena, e)) != 0) goto fail;
     if ((rc = special_init(&t->special, &t->v, e)) != 0) goto fail;
     if ((rc = splitter_init(&t->splitter, family, e)) != 0) goto fail;
     t->norm = spec->norm == VOCAB_NORM_DEFAULT ? family->norm : spec->norm;
@@ -73,7 +77,7 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     t->add_bos =
         (spec->add_bos < 0 ? is_spm || (family->flags & SPLIT_ADD_BOS) : spec->add_bos) && t->v.bos >= 0;
     t->add_eos = spec->add_eos > 0 && t->v.eos >= 0;
-    t->add_space = is_spm && spec->add_space_prefix != 0;
+    t->add_space = is_spm ? spec->add_space_prefix != 0 : t->v.kind == VOCAB_CHARS && family->flags & (SPLIT_SPACE_EACH | SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS);
     *out = t;
     return 0;
 fail:
@@ -129,6 +133,7 @@ struct encoding {
     struct ids *out;
     struct err *e;
     size_t n_start; /* ids before the stretch of plain text in work */
+    bool at_start;  /* that stretch begins the text */
 };
 
 static uint64_t fold(uint64_t a, uint64_t b)
@@ -159,7 +164,7 @@ static int encode_new(const struct encoding *c, const char *p, size_t n)
 {
     const struct tokenizer *t = c->t;
     bool whole =
-        (t->splitter.family->flags & SPLIT_WHOLE_WORDS) || (t->v.kind == VOCAB_CHARS && p[0] == '\n');
+        (t->splitter.family->flags & SPLIT_WHOLE_WORDS) || (t->splitter.family->flags & SPLIT_LINES && p[0] == '\n');
     int32_t id = whole ? vocab_find(&t->v, (struct str){p, n}) : -1;
     if (id < 0) return merge_word(&t->v, &c->x->merge, p, n, c->out, c->e);
     ids_push(c->out, id);
@@ -229,16 +234,18 @@ static bool is_sign(struct str s, size_t at)
 }
 
 /* SentencePiece has no word pattern. Its merges cannot reach over the start of a run of U+2581 when no piece
- * does, and then what lies between is a word. VOCAB_CHARS keeps newlines apart as well. */
+ * does, and then what lies between is a word. */
 static int encode_chars(struct encoding *c, struct str s)
 {
     const struct vocab *v = &c->t->v;
+    unsigned flags = c->t->splitter.family->flags;
     size_t from = 0;
     for (size_t i = 1; i <= s.n; i++) {
         bool cut = i == s.n;
         if (!cut && s.p[i] == space_sign[0] && !v->glue[(uint8_t)s.p[i - 1]])
             cut = is_sign(s, i) && !(i - from >= 3 && is_sign(s, i - 3));
-        if (!cut && v->kind == VOCAB_CHARS) cut = (s.p[i] == '\n') != (s.p[i - 1] == '\n');
+        if (!cut && flags & SPLIT_AT_SPACES) cut = is_sign(s, i);
+        if (!cut && flags & SPLIT_LINES) cut = (s.p[i] == '\n') != (s.p[i - 1] == '\n');
         if (!cut) continue;
         int rc = encode_word(c, s.p + from, i - from);
         if (rc != 0) return rc;
@@ -254,6 +261,16 @@ static struct str padded(struct buf *b)
     size_t n = b->n;
     buf_append(b, zero, sizeof zero);
     return (struct str){b->p, n};
+}
+
+/* Whether the space that this tokenizer adds is due before this stretch of text. */
+static bool wants_space(const struct encoding *c, struct str s)
+{
+    unsigned flags = c->t->splitter.family->flags;
+    bool has = s.p[0] == ' ' || is_sign(s, 0);
+    if (flags & SPLIT_SPACE_FIRST && c->at_start && !has) return true;
+    if (flags & SPLIT_SPACE_UNLESS && !has) return true;
+    return !(flags & (SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS));
 }
 
 /* Text without special tokens, padded. It stands at the start or behind a special token: both call for the
@@ -279,7 +296,7 @@ static int encode_plain(struct encoding *c, struct str s)
     } else {
         buf_clear(b);
     }
-    if (t->add_space) buf_append(b, space_sign, 3);
+    if (t->add_space && wants_space(c, normal)) buf_append(b, space_sign, 3);
     for (size_t i = 0; i < normal.n;) {
         const char *space = memchr(normal.p + i, ' ', normal.n - i);
         size_t end = space ? (size_t)(space - normal.p) : normal.n;
@@ -340,6 +357,7 @@ static int encode_joined(struct encoding *c, unsigned flags)
     if (x->text.failed)
         return err(c->e, x->text.failed, "tokenizer: out of memory for a text of %zu bytes", text.n);
     bool bos = (flags & TOK_ADD_SPECIAL) && t->add_bos;
+    c->at_start = true;
     if (bos) ids_push(c->out, t->v.bos);
     size_t plain = 0; /* where the text without special tokens begins */
     int rc;
@@ -350,6 +368,7 @@ static int encode_joined(struct encoding *c, unsigned flags)
             if ((rc = encode_plain(c, (struct str){text.p + plain, m.at - plain})) != 0) return rc;
             if (!(bos && m.at == 0 && m.id == t->v.bos)) ids_push(c->out, m.id);
             at = plain = m.at + m.n;
+            c->at_start = false;
         }
     }
     if ((rc = encode_plain(c, (struct str){text.p + plain, text.n - plain})) != 0) return rc;

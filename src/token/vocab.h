@@ -50,6 +50,9 @@ struct vocab_spec {
     int add_bos, add_eos;                 /* 0, 1, or -1: as the model and pre-tokenizer have it */
     int add_space_prefix;                 /* "llama" only: 0, 1, or -1 */
     enum vocab_norm norm;                 /* VOCAB_NORM_DEFAULT: as the pre-tokenizer has it */
+    const struct str *stages;             /* [n_stages] of the pre-tokenizer SPLIT_OWN (split.h) */
+    size_t n_stages;
+    unsigned split_flags; /* of SPLIT_OWN */
 };
 
 void vocab_spec_init(struct vocab_spec *spec); /* nothing declared */

@@ -18,6 +18,8 @@ struct packing {
     struct mat *m;
     const struct tensor *t;
     size_t row_bytes;
+    uint8_t *rows; /* of each worker: a panel's rows, where the file does not hold them as they are */
+    size_t rows_bytes;
     struct err err[POOL_MAX]; /* first error of each worker */
 };
 
@@ -26,8 +28,22 @@ static void pack_share(void *arg, int worker)
     struct packing *k = arg;
     int begin, end;
     pool_share(k->m->n_panels, worker, pool_size(k->c->pool), &begin, &end);
-    for (int p = begin; p < end; p++)
-        if (mat_pack(k->m, p, (const uint8_t *)k->t->data + (size_t)p * PANEL * k->row_bytes, k->row_bytes, &k->err[worker])) return;
+    for (int p = begin; p < end; p++) {
+        int row = p * PANEL, n = k->m->n - row < PANEL ? k->m->n - row : PANEL;
+        const uint8_t *rows = tensor_rows(k->t, (uint64_t)row, (uint64_t)n, k->rows + (size_t)worker * k->rows_bytes);
+        if (mat_pack(k->m, p, rows, k->row_bytes, &k->err[worker])) return;
+    }
+}
+
+/* Room for the widest panel of a made tensor; none if all are in the file. */
+static int make_room(struct packing *k, const struct program *p, int n_workers, struct err *e)
+{
+    for (int i = 0; i < p->n_weights; i++) {
+        size_t need = (size_t)dtype_row_bytes(p->weights[i].t->type, (uint64_t)p->weights[i].k) * PANEL;
+        if (!p->weights[i].t->data && need > k->rows_bytes) k->rows_bytes = (need + 63) / 64 * 64;
+    }
+    k->rows = k->rows_bytes ? aligned_alloc(64, k->rows_bytes * (size_t)n_workers) : NULL;
+    return k->rows || !k->rows_bytes ? 0 : err(e, ERR_MEMORY, "out of memory");
 }
 
 static int pack_all(struct cpu *c, struct packing *k, const struct chip_options *opt, struct err *e)
@@ -75,7 +91,9 @@ int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *
     struct packing *k = calloc(1, sizeof *k);
     if (!k) return err(e, ERR_MEMORY, "out of memory");
     k->c = c;
-    int rc = pack_all(c, k, opt, e);
+    int rc = make_room(k, p, pool_size(c->pool), e);
+    if (!rc) rc = pack_all(c, k, opt, e);
+    free(k->rows);
     free(k);
     gguf_drop_all(p->model->file);
     return rc;

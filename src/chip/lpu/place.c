@@ -305,13 +305,15 @@ static int write_mats(struct lpu *c, const struct chip_options *opt, struct err 
         struct mat one;
         int rc = mat_init(&one, w->t->type, PANEL, w->k, e);
         uint8_t *mem = rc ? NULL : aligned_alloc(64, (mat_bytes(&one) + 63) / 64 * 64);
-        if (!rc && !mem) rc = err(e, ERR_MEMORY, "out of memory");
+        uint8_t *made = rc || w->t->data ? NULL : aligned_alloc(64, (row_bytes * PANEL + 63) / 64 * 64);
+        if (!rc && (!mem || (!made && !w->t->data))) rc = err(e, ERR_MEMORY, "out of memory");
         for (int r = 0; r < w->n && !rc; r += PANEL) {
             if ((rc = mat_init(&one, w->t->type, w->n - r < PANEL ? w->n - r : PANEL, w->k, e))) break;
             one.data = mem;
-            if (!(rc = mat_pack(&one, 0, (const uint8_t *)w->t->data + (size_t)r * row_bytes, row_bytes, e))) write_panel(c, &c->mats[i], &one, r);
+            if (!(rc = mat_pack(&one, 0, tensor_rows(w->t, (uint64_t)r, (uint64_t)one.n, made), row_bytes, e))) write_panel(c, &c->mats[i], &one, r);
         }
         free(mem);
+        free(made);
         if (rc) return e ? err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name)) : rc;
         gguf_drop(p->model->file, w->t);
         done += (size_t)w->n * (size_t)w->k;

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# folder.sh PROGRAM...: folders of safetensors against the GGUF file of the same model. tools/gen-folder.py writes each tiny
+# family as it would have been published; both must give the same digest, in several shards, in BF16 or F32, with data at odd
+# places. Then inspect, tokenize and quantize of a folder.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+tutti=("$@") bad=0 runs=0
+if ! python3 -c 'import numpy' 2>/dev/null; then
+    echo "*skipped*: the models are made with numpy (python3 -m pip install numpy)"
+    exit 0
+fi
+dir=$(mktemp -d) || exit 2
+trap 'rm -rf "$dir"' EXIT
+python3 tools/gen-family.py "$dir" >"$dir/names" || exit 1
+head -c 400 LICENSE >"$dir/text.txt"
+
+fail() { echo "folder: $*"; bad=1; }
+digest() { "${tutti[@]}" digest -f "$dir/text.txt" -n 60 -t 1 "$@" 2>&1 | cut -d' ' -f1; }
+
+# same NAME FAMILY OPTION...: the folder of NAME made with these options has the digest of its file
+same() {
+    local name=$1 family=$2 want got
+    shift 2
+    rm -rf "$dir/$name"
+    python3 tools/gen-folder.py "$dir/$name.gguf" "$dir/$name" --name "$family" "$@" || { bad=1; return; }
+    want=$(digest "$dir/$name.gguf") got=$(digest "$dir/$name")
+    runs=$((runs + 1))
+    [ "${#want}" = 64 ] && [ "$want" = "$got" ] || fail "$name $*: the folder gives $got, the file $want"
+}
+
+while read -r name; do
+    case $name in
+    chatglm | mixtral-old) ;; # never published so
+    gpt-oss-mxfp4) same "$name" gpt-oss ;;
+    *) same "$name" "$name" ;;
+    esac
+done <"$dir/names"
+same mixtral mixtral --shards 3 --odd --merges pairs
+same gpt-oss gpt-oss --shards 2 --odd
+same llama llama --type F32
+python3 tools/gen-family.py "$dir" qwen3 llama --type BF16 >/dev/null && same qwen3 qwen3 --type BF16 && same llama llama --type BF16 --odd
+
+# What else takes a MODEL
+python3 tools/gen-family.py "$dir" gpt-oss >/dev/null
+"${tutti[@]}" inspect "$dir/gpt-oss" | grep -q '^format: *safetensors' || fail "inspect does not tell the format"
+[ "$("${tutti[@]}" tokenize "$dir/gpt-oss" 'What is the time? 12345')" = "$("${tutti[@]}" tokenize "$dir/gpt-oss.gguf" 'What is the time? 12345')" ] || fail "tokenize differs"
+for type in q8_0 f16; do
+    "${tutti[@]}" quantize -q "$dir/gpt-oss" "$dir/a.gguf" --type $type --force && "${tutti[@]}" quantize -q "$dir/gpt-oss.gguf" "$dir/b.gguf" --type $type --force || fail "quantize"
+    [ "$(digest "$dir/a.gguf")" = "$(digest "$dir/b.gguf")" ] || fail "quantize --type $type differs from that of the file"
+done
+[ $bad = 0 ] && echo "folder: $runs folders give the bits of their files"
+exit $bad
