@@ -224,6 +224,49 @@ def mxfp4(rng, n, sigma):
     return np.hstack([e.astype(np.uint8), any_bytes(rng, n, 16)])
 
 
+def nvfp4(rng, n, sigma):
+    e = 8 * round(7 + math.log2(sigma / 4.4)) + rng.integers(0, 8, (n, 4))
+    return np.hstack([e.astype(np.uint8), any_bytes(rng, n, 32)])
+
+
+def iq(size, at, rms):
+    """Any bytes but for the scale at byte `at`; rms: of a weight with scale 1."""
+    def make(rng, n, sigma):
+        b = any_bytes(rng, n, size).copy()
+        b[:, at:at + 2] = f16(sigma / rms * jitter(rng, n))
+        return b
+    return make
+
+
+def iq1_m(rng, n, sigma):
+    b, d = any_bytes(rng, n, 56).copy(), f16(sigma / 7.6 * jitter(rng, n)).view("<u2")[:, 0]
+    for i in range(4):
+        b[:, 49 + 2 * i] = b[:, 49 + 2 * i] & 15 | (d >> 4 * i & 15) << 4
+    return b
+
+
+def pairs(rng, n, k):
+    """k ternary codes in two bits each, four in a byte; which is where does not matter."""
+    q = rng.integers(0, 3, (n, k // 4, 4))
+    return (q << [0, 2, 4, 6]).sum(-1).astype(np.uint8)
+
+
+def q1_0(rng, n, sigma):
+    return np.hstack([f16(sigma * jitter(rng, n)), any_bytes(rng, n, 16)])
+
+
+def q2_0(rng, n, sigma):
+    return np.hstack([f16(sigma * 1.22 * jitter(rng, n)), pairs(rng, n, 64)])
+
+
+def tq1_0(rng, n, sigma):
+    return np.hstack([any_bytes(rng, n, 52), f16(sigma * 1.22 * jitter(rng, n))])
+
+
+def tq2_0(rng, n, sigma):
+    return np.hstack([pairs(rng, n, 256), f16(sigma * 1.22 * jitter(rng, n))])
+
+
 # name: id, elements per block, bytes per block, general.file_type, maker
 TYPES = {
     "F32": (0, 1, 4, 0, q_f32), "F16": (1, 1, 2, 1, q_f16), "BF16": (30, 1, 2, 32, q_bf16),
@@ -231,7 +274,12 @@ TYPES = {
     "Q5_1": (7, 32, 24, 9, q5_1), "Q8_0": (8, 32, 34, 7, q8_0), "Q2_K": (10, 256, 84, 10, q2_k),
     "Q3_K": (11, 256, 110, 12, q3_k), "Q4_K": (12, 256, 144, 15, q4_k), "Q5_K": (13, 256, 176, 17, q5_k),
     "Q6_K": (14, 256, 210, 18, q6_k), "IQ4_NL": (20, 32, 18, 25, iq4_nl), "IQ4_XS": (23, 256, 136, 30, iq4_xs),
-    "MXFP4": (39, 32, 17, 38, mxfp4),
+    "MXFP4": (39, 32, 17, 38, mxfp4), "NVFP4": (40, 64, 36, 39, nvfp4), "Q1_0": (41, 128, 18, 40, q1_0),
+    "Q2_0": (42, 64, 18, 41, q2_0), "TQ1_0": (34, 256, 54, 36, tq1_0), "TQ2_0": (35, 256, 66, 37, tq2_0),
+    "IQ1_S": (19, 256, 50, 24, iq(50, 0, 7.6)), "IQ1_M": (29, 256, 56, 31, iq1_m),
+    "IQ2_XXS": (16, 256, 66, 19, iq(66, 0, 63)), "IQ2_XS": (17, 256, 74, 20, iq(74, 0, 63)),
+    "IQ2_S": (22, 256, 82, 28, iq(82, 0, 63)), "IQ3_XXS": (18, 256, 98, 23, iq(98, 0, 160)),
+    "IQ3_S": (21, 256, 110, 26, iq(110, 0, 160)),
 }
 
 # --- GGUF ---------------------------------------------------------------------------------------------------------

@@ -30,27 +30,27 @@
     X(Q5_K, 13, 256, 176, true)                                                                              \
     X(Q6_K, 14, 256, 210, true)                                                                              \
     X(Q8_K, 15, 256, 292, false)                                                                             \
-    X(IQ2_XXS, 16, 256, 66, false)                                                                           \
-    X(IQ2_XS, 17, 256, 74, false)                                                                            \
-    X(IQ3_XXS, 18, 256, 98, false)                                                                           \
-    X(IQ1_S, 19, 256, 50, false)                                                                             \
+    X(IQ2_XXS, 16, 256, 66, true)                                                                            \
+    X(IQ2_XS, 17, 256, 74, true)                                                                             \
+    X(IQ3_XXS, 18, 256, 98, true)                                                                            \
+    X(IQ1_S, 19, 256, 50, true)                                                                              \
     X(IQ4_NL, 20, 32, 18, true)                                                                              \
-    X(IQ3_S, 21, 256, 110, false)                                                                            \
-    X(IQ2_S, 22, 256, 82, false)                                                                             \
+    X(IQ3_S, 21, 256, 110, true)                                                                             \
+    X(IQ2_S, 22, 256, 82, true)                                                                              \
     X(IQ4_XS, 23, 256, 136, true)                                                                            \
     X(I8, 24, 1, 1, false)                                                                                   \
     X(I16, 25, 1, 2, false)                                                                                  \
     X(I32, 26, 1, 4, false)                                                                                  \
     X(I64, 27, 1, 8, false)                                                                                  \
     X(F64, 28, 1, 8, false)                                                                                  \
-    X(IQ1_M, 29, 256, 56, false)                                                                             \
+    X(IQ1_M, 29, 256, 56, true)                                                                              \
     X(BF16, 30, 1, 2, true)                                                                                  \
-    X(TQ1_0, 34, 256, 54, false)                                                                             \
-    X(TQ2_0, 35, 256, 66, false)                                                                             \
+    X(TQ1_0, 34, 256, 54, true)                                                                              \
+    X(TQ2_0, 35, 256, 66, true)                                                                              \
     X(MXFP4, 39, 32, 17, true)                                                                               \
-    X(NVFP4, 40, 64, 36, false)                                                                              \
-    X(Q1_0, 41, 128, 18, false)                                                                              \
-    X(Q2_0, 42, 64, 18, false)                                                                               \
+    X(NVFP4, 40, 64, 36, true)                                                                               \
+    X(Q1_0, 41, 128, 18, true)                                                                               \
+    X(Q2_0, 42, 64, 18, true)                                                                                \
     X(N4, 244, 32, 0, true)
 
 enum dtype {

@@ -5,35 +5,25 @@
 #include <inttypes.h>
 #include <string.h>
 #include "kern/arith.h"
+#include "kern/iq.h"
 
 const int8_t mat_iq4_book[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t mat_mxfp4_book[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
+const int8_t mat_iq1_book[16] = {-7, 1, 9, 0, -9, -1, 7, 0};
+const int8_t mat_iq2_book[16] = {8, 25, 43, 0, -8, -25, -43, 0};
+const int8_t mat_iq3_xxs_book[16] = {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62};
+const int8_t mat_iq3_s_book[16] = {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15};
+
 static const struct mat_layout *layout_of(enum dtype type)
 {
-#define L(t, lo_, hi_, sub_, min_, d_, m_, span_)                                                            \
-    case DTYPE_##t: {                                                                                        \
-        static const struct mat_layout l = {lo_, hi_, sub_, min_, d_, m_, span_};                     \
-        return &l;                                                                                           \
+#define L(t, lo_, hi_, sub_, min_, d_, m_, span_)                                     \
+    case DTYPE_##t: {                                                                 \
+        static const struct mat_layout l = {lo_, hi_, sub_, min_, d_, m_, span_};     \
+        return &l;                                                                    \
     }
-    switch (type) {
-        L(Q4_0, 256, 0, 0, 0, 32, 0, 32)
-        L(Q4_1, 256, 0, 0, 0, 32, 32, 32)
-        L(Q5_0, 256, 64, 0, 0, 32, 0, 32)
-        L(Q5_1, 256, 64, 0, 0, 32, 32, 32)
-        L(Q8_0, 512, 0, 0, 0, 32, 0, 32)
-        L(IQ4_NL, 256, 0, 0, 0, 32, 0, 32)
-        L(MXFP4, 256, 0, 0, 0, 16, 0, 32)
-        L(Q2_K, 128, 0, 256, 0, 32, 32, 256) /* sub: scale | min << 4 */
-        L(Q3_K, 128, 64, 256, 0, 32, 0, 256)
-        L(Q4_K, 256, 0, 128, 128, 32, 32, 256)
-        L(Q5_K, 256, 64, 128, 128, 32, 32, 256)
-        L(Q6_K, 256, 128, 256, 0, 32, 0, 256)
-        L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256)
-        L(N4, 256, 0, 128, 0, 32, 0, 256)
-        L(F32, 1024, 0, 0, 0, 64, 0, 256)
-        L(F16, 1024, 0, 0, 0, 64, 0, 256)
-        L(BF16, 1024, 0, 0, 0, 64, 0, 256)
+    switch (mat_form(type)) {
+        MAT_FORMS(L)
     default: return NULL;
     }
 #undef L
@@ -74,8 +64,8 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
     if (k % step)
         return err(e, ERR_UNSUPPORTED, "%s matrix with rows of %" PRId64 ": the length must be a multiple of %" PRId64,
                    info->name, k, step);
-    uint64_t blocks = (uint64_t)k / 32, groups = ((uint64_t)k + 255) / 256, spans = l->span == 32 ? blocks : groups;
-    *m = (struct mat){.lay = l, .type = type, .n = (int)n, .k = (int)k, .n_panels = (int)((n + PANEL - 1) / PANEL)};
+    uint64_t blocks = (uint64_t)k / 32, groups = ((uint64_t)k + 255) / 256, spans = l->span == 256 ? groups : (uint64_t)k / l->span;
+    *m = (struct mat){.lay = l, .type = mat_form(type), .from = type, .n = (int)n, .k = (int)k, .n_panels = (int)((n + PANEL - 1) / PANEL)};
     uint64_t at = pad64(blocks * l->lo);
     m->at_hi = (uint32_t)at, at += pad64(blocks * l->hi);
     m->at_sub = (uint32_t)at, at += pad64(groups * l->sub);
@@ -296,6 +286,62 @@ static int pack_n4(const struct place *o, const uint8_t *b, int n)
     return 0;
 }
 
+/* A block of one of the IQ1 to IQ3 types. */
+static int pack_iq(enum dtype type, const struct place *o, const uint8_t *b)
+{
+    struct iq_group g;
+    iq_decode(type, b, &g);
+    int rc = check_f16(g.d, o->row, o->span, o->e), n_sub = layout_of(type)->sub / PANEL;
+    put16(o->d + 2 * o->row, g.d);
+    for (int j = 0; j < n_sub; j++) o->sub[PANEL * j + o->row] = g.sub[j];
+    for (int s = 0; s < 8; s++) {
+        const uint8_t *c = g.code + 32 * s;
+        uint8_t q[32];
+        if (mat_form(type) == DTYPE_IQ3_XXS || type == DTYPE_IQ3_S) {
+            for (int i = 0; i < 16; i++) q[i] = (uint8_t)(c[i] | c[i + 16] << 4);
+            put_nibbles(o->lo + 256 * s, o->row, q);
+            continue;
+        }
+        uint32_t high = 0;
+        for (int i = 0; i < 32; i++) q[i] = c[i] & 3, high |= (uint32_t)(c[i] >> 2) << i;
+        put_pairs(o->lo + 128 * s, o->row, q);
+        put_bits(o->hi + 64 * s, o->row, high);
+    }
+    return rc;
+}
+
+/* A block of n weights of two bits or fewer (Q1_0, Q2_0, TQ1_0, TQ2_0): one scale, which each 32 get. */
+static int pack_ternary(enum dtype type, const struct place *o, const uint8_t *b, int n)
+{
+    uint8_t code[256];
+    uint16_t d = iq_ternary(type, b, code);
+    int rc = check_f16(d, o->row, o->span, o->e);
+    for (int s = 0; s < n / 32; s++) {
+        put16(o->d + 32 * s + 2 * o->row, d);
+        put_pairs(o->lo + 128 * s, o->row, code + 32 * s);
+    }
+    return rc;
+}
+
+/* NVFP4: 64 weights, four scales (e4m3 without a sign; 127 is zero), then per 16 weights 8 bytes of codes as in Q4_0. */
+static int pack_nvfp4(const struct place *o, const uint8_t *b)
+{
+    for (int i = 0; i < 4; i++) {
+        int exp = b[i] >> 3 & 15, man = b[i] & 7;
+        float d = exp ? (float)(8 + man) * pow2f(exp - 10) : (float)man * 0x1p-9f;
+        if (b[i] == 127) d = 0.0f;
+        put16(o->d + 32 * i + 2 * o->row, f16_from_f32(0.5f * d)); /* exact: 4 bits, from 2^-10 to 240 */
+    }
+    for (int s = 0; s < 2; s++) {
+        const uint8_t *q = b + 4 + 16 * s;
+        uint8_t out[16];
+        for (int i = 0; i < 16; i++) /* code i with code i + 16 */
+            out[i] = (uint8_t)(i < 8 ? (q[i] & 15) | (q[8 + i] & 15) << 4 : q[i - 8] >> 4 | q[i] >> 4 << 4);
+        put_nibbles(o->lo + 256 * s, o->row, out);
+    }
+    return 0;
+}
+
 /* W16: n codes (<= 256) of one row as fp32 -> int16 codes and one fp32 scale. */
 static int pack_w16(const struct place *o, const float *x, int n)
 {
@@ -326,12 +372,41 @@ static void load_f32(enum dtype type, const uint8_t *src, float *x, int n)
     }
 }
 
+/* How many weights one call of a packing function takes: the span, or the file's block where that is larger. */
+static int step_of(const struct mat *m)
+{
+    int block = (int)dtype_info(m->from)->block;
+    return block > m->lay->span ? block : m->lay->span;
+}
+
+static int pack_step(const struct mat *m, const struct place *o, const uint8_t *b, int n)
+{
+    const struct dtype_info *info = dtype_info(m->from);
+    switch (m->type) {
+    case DTYPE_N4: return pack_n4(o, b, n);
+    case DTYPE_F32:
+    case DTYPE_F16:
+    case DTYPE_BF16: {
+        float x[256];
+        load_f32(m->type, b, x, n);
+        return pack_w16(o, x, n);
+    }
+    case DTYPE_NVFP4: return pack_nvfp4(o, b);
+    case DTYPE_Q2_0: return pack_ternary(m->from, o, b, (int)info->block);
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ2_S:
+    case DTYPE_IQ3_XXS:
+    case DTYPE_IQ3_S: return pack_iq(m->from, o, b);
+    default: return m->lay->span == 32 ? pack_block32(m->type, o, b) : pack_group256(m->type, o, b);
+    }
+}
+
 int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct err *e)
 {
     const struct mat_layout *l = m->lay;
-    const struct dtype_info *info = dtype_info(m->type);
     uint8_t *base = m->data + (size_t)p * m->panel_bytes;
-    int n_rows = m->n - p * PANEL < PANEL ? m->n - p * PANEL : PANEL, blocks = m->k / 32, rc;
+    int n_rows = m->n - p * PANEL < PANEL ? m->n - p * PANEL : PANEL, blocks = m->k / 32, step = step_of(m);
+    size_t step_bytes = m->type == DTYPE_N4 ? N4_GROUP_BYTES : (size_t)step / dtype_info(m->from)->block * dtype_info(m->from)->bytes;
     if (n_rows < PANEL) {
         memset(base, 0, m->panel_bytes);
         if (m->type == DTYPE_Q8_0) memset(base, 0x80, (size_t)blocks * l->lo); /* code 0 */
@@ -340,28 +415,16 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
     for (int r = 0; r < n_rows; r++) {
         const uint8_t *src = rows + (size_t)r * row_bytes;
         struct place o = {.row = r, .e = e};
-        int spans = l->span == 32 ? blocks : (m->k + 255) / 256;
-        for (int s = 0; s < spans; s++) {
-            int b = s * (l->span / 32);
-            o.span = s;
-            o.lo = base + (size_t)b * l->lo;
-            o.hi = base + m->at_hi + (size_t)b * l->hi;
-            o.sub = base + m->at_sub + (size_t)s * l->sub;
-            o.min = base + m->at_min + (size_t)s * l->min;
-            o.d = base + m->at_d + (size_t)s * l->d;
-            o.m = l->m ? base + m->at_m + (size_t)s * l->m : NULL;
-            int n = m->k - 256 * s < 256 ? m->k - 256 * s : 256;
-            if (m->type == DTYPE_N4) {
-                rc = pack_n4(&o, src + (size_t)s * N4_GROUP_BYTES, n);
-            } else if (is_w16(m->type)) {
-                float x[256];
-                load_f32(m->type, src + (size_t)s * 256 * info->bytes, x, n);
-                rc = pack_w16(&o, x, n);
-            } else if (l->span == 32) {
-                rc = pack_block32(m->type, &o, src + (size_t)s * info->bytes);
-            } else {
-                rc = pack_group256(m->type, &o, src + (size_t)s * info->bytes);
-            }
+        for (int k = 0; k < m->k; k += step, src += step_bytes) {
+            size_t b = (size_t)k / 32, s = (size_t)k / l->span;
+            o.span = k / step;
+            o.lo = base + b * l->lo;
+            o.hi = base + m->at_hi + b * l->hi;
+            o.sub = base + m->at_sub + s * l->sub;
+            o.min = base + m->at_min + s * l->min;
+            o.d = base + m->at_d + s * l->d;
+            o.m = l->m ? base + m->at_m + s * l->m : NULL;
+            int rc = pack_step(m, &o, src, m->k - k < step ? m->k - k : step);
             if (rc) return e ? err_prefix(e, "panel %d", p) : rc;
         }
     }
@@ -389,7 +452,13 @@ static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi,
     case DTYPE_Q8_0: return lo[64 * j + at] - 128;
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS: return mat_iq4_book[NIB];
-    case DTYPE_MXFP4: return mat_mxfp4_book[NIB];
+    case DTYPE_MXFP4:
+    case DTYPE_NVFP4: return mat_mxfp4_book[NIB];
+    case DTYPE_IQ3_XXS: return mat_iq3_xxs_book[NIB];
+    case DTYPE_IQ3_S: return mat_iq3_s_book[NIB];
+    case DTYPE_IQ2_S: return mat_iq2_book[LO2 | HI1 << 2];
+    case DTYPE_IQ1_M: return mat_iq1_book[LO2 | HI1 << 2];
+    case DTYPE_Q2_0: return (LO2) - 1;
     case DTYPE_Q2_K: return LO2;
     case DTYPE_Q3_K: return (LO2 | HI1 << 2) - 4;
     default: { /* W16: at % 4 = k within the four of line j, at / 4 = row */
@@ -422,7 +491,7 @@ void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PAN
         if (is_w16(m->type))
             memcpy(&d[r], pd + 4 * r, 4);
         else
-            d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r]) : f32_from_f16(get16(pd + 2 * r));
+            d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r]) : f32_from_f16(get16(pd + 2 * r)) * mat_unit(m->type);
     }
 }
 

@@ -14,11 +14,12 @@
  *   words      16 lines of 16 rows x 2 k of int16 (W16), of each four k first 0 2, then 1 3    1024 bytes
  *
  * A panel holds, one after the other and each padded to 64 bytes: lo plane, hi plane (both per 32-block), integer
- * sub-scales and mins (per 256), scales d and offsets m (per span: 32, or 256 for K-quants, N4 and W16), each of these
+ * sub-scales and mins (per 256), scales d and offsets m (per span: 16 or 32, or 256 for K-quants, N4 and W16), each of these
  * with the 16 rows side by side. Rows past n and codes past k are zero (numerics: codes 0 change no integer sum). Rows of
  * K-quants are whole groups of 256; the last group of N4 and W16 may be shorter: its planes end with the last 32-block.
  *
- * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3).
+ * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3). Types whose
+ * values are those of another one's packed form share it (mat_form): the kernels know forms only.
  */
 #ifndef TUTTI_KERN_MAT_H
 #define TUTTI_KERN_MAT_H
@@ -48,15 +49,77 @@ struct mat_layout {
     uint16_t lo, hi;   /* per 32-block */
     uint16_t sub, min; /* per 256 */
     uint16_t d, m;     /* per span */
-    uint16_t span;     /* codes that share one float scale: 32 or 256 */
+    uint16_t span;     /* codes that share one float scale: 16, 32 or 256 */
 };
+
+/*
+ * The forms: type, lo, hi, sub, min, d, m, span. Q2_K keeps scale | min << 4 in sub. NVFP4 has two scales a 32-block,
+ * one for the first 16 codes of each row, one for the others.
+ */
+#define MAT_FORMS(L)                       \
+    L(Q4_0, 256, 0, 0, 0, 32, 0, 32)       \
+    L(Q4_1, 256, 0, 0, 0, 32, 32, 32)      \
+    L(Q5_0, 256, 64, 0, 0, 32, 0, 32)      \
+    L(Q5_1, 256, 64, 0, 0, 32, 32, 32)     \
+    L(Q8_0, 512, 0, 0, 0, 32, 0, 32)       \
+    L(IQ4_NL, 256, 0, 0, 0, 32, 0, 32)     \
+    L(MXFP4, 256, 0, 0, 0, 16, 0, 32)      \
+    L(Q2_0, 128, 0, 0, 0, 32, 0, 32)       \
+    L(NVFP4, 256, 0, 0, 0, 32, 0, 16)      \
+    L(Q2_K, 128, 0, 256, 0, 32, 32, 256)   \
+    L(Q3_K, 128, 64, 256, 0, 32, 0, 256)   \
+    L(Q4_K, 256, 0, 128, 128, 32, 32, 256) \
+    L(Q5_K, 256, 64, 128, 128, 32, 32, 256) \
+    L(Q6_K, 256, 128, 256, 0, 32, 0, 256)  \
+    L(IQ1_M, 128, 64, 256, 0, 32, 0, 256)  \
+    L(IQ2_S, 128, 64, 256, 0, 32, 0, 256)  \
+    L(IQ3_XXS, 256, 0, 128, 0, 32, 0, 256) \
+    L(IQ3_S, 256, 0, 128, 0, 32, 0, 256)   \
+    L(IQ4_XS, 256, 0, 128, 0, 32, 0, 256)  \
+    L(N4, 256, 0, 128, 0, 32, 0, 256)      \
+    L(F32, 1024, 0, 0, 0, 64, 0, 256)      \
+    L(F16, 1024, 0, 0, 0, 64, 0, 256)      \
+    L(BF16, 1024, 0, 0, 0, 64, 0, 256)
+
+/* The form that a type is packed as; most types have their own. */
+static inline enum dtype mat_form(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_IQ1_S: return DTYPE_IQ1_M;
+    case DTYPE_IQ2_XXS:
+    case DTYPE_IQ2_XS: return DTYPE_IQ2_S;
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+    case DTYPE_Q1_0: return DTYPE_Q2_0;
+    default: return type;
+    }
+}
+
+/* The layout of a form, for kernels: of a constant type its fields are constants. */
+static inline __attribute__((always_inline)) struct mat_layout mat_form_layout(enum dtype form)
+{
+    switch (form) {
+#define L(t, lo_, hi_, sub_, min_, d_, m_, span_) \
+    case DTYPE_##t: return (struct mat_layout){lo_, hi_, sub_, min_, d_, m_, span_};
+        MAT_FORMS(L)
+#undef L
+    default: return (struct mat_layout){0};
+    }
+}
+
+/* What a form's fp16 scales are multiplied by: its codes are whole numbers, those of the file multiples of this. */
+static inline __attribute__((always_inline)) float mat_unit(enum dtype form)
+{
+    return form == DTYPE_IQ1_M || form == DTYPE_IQ2_S ? 0.125f : form == DTYPE_IQ3_XXS ? 0.25f : 1.0f;
+}
 
 struct mat {
     const struct mat_layout *lay;
     uint8_t *data;      /* [n_panels][panel_bytes], 64-byte aligned */
     size_t panel_bytes;
     uint32_t at_hi, at_sub, at_min, at_d, at_m; /* offsets of the regions in a panel; lo is at 0 */
-    enum dtype type;
+    enum dtype type;    /* the form */
+    enum dtype from;    /* the type of the file */
     int n, k;           /* outputs, reduction length (a multiple of 32) */
     int n_panels;
 };
@@ -89,5 +152,9 @@ void mat_row(const struct mat *m, int r, float *out);
 
 extern const int8_t mat_iq4_book[16];   /* IQ4_NL, IQ4_XS */
 extern const int8_t mat_mxfp4_book[16]; /* e2m1 times 2 */
+/* Three bits: digit of the code book, sign or shift above it. Values times mat_unit. */
+extern const int8_t mat_iq1_book[16], mat_iq2_book[16];
+/* Four bits: digit and sign. */
+extern const int8_t mat_iq3_xxs_book[16], mat_iq3_s_book[16];
 
 #endif

@@ -567,6 +567,10 @@ static void configure(enum act_tier tier)
 
 void matmul_amx(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
+    if (w->type == DTYPE_NVFP4) { /* two scales a 32-block: half a tile deep */
+        matmul_avx512(y, stride, w, p0, p1, x, t0, n_tok);
+        return;
+    }
     int tail = n_tok % ACT_TILE < MIN_TOKENS ? n_tok % ACT_TILE : 0, n = n_tok - tail; /* tokens for tiles: the first n */
     int tiles = (n + ACT_TILE - 1) / ACT_TILE, rounds = (tiles + TILES - 1) / TILES;
     if (p0 < p1 && n > 0) {

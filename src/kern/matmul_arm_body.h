@@ -71,11 +71,17 @@ INLINE int8x16_t line(enum dtype type, const uint8_t *lo, const uint8_t *hi, int
     case DTYPE_Q5_1:
     case DTYPE_Q5_K: return vreinterpretq_s8_u8(vorrq_u8(nibble(lo, j), bit(hi, j, 4)));
     case DTYPE_Q2_K: return vreinterpretq_s8_u8(pair(lo, j, 0));
+    case DTYPE_Q2_0: return less(pair(lo, j, 0), 1);
+    case DTYPE_IQ1_M: return vqtbl1q_s8(vld1q_s8(mat_iq1_book), vorrq_u8(pair(lo, j, 0), bit(hi, j, 2)));
+    case DTYPE_IQ2_S: return vqtbl1q_s8(vld1q_s8(mat_iq2_book), vorrq_u8(pair(lo, j, 0), bit(hi, j, 2)));
+    case DTYPE_IQ3_XXS: return vqtbl1q_s8(vld1q_s8(mat_iq3_xxs_book), nibble(lo, j));
+    case DTYPE_IQ3_S: return vqtbl1q_s8(vld1q_s8(mat_iq3_s_book), nibble(lo, j));
     case DTYPE_Q3_K: return less(vorrq_u8(pair(lo, j, 0), bit(hi, j, 2)), 4);
     case DTYPE_Q6_K: return less(vorrq_u8(nibble(lo, j), pair(hi, j, 4)), 32);
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS: return vqtbl1q_s8(vld1q_s8(mat_iq4_book), nibble(lo, j));
-    case DTYPE_MXFP4: return vqtbl1q_s8(vld1q_s8(mat_mxfp4_book), nibble(lo, j));
+    case DTYPE_MXFP4:
+    case DTYPE_NVFP4: return vqtbl1q_s8(vld1q_s8(mat_mxfp4_book), nibble(lo, j));
     default: return vreinterpretq_s8_u8(nibble(lo, j));
     }
 }
@@ -171,7 +177,8 @@ INLINE float32x4_t scale4(enum dtype type, const uint8_t *d, int c)
 {
     if (type == DTYPE_MXFP4) /* 2^(e-128), e >= 92 (mat_pack): exponent field e - 1 */
         return vreinterpretq_f32_s32(vshlq_n_s32(vsubq_s32(bytes4(d + 4 * c, 0), vdupq_n_s32(1)), 23));
-    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(d + 8 * c)));
+    float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(d + 8 * c)));
+    return mat_unit(type) == 1.0f ? v : vmulq_n_f32(v, mat_unit(type));
 }
 
 INLINE int32x4_t sub4(enum dtype type, const uint8_t *sub, int j, int c)
@@ -215,7 +222,7 @@ INLINE void panel_block32(enum dtype type, int one, int has_m, float *y, size_t 
                           const struct act *x, int t0, int n)
 {
     const int wide = type == DTYPE_Q8_0 || type == DTYPE_IQ4_NL;
-    const int lo_bytes = type == DTYPE_Q8_0 ? 512 : 256, d_bytes = type == DTYPE_MXFP4 ? 16 : 32;
+    const struct mat_layout l = mat_form_layout(type);
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     int blocks = w->k / 32, end = one ? 1 : (n + 1) & ~1;
@@ -239,7 +246,37 @@ INLINE void panel_block32(enum dtype type, int one, int has_m, float *y, size_t 
                     }
                 }
             }
-            lo += lo_bytes, hi += 64, wd += d_bytes, wm += 32;
+            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
+        }
+        close_segment(y, stride, acc, n, b0 == 0);
+    }
+}
+
+/* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
+
+INLINE void panel_pair(int one, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    int blocks = w->k / 32, end = one ? 1 : (n + 1) & ~1;
+    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
+        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+        float32x4_t acc[QUADS][ACT_TILE];
+        clear(acc, end);
+        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
+            const int8_t *q = act_line(x, t0, b >> 1) + (b & 1) * 32;
+            const float *xd = x->d + act_at(x->groups, t0, b);
+            for (int c = 0; c < QUADS; c++) {
+                int8x16_t v[8];
+                unpack(v, DTYPE_NVFP4, lo + 16 * c, lo, one);
+                for (int h = 0; h < 2; h++) {
+                    float32x4_t d = scale4(DTYPE_NVFP4, wd + 32 * h, c);
+                    for (int t = 0; t < end; t += 2) {
+                        int32x4_t s[2];
+                        dots(s, v + 4 * h, q + 64 * t + 16 * h, 1, 0, one);
+                        for (int i = 0; i < (one ? 1 : 2); i++) acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
+                    }
+                }
+            }
         }
         close_segment(y, stride, acc, n, b0 == 0);
     }
@@ -250,9 +287,10 @@ INLINE void panel_block32(enum dtype type, int one, int has_m, float *y, size_t 
 INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const struct mat *w, int p,
                        const struct act *x, int t0, int n)
 {
-    const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K, wide = type == DTYPE_IQ4_XS;
-    const int size = type == DTYPE_Q2_K || type == DTYPE_Q3_K || type == DTYPE_Q6_K ? 16 : 32;
-    const int lo_bytes = type == DTYPE_Q2_K || type == DTYPE_Q3_K ? 128 : 256, hi_bytes = type == DTYPE_Q6_K ? 128 : 64;
+    const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K;
+    const int wide = type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S || type == DTYPE_IQ3_XXS;
+    const struct mat_layout l = mat_form_layout(type);
+    const int size = l.sub == 256 ? 16 : 32;
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
@@ -273,7 +311,7 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
                     int32x4_t s0 = sub4(type, sub, size == 16 ? 2 * b : b, c), s1 = s0;
                     if (size == 16) s1 = sub4(type, sub, 2 * b + 1, c);
                     int8x16_t v[8];
-                    unpack(v, type, lo + b * lo_bytes + 16 * c, hi + b * hi_bytes + 16 * c, one);
+                    unpack(v, type, lo + b * l.lo + 16 * c, hi + b * l.hi + 16 * c, one);
                     for (int t = 0; t < end; t += 2) {
                         int32x4_t s[2], u[2];
                         dots(s, v, q + 64 * t, size / 16, wide, one);
@@ -298,8 +336,8 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
                 float32x4_t m = scale4(type, wm, c);
                 for (int t = 0; t < end; t++) acc[c][t] = fold(acc[c][t], sum[t], m, xd + t);
             }
-            lo += 8 * lo_bytes, hi += 8 * hi_bytes;
-            wd += 32, wm += 32, sub += size == 16 ? 256 : 128, min += 128;
+            lo += 8 * l.lo, hi += 8 * l.hi;
+            wd += l.d, wm += l.m, sub += l.sub, min += l.min;
         }
         close_segment(y, stride, acc, n, g0 == 0);
     }
@@ -435,6 +473,13 @@ K256(Q5_K)
 K256(Q6_K)
 K256(IQ4_XS)
 K256(N4)
+BLOCK32(Q2_0, 0)
+K256(IQ1_M)
+K256(IQ2_S)
+K256(IQ3_XXS)
+K256(IQ3_S)
+INSTANCE(NVFP4_1, panel_pair(1, y, stride, w, p, x, t0, n))
+INSTANCE(NVFP4_16, panel_pair(0, y, stride, w, p, x, t0, n))
 INSTANCE(W16, panel_w16(y, stride, w, p, x, t0, n))
 INSTANCE(Q8_A16, panel_q8_a16(y, stride, w, p, x, t0, n))
 
@@ -444,6 +489,7 @@ static panel_fn *instance(enum dtype type, enum act_tier tier, int n)
     static panel_fn *const table[][2] = {
         ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(IQ4_NL), ROW(MXFP4),
         ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_XS), ROW(N4),
+        ROW(Q2_0), ROW(NVFP4), ROW(IQ1_M), ROW(IQ2_S), ROW(IQ3_XXS), ROW(IQ3_S),
         [DTYPE_F32] = {panel_W16, panel_W16}, [DTYPE_F16] = {panel_W16, panel_W16}, [DTYPE_BF16] = {panel_W16, panel_W16},
     };
     return tier == ACT_A16_W8 ? panel_Q8_A16 : table[type][n > 1];

@@ -81,9 +81,13 @@ INLINE int lines_int16(enum dtype type)
 {
     switch (type) {
     case DTYPE_Q8_0:
+    case DTYPE_NVFP4:
+    case DTYPE_IQ2_S:
+    case DTYPE_IQ3_XXS:
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS: return 1;
     case DTYPE_Q6_K: return 2;
+    case DTYPE_Q2_0:
     case DTYPE_Q4_0:
     case DTYPE_Q4_1:
     case DTYPE_Q4_K:
@@ -96,14 +100,20 @@ INLINE int lines_int16(enum dtype type)
 INLINE int offset_log2(enum dtype type)
 {
     switch (type) {
+    case DTYPE_Q2_0: return 0;
     case DTYPE_Q4_0:
     case DTYPE_N4: return 3;
     case DTYPE_Q5_0:
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ3_S:
     case DTYPE_MXFP4: return 4;
     case DTYPE_Q6_K: return 5;
     case DTYPE_Q3_K: return 2;
 #ifdef __AVXVNNI__
     case DTYPE_Q8_0:
+    case DTYPE_NVFP4:
+    case DTYPE_IQ2_S:
+    case DTYPE_IQ3_XXS:
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS: return 7;
 #endif
@@ -156,7 +166,13 @@ INLINE __m256i line(enum dtype type, const uint8_t *lo, const uint8_t *hi, int j
 {
     switch (type) {
     case DTYPE_Q8_0: return signed_codes(load256(lo + 64 * j));
+    case DTYPE_Q2_0:
     case DTYPE_Q2_K: return pair(lo, j, 0);
+    case DTYPE_IQ1_M: return _mm256_add_epi8(look_up(mat_iq1_book, _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2))), _mm256_set1_epi8(16));
+    case DTYPE_IQ2_S: return unsigned_codes(look_up(mat_iq2_book, _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2))));
+    case DTYPE_IQ3_XXS: return unsigned_codes(look_up(mat_iq3_xxs_book, nibble(lo, j)));
+    case DTYPE_IQ3_S: return _mm256_add_epi8(look_up(mat_iq3_s_book, nibble(lo, j)), _mm256_set1_epi8(16));
+    case DTYPE_NVFP4: return unsigned_codes(look_up(mat_mxfp4_book, nibble(lo, j)));
     case DTYPE_Q3_K: return _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2));
     case DTYPE_Q6_K: return _mm256_or_si256(nibble(lo, j), pair(hi, j, 4));
     case DTYPE_Q5_0:
@@ -230,7 +246,8 @@ INLINE __m256 scale8(enum dtype type, const uint8_t *d, int h)
         return _mm256_castsi256_ps(_mm256_slli_epi32(
             _mm256_sub_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(d + HALF * h))),
                              _mm256_set1_epi32(1)), 23));
-    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)(d + 2 * HALF * h)));
+    __m256 v = _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)(d + 2 * HALF * h)));
+    return mat_unit(type) == 1.0f ? v : _mm256_mul_ps(v, _mm256_set1_ps(mat_unit(type)));
 }
 
 /* Two rows of sub-scale bytes (s and s_next, 8 rows each) -> int16 (s, s_next) per row. */
@@ -274,7 +291,7 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
     const int8_t *q = act_line(x, t0, 0);
     const float *xd = x->d + act_at(x->groups, t0, 0), *sd = x->sd + act_at(x->groups, t0, 0);
     const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
-    const int lo_bytes = type == DTYPE_Q8_0 ? 512 : 256, d_bytes = type == DTYPE_MXFP4 ? 16 : 32;
+    const struct mat_layout l = mat_form_layout(type);
     const int off = offset_log2(type);
     int blocks = w->k / 32;
     for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
@@ -283,8 +300,8 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
         for (int b = b0; b < b1; b++) {
             const int8_t *qb = q + (size_t)(b >> 1) * (ACT_TILE * 64) + (b & 1) * 32;
-            prefetch(T, lo, lo_bytes);
-            if (type == DTYPE_Q5_0 || type == DTYPE_Q5_1) prefetch(T, hi, 64);
+            prefetch(T, lo, l.lo);
+            if (l.hi) prefetch(T, hi, l.hi);
             const float *xdb = opaque(xd + b * ACT_TILE), *sdb = opaque(sd + b * ACT_TILE);
             const int32_t *nsb = opaque(ns + b * ACT_TILE);
 #pragma GCC unroll 1
@@ -300,7 +317,49 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
                     if (has_m) acc[h][t] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(sdb + t), acc[h][t]);
                 }
             }
-            lo += lo_bytes, hi += 64, wd += d_bytes, wm += 32;
+            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+    }
+}
+
+/* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
+
+/* 8 rows times 16 codes, the lines from j0 on, of T tokens. */
+INLINE void add_half(__m256 acc[T_MAX], int T, const uint8_t *lo, const uint8_t *wd, int h, int j0, const int8_t *qb, const float *xd)
+{
+    __m256i s[T_MAX];
+    add_lines(s, T, DTYPE_NVFP4, lo + 32 * h, lo, qb, j0, j0 + 4, _mm256_set1_epi16(1), 1);
+    __m256 d = scale8(DTYPE_NVFP4, wd, h);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+#ifdef __AVXVNNI__ /* there is no sum of 16 codes */
+        __m256i o = _mm256_setzero_si256();
+#pragma GCC unroll 4
+        for (int j = j0; j < j0 + 4; j++) o = _mm256_dpbusd_avx_epi32(o, _mm256_set1_epi8(-128), bcast32(qb + 64 * t + 4 * j));
+        s[t] = _mm256_sub_epi32(s[t], o);
+#endif
+        acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), _mm256_mul_ps(d, _mm256_broadcast_ss(xd + t)), acc[t]);
+    }
+}
+
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    int blocks = w->k / 32;
+    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
+        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+        __m256 acc[2][T_MAX];
+        for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
+        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
+            const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
+            const float *xd = opaque(x->d + act_at(x->groups, t0, b));
+            prefetch(T, lo, 256);
+#pragma GCC unroll 1
+            for (int h = 0; h < 2; h++) {
+                add_half(acc[h], T, lo, wd, h, 0, qb, xd);
+                add_half(acc[h], T, lo, wd + 32, h, 4, qb, xd);
+            }
         }
         close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
     }
@@ -327,9 +386,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                        const struct act *x, int t0, int n)
 {
     const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K, off = offset_log2(type);
-    const int has_hi = type == DTYPE_Q3_K || type == DTYPE_Q5_K || type == DTYPE_Q6_K;
-    const int size = type == DTYPE_Q2_K || type == DTYPE_Q3_K || type == DTYPE_Q6_K ? 16 : 32;
-    const int lo_bytes = type == DTYPE_Q2_K || type == DTYPE_Q3_K ? 128 : 256, hi_bytes = type == DTYPE_Q6_K ? 128 : 64;
+    const struct mat_layout form = mat_form_layout(type);
+    const int size = form.sub == 256 ? 16 : 32;
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
@@ -342,8 +400,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
             const float *xd = x->d + act_at(x->groups, t0, g);
             const int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8, n_sub = 32 / size * nb;
             int32_t nsp[8][T_MAX];
-            prefetch(T, sub, size == 16 ? 256 : 128);
-            if (has_min && size == 32) prefetch(T, min, 128);
+            prefetch(T, sub, form.sub);
+            if (form.min) prefetch(T, min, form.min);
             if (has_min || off >= 0) sum_pairs(nsp, x->ns + act_at(x->sums, t0, 16 * g), size, n_sub);
             for (int h = 0; h < 2; h++) {
                 __m256i s[T_MAX], c[T_MAX]; /* I; minus J, or minus the sum of sub * q */
@@ -359,9 +417,9 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) s[t] = off < 0 ? _mm256_setzero_si256() : _mm256_slli_epi32(c[t], off);
                 for (int b = 0; b < nb; b++) {
-                    if (h == 0) prefetch(T, lo + b * lo_bytes, lo_bytes);
-                    if (h == 0 && has_hi) prefetch(T, hi + b * hi_bytes, hi_bytes);
-                    const uint8_t *l = lo + b * lo_bytes + 32 * h, *u = hi + b * hi_bytes + 32 * h;
+                    if (h == 0) prefetch(T, lo + b * form.lo, form.lo);
+                    if (h == 0 && form.hi) prefetch(T, hi + b * form.hi, form.hi);
+                    const uint8_t *l = lo + b * form.lo + 32 * h, *u = hi + b * form.hi + 32 * h;
                     const int8_t *qb = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
                     __m128i s0 = sub8(type, sub, size == 16 ? 2 * b : b, h);
                     if (size == 16) {
@@ -381,8 +439,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                         acc[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(c[t]), _mm256_mul_ps(m, dx), acc[h][t]);
                 }
             }
-            lo += 8 * lo_bytes, hi += 8 * hi_bytes;
-            wd += 32, wm += 32, sub += size == 16 ? 256 : 128, min += 128;
+            lo += 8 * form.lo, hi += 8 * form.hi;
+            wd += form.d, wm += form.m, sub += form.sub, min += form.min;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
@@ -505,6 +563,7 @@ EACH_T(B0, Q5_0)
 EACH_T(B0, Q8_0)
 EACH_T(B0, IQ4_NL)
 EACH_T(B0, MXFP4)
+EACH_T(B0, Q2_0)
 EACH_T(B1, Q4_1)
 EACH_T(B1, Q5_1)
 EACH_T(K256, Q2_K)
@@ -513,7 +572,13 @@ EACH_T(K256, Q4_K)
 EACH_T(K256, Q5_K)
 EACH_T(K256, Q6_K)
 EACH_T(K256, IQ4_XS)
+EACH_T(K256, IQ1_M)
+EACH_T(K256, IQ2_S)
+EACH_T(K256, IQ3_XXS)
+EACH_T(K256, IQ3_S)
 EACH_T(K256, N4)
+#define PAIR(T) INSTANCE(NVFP4, T, panel_pair(T, y, stride, w, p, x, t0, n))
+PAIR(1) PAIR(2) PAIR(4) PAIR(8)
 W16(1) W16(2) W16(4)
 #define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
 Q8_A16(1) Q8_A16(2) Q8_A16(4)
@@ -529,7 +594,8 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
 #define ROW4(type) [DTYPE_##type] = {{panel_W16_1, panel_W16_2, panel_W16_4}, 4}
     static const struct instances table[] = {
         ROW8(Q4_0), ROW8(Q4_1), ROW8(Q5_0), ROW8(Q5_1), ROW8(Q8_0), ROW8(IQ4_NL), ROW8(MXFP4), ROW8(Q2_K),
-        ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW8(N4), ROW4(F32), ROW4(F16), ROW4(BF16),
+        ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW8(N4), ROW8(Q2_0), ROW8(NVFP4),
+        ROW8(IQ1_M), ROW8(IQ2_S), ROW8(IQ3_XXS), ROW8(IQ3_S), ROW4(F32), ROW4(F16), ROW4(BF16),
     };
     static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4}, 4};
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];

@@ -51,23 +51,8 @@ INLINE __m512i start(enum dtype type, int32_t neg_sum)
 /* Bytes of a 32-block in all regions of a panel; of the last one a part may be counted that is not there. */
 INLINE int block_bytes(enum dtype type)
 {
-    switch (type) {
-    case DTYPE_Q4_0:
-    case DTYPE_IQ4_NL: return 256 + 32;
-    case DTYPE_Q4_1: return 256 + 64;
-    case DTYPE_Q5_0: return 320 + 32;
-    case DTYPE_Q5_1: return 320 + 64;
-    case DTYPE_Q8_0: return 512 + 32;
-    case DTYPE_MXFP4: return 256 + 16;
-    case DTYPE_Q2_K: return 128 + 32 + 8;
-    case DTYPE_Q3_K: return 192 + 32 + 4;
-    case DTYPE_Q4_K: return 256 + 32 + 8;
-    case DTYPE_Q5_K: return 320 + 32 + 8;
-    case DTYPE_Q6_K: return 384 + 32 + 4;
-    case DTYPE_IQ4_XS:
-    case DTYPE_N4: return 256 + 16 + 4;
-    default: return 1024 + 8;
-    }
+    const struct mat_layout l = mat_form_layout(type);
+    return l.lo + l.hi + (l.sub + l.min) / 8 + (l.d + l.m) * 32 / l.span;
 }
 
 /* Few tokens: the stream of weights is the limit. While a block is computed, its share of a panel is asked for AHEAD bytes
@@ -101,7 +86,7 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
     const int8_t *q = act_line(x, t0, 0);
     const float *xd = x->d + act_at(x->groups, t0, 0), *sd = x->sd + act_at(x->groups, t0, 0);
     const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
-    const int lo_bytes = type == DTYPE_Q8_0 ? 512 : 256, d_bytes = type == DTYPE_MXFP4 ? 16 : 32;
+    const struct mat_layout l = mat_form_layout(type);
     int blocks = w->k / 32;
     for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
         int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
@@ -127,7 +112,41 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
                 acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
                 if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sb[t]), acc[t]);
             }
-            lo += lo_bytes, hi += 64, wd += d_bytes, wm += 32;
+            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
+        }
+        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+    }
+}
+
+/* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
+
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const __m512i offset = _mm512_set1_epi8(16);
+    const __m512i offsets[8] = {offset, offset, offset, offset, offset, offset, offset, offset};
+    int blocks = w->k / 32;
+    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
+        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+        __m512 acc[ACT_TILE];
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
+            __m512i c[8];
+            unpack(c, DTYPE_NVFP4, lo, lo);
+            prefetch(DTYPE_NVFP4, base, b);
+            const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
+            HIDE(qb);
+            for (int h = 0; h < 2; h++) {
+                __m512 d = scale16(DTYPE_NVFP4, wd + 32 * h);
+#pragma GCC unroll 16
+                for (int t = 0; t < T; t++) {
+                    __m512i zero = _mm512_setzero_si512(), s = dot(zero, c + 4 * h, qb + 64 * t + 16 * h, 0, 4);
+                    s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0, 4)); /* there is no sum of 16 codes */
+                    __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x->groups, t0, b) + (size_t)t]));
+                    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
+                }
+            }
         }
         close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
     }
@@ -210,8 +229,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                        const struct act *x, int t0, int n)
 {
     const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K;
-    const int size = type == DTYPE_Q2_K || type == DTYPE_Q3_K || type == DTYPE_Q6_K ? 16 : 32;
-    const int lo_bytes = type == DTYPE_Q2_K || type == DTYPE_Q3_K ? 128 : 256, hi_bytes = type == DTYPE_Q6_K ? 128 : 64;
+    const struct mat_layout l = mat_form_layout(type);
+    const int size = l.sub == 256 ? 16 : 32;
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
     const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
@@ -250,7 +269,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                         isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a, s0));
                     }
                 }
-                lo += lo_bytes, hi += hi_bytes;
+                lo += l.lo, hi += l.hi;
             }
             __m512 d = scale16(type, wd), m = has_min ? scale16(type, wm) : d;
             __m512i mins[8];
@@ -267,7 +286,7 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                     acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
                 }
             }
-            wd += 32, wm += 32, sub += size == 16 ? 256 : 128, min += 128;
+            wd += l.d, wm += l.m, sub += l.sub, min += l.min;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
@@ -340,6 +359,7 @@ EACH_T(B0, Q5_0)
 EACH_T(B0, Q8_0)
 EACH_T(B0, IQ4_NL)
 EACH_T(B0, MXFP4)
+EACH_T(B0, Q2_0)
 EACH_T(B1, Q4_1)
 EACH_T(B1, Q5_1)
 EACH_T(K256, Q2_K)
@@ -348,7 +368,13 @@ EACH_T(K256, Q4_K)
 EACH_T(K256, Q5_K)
 EACH_T(K256, Q6_K)
 EACH_T(K256, IQ4_XS)
+EACH_T(K256, IQ1_M)
+EACH_T(K256, IQ2_S)
+EACH_T(K256, IQ3_XXS)
+EACH_T(K256, IQ3_S)
 EACH_T(K256, N4)
+#define PAIR(T) INSTANCE(NVFP4, T, panel_pair(T, y, stride, w, p, x, t0, n))
+PAIR(1) PAIR(2) PAIR(4) PAIR(8) PAIR(16)
 W16(1) W16(2) W16(4) W16(8)
 #define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
 Q8_A16(1) Q8_A16(2) Q8_A16(4) Q8_A16(8)
@@ -365,7 +391,8 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
     static const struct instances table[] = {
         ROW32(Q4_0),      ROW32(Q4_1),      ROW32(Q5_0),      ROW32(Q5_1),      ROW32(Q8_0),     ROW32(IQ4_NL),
         ROW32(MXFP4),     ROW32(Q2_K), ROW32(Q3_K), ROW32(Q4_K), ROW32(Q5_K), ROW32(Q6_K),
-        ROW32(IQ4_XS), ROW32(N4), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
+        ROW32(IQ4_XS), ROW32(N4), ROW32(Q2_0), ROW32(NVFP4), ROW32(IQ1_M),
+        ROW32(IQ2_S), ROW32(IQ3_XXS), ROW32(IQ3_S), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
     };
     static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4, panel_Q8_A16_8}, 8};
     return tier == ACT_A16_W8 ? &q8_a16 : &table[type];

@@ -14,6 +14,7 @@
  *   y = tot
  *
  *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m, fl(float(S)*d), acc)
+ *   fold, NVFP4, A8/32               the first 16 codes, then the others: acc = fma(float(I), fl(w*d), acc)
  *   fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b of the group, from +0;
  *                                    acc = fma(t, d, acc)
  *   fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d), acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc)
@@ -50,6 +51,25 @@ static void step_block32(struct fold *f, const struct mat *w, int p, int b, cons
             for (int i = 0; i < 32; i++) sum += code[i][r] * q8_at(x, t0 + t, 32 * b + i);
             float acc = fma32((float)sum, d[r] * dx, f->acc[t][r]);
             f->acc[t][r] = w->lay->m ? fma32(m[r], sd, acc) : acc;
+        }
+    }
+}
+
+/* NVFP4: the first 16 codes have one scale, the others another. */
+static void step_pair(struct fold *f, const struct mat *w, int p, int b, const struct act *x, int t0, int n_tok)
+{
+    int16_t code[32][PANEL];
+    float d[2][PANEL], none[PANEL];
+    mat_codes(w, p, b, code);
+    for (int h = 0; h < 2; h++) mat_scales(w, p, 2 * b + h, d[h], none);
+    for (int t = 0; t < n_tok; t++) {
+        float dx = x->d[act_at(x->groups, t0 + t, b)];
+        for (int r = 0; r < PANEL; r++) {
+            for (int h = 0; h < 2; h++) {
+                int32_t sum = 0;
+                for (int i = 16 * h; i < 16 * h + 16; i++) sum += code[i][r] * q8_at(x, t0 + t, 32 * b + i);
+                f->acc[t][r] = fma32((float)sum, d[h][r] * dx, f->acc[t][r]);
+            }
         }
     }
 }
@@ -141,7 +161,7 @@ static void panel_tile(float *y, size_t stride, const struct mat *w, int p, cons
     memset(&f, 0, sizeof f);
     for (int s = 0; s < steps; s++) {
         switch (x->tier) {
-        case ACT_A8_32: step_block32(&f, w, p, s, x, t0, n_tok); break;
+        case ACT_A8_32: (w->lay->span == 16 ? step_pair : step_block32)(&f, w, p, s, x, t0, n_tok); break;
         case ACT_A8_256: step_k256(&f, w, p, s, x, t0, n_tok); break;
         case ACT_A16_W8: step_q8_a16(&f, w, p, s, x, t0, n_tok); break;
         default: step_w16(&f, w, p, s, x, t0, n_tok);

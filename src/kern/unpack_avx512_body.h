@@ -51,9 +51,10 @@ INLINE void pairs(__m512i w[8], const uint8_t *p, int at, int fresh)
     }
 }
 
-INLINE void look_up(__m512i w[8], __m128i book)
+/* Codes as their values, with the offset of the type. */
+INLINE void look_up(__m512i w[8], const int8_t book[16], int offset)
 {
-    __m512i table = _mm512_broadcast_i32x4(book);
+    __m512i table = _mm512_broadcast_i32x4(_mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)book), _mm_set1_epi8((char)offset)));
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) w[j] = _mm512_shuffle_epi8(table, w[j]);
 }
@@ -62,17 +63,29 @@ INLINE void look_up(__m512i w[8], __m128i book)
 INLINE int offset_log2(enum dtype type)
 {
     switch (type) {
+    case DTYPE_Q2_0: return 0;
     case DTYPE_Q4_0:
     case DTYPE_N4: return 3;
     case DTYPE_Q5_0:
-    case DTYPE_MXFP4: return 4;
+    case DTYPE_MXFP4:
+    case DTYPE_NVFP4:
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ3_S: return 4;
     case DTYPE_Q8_0:
+    case DTYPE_IQ2_S:
+    case DTYPE_IQ3_XXS:
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS: return 7;
     case DTYPE_Q6_K: return 5;
     case DTYPE_Q3_K: return 2;
     default: return -1;
     }
+}
+
+INLINE const int8_t *nibble_book(enum dtype type)
+{
+    return type == DTYPE_IQ3_XXS ? mat_iq3_xxs_book : type == DTYPE_IQ3_S ? mat_iq3_s_book
+           : type == DTYPE_MXFP4 || type == DTYPE_NVFP4 ? mat_mxfp4_book : mat_iq4_book;
 }
 
 INLINE void unpack(__m512i w[8], enum dtype type, const uint8_t *lo, const uint8_t *hi)
@@ -82,7 +95,14 @@ INLINE void unpack(__m512i w[8], enum dtype type, const uint8_t *lo, const uint8
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(lo + 64 * j);
         break;
+    case DTYPE_Q2_0:
     case DTYPE_Q2_K: pairs(w, lo, 0, 1); break;
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ2_S:
+        pairs(w, lo, 0, 1);
+        add_bits(w, hi, 2);
+        look_up(w, type == DTYPE_IQ1_M ? mat_iq1_book : mat_iq2_book, 1 << offset_log2(type));
+        break;
     case DTYPE_Q3_K:
         pairs(w, lo, 0, 1);
         add_bits(w, hi, 2);
@@ -99,12 +119,12 @@ INLINE void unpack(__m512i w[8], enum dtype type, const uint8_t *lo, const uint8
         break;
     case DTYPE_IQ4_NL:
     case DTYPE_IQ4_XS:
-        nibbles(w, lo);
-        look_up(w, _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)mat_iq4_book), _mm_set1_epi8(-128)));
-        break;
+    case DTYPE_IQ3_XXS:
+    case DTYPE_IQ3_S:
     case DTYPE_MXFP4:
+    case DTYPE_NVFP4:
         nibbles(w, lo);
-        look_up(w, _mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)mat_mxfp4_book), _mm_set1_epi8(16)));
+        look_up(w, nibble_book(type), 1 << offset_log2(type));
         break;
     default: nibbles(w, lo);
     }
@@ -115,7 +135,8 @@ INLINE __m512 scale16(enum dtype type, const uint8_t *d)
     if (type == DTYPE_MXFP4) /* 2^(e-128), e >= 92 (mat_pack): exponent field e - 1 */
         return _mm512_castsi512_ps(_mm512_slli_epi32(
             _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)d)), _mm512_set1_epi32(1)), 23));
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)d));
+    __m512 v = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)d));
+    return mat_unit(type) == 1.0f ? v : _mm512_mul_ps(v, _mm512_set1_ps(mat_unit(type)));
 }
 
 INLINE __m512i sub16(enum dtype type, const uint8_t *s)

@@ -242,6 +242,22 @@ int build_norm(struct builder *b, int x, const char *name, int n_head)
     return y;
 }
 
+/* One factor of a whole matrix, which NVFP4 files have. */
+static void own_scale(struct builder *b, int y, const char *name, const struct tensor *bias)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s.scale", name);
+    const struct tensor *t = build_tensor(b, true, 1, 0, file);
+    const float *scale = t && !b->rc ? model_floats(b->m, t, b->e) : NULL;
+    if (!t || b->rc) return;
+    if (!scale) {
+        b->rc = ERR_FORMAT;
+        return;
+    }
+    if (bias) b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': a matrix with a scale and a bias", tensor_name(b, file).z);
+    build_scale(b, y, *scale);
+}
+
 int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all)
 {
     char file[64];
@@ -257,6 +273,7 @@ int build_linear_rows(struct builder *b, int x, const char *name, const char *ou
     int y = build_value(b, out_name, n_out);
     struct node *node = build_node(b, OP_MATMUL, x, -1, -1, y);
     if (node) node->w = w, node->bias = bias;
+    own_scale(b, y, name, bias);
     return y;
 }
 
@@ -316,6 +333,8 @@ int build_experts(struct builder *b, int x, int route, const struct route *r, co
     snprintf(file, sizeof file, "%s_exps.weight", name);
     const struct tensor *const *ws = single ? single_experts(b, name, k, n_out, r->n_expert)
                                             : expert_list(b, expert_stack(b, false, file, 3, dims), r->n_expert);
+    snprintf(file, sizeof file, "%s_exps.scale", name);
+    if (!b->rc && build_present(b, file)) b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': experts with a scale of their own", tensor_name(b, file).z);
     snprintf(file, sizeof file, "%s_exps.bias", name);
     const struct tensor *const *biases = expert_list(b, expert_stack(b, true, file, 2, bias_dims), r->n_expert);
     int y = build_value(b, out_name, n_out);

@@ -41,7 +41,7 @@ struct node *build_node(struct builder *b, enum op op, int in0, int in1, int in2
 
 /* out = RMSNorm(x) * NAME.weight; n_head > 0: of each head alone, one gain for all. */
 int build_norm(struct builder *b, int x, const char *name, int n_head);
-/* out = NAME.weight x + NAME.bias, the bias where the file has one. */
+/* out = NAME.weight x + NAME.bias, or times NAME.scale, where the file has them. */
 int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out);
 /* The same with n_out rows from row0 on of a matrix of n_all rows: several matrices stored as one. */
 int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all);

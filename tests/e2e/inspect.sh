@@ -33,11 +33,11 @@ expect 0 '<|im\u001b[31m\xff|>' inspect "$tmp/escape.gguf" --all
 LC_ALL=C sed 's/general\.name/general\x07nam/' $data/tiny.gguf >"$tmp/escape.gguf"
 expect 4 'control characters' inspect "$tmp/escape.gguf"
 
-# A weight type that the engine does not compute with is named, with what to do: type 12 (Q4_K) becomes 16 (IQ2_XXS).
-cp $data/tiny-q4_k.gguf "$tmp/iq.gguf"
-at=$(LC_ALL=C grep -abo 'blk.0.attn_q.weight' "$tmp/iq.gguf" | head -1 | cut -d: -f1)
-printf '\x10' | dd of="$tmp/iq.gguf" bs=1 seek=$((at + 19 + 4 + 16)) conv=notrunc status=none
-expect 0 "cannot run it: tensor 'blk.0.attn_q.weight': weight type IQ2_XXS is not supported; take the model in" inspect "$tmp/iq.gguf"
+# A weight type that the engine does not compute with is named, with what to do: type 8 (Q8_0) becomes 24 (I8).
+cp $data/tiny.gguf "$tmp/i8.gguf"
+at=$(LC_ALL=C grep -abo 'blk.0.attn_q.weight' "$tmp/i8.gguf" | head -1 | cut -d: -f1)
+printf '\x18' | dd of="$tmp/i8.gguf" bs=1 seek=$((at + 19 + 4 + 16)) conv=notrunc status=none
+expect 0 "cannot run it: tensor 'blk.0.attn_q.weight': weight type I8 is not supported; take the model in" inspect "$tmp/i8.gguf"
 
 # README's table of families is what the program says.
 "${tutti[@]}" inspect --families >"$tmp/families" || fault "--families: status $?"

@@ -139,7 +139,7 @@ static void check_products(void)
     static const int toks[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33};
     for (int i = 0; i < N_TYPES; i++) {
         enum dtype type = weight_types[i];
-        int step = (int)dtype_info(type)->block == 256 ? 256 : 32;
+        int step = (int)dtype_info(type)->block > 32 ? (int)dtype_info(type)->block : 32;
         int ks[] = {step, 3 * step, 576, 1024, 1056, 1536, 2304};
         for (enum mat_role role = MAT_BODY; role <= MAT_HEAD; role++) {
             if (role && mat_tier(type, role) == mat_tier(type, MAT_BODY)) continue;

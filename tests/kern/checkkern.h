@@ -29,7 +29,7 @@ void guard_release(void);
 void fill_weights(uint8_t *row, enum dtype type, int64_t k, int extreme);
 void make_mat(struct mat *m, enum dtype type, int n, int k, int extreme);
 
-enum { N_TYPES = 17 };
+enum { N_TYPES = 29 };
 extern const enum dtype weight_types[N_TYPES];
 
 bool selected(const char *kern); /* --kern */

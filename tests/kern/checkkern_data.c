@@ -82,6 +82,8 @@ void fill_row(float *x, int n, enum fill f)
 const enum dtype weight_types[N_TYPES] = {
     DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_MXFP4, DTYPE_Q2_K,
     DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_N4,
+    DTYPE_Q1_0, DTYPE_Q2_0, DTYPE_TQ1_0, DTYPE_TQ2_0, DTYPE_NVFP4, DTYPE_IQ1_S, DTYPE_IQ1_M, DTYPE_IQ2_XXS,
+    DTYPE_IQ2_XS, DTYPE_IQ2_S, DTYPE_IQ3_XXS, DTYPE_IQ3_S,
 };
 
 static void fill_floats(uint8_t *p, enum dtype type, int64_t k, int extreme)
@@ -118,12 +120,17 @@ void fill_weights(uint8_t *p, enum dtype type, int64_t k, int extreme)
         for (uint32_t i = 0; i < info->bytes; i++) p[i] = extreme ? byte : (uint8_t)rnd();
         float u = uniform();
         uint16_t d = f16_from_f32(u * (rnd() % 13 ? 0.02f : 2.0f)), m = f16_from_f32(uniform() * 0.1f);
-        size_t at = type == DTYPE_Q6_K ? 208 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q2_K ? 80 : 0;
+        if (type == DTYPE_NVFP4) continue; /* every byte is a scale */
         if (type == DTYPE_MXFP4) {
             p[0] = (uint8_t)(95 + rnd() % 60);
             continue;
         }
-        memcpy(p + at, &d, 2);
+        if (type == DTYPE_IQ1_M) { /* four bits in each of four words */
+            for (int i = 0; i < 4; i++) p[49 + 2 * i] = (uint8_t)((p[49 + 2 * i] & 15) | (d >> (4 * i) & 15) << 4);
+            continue;
+        }
+        static const uint8_t at[DTYPE_ID_MAX] = {[DTYPE_Q6_K] = 208, [DTYPE_Q3_K] = 108, [DTYPE_Q2_K] = 80, [DTYPE_TQ2_0] = 64, [DTYPE_TQ1_0] = 52};
+        memcpy(p + at[type], &d, 2);
         if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K || type == DTYPE_Q5_K) memcpy(p + 2, &m, 2);
         if (type == DTYPE_Q2_K) memcpy(p + 82, &m, 2);
     }

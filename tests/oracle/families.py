@@ -107,7 +107,8 @@ class Model:
     def __init__(self, f):
         k = f.key
         self.f, self.k, self.eps = f, k, k["attention.layer_norm_rms_epsilon"]
-        self.heads, self.kv, self.dim = k["attention.head_count"], k["attention.head_count_kv"], k["attention.key_length"]
+        self.heads, self.kv = k["attention.head_count"], k["attention.head_count_kv"]
+        self.dim = k.get("attention.key_length", k["embedding_length"] // self.heads)
         self.layers = k["block_count"]
         self.scale = 1 / np.sqrt(self.dim)
         self.embed_scale = self.residual = self.logit_scale = 1.0
@@ -379,6 +380,15 @@ FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwe
 # --- comparison ---------------------------------------------------------------------------------------------------
 
 
+def compare(got, logits):
+    """Log-probabilities of the window's second half against a reference's logits: error (root mean square) over spread, worst."""
+    want = logits[WINDOW // 2:WINDOW - 1]
+    want = want - want.max(-1, keepdims=True)
+    want -= np.log(np.exp(want).sum(-1, keepdims=True))
+    got = got.reshape(want.shape).astype(np.float64)
+    return np.sqrt(((got - want) ** 2).mean()) / want.std(-1).mean(), np.abs(got - want).max()
+
+
 def main():
     tutti, folder = sys.argv[1].split(), pathlib.Path(sys.argv[2])
     text, save, bad = folder / "text.txt", folder / "logp.npy", 0
@@ -388,12 +398,7 @@ def main():
         ids = np.array(out.stdout.split(), np.int64)[:WINDOW]
         subprocess.run([*tutti, "ppl", str(path), str(text), "-w", str(WINDOW), "-n", "1", "--kv", "16", "--save", str(save)],
                        check=True, capture_output=True)
-        got = np.load(save).reshape(-1, f.tensor["token_embd.weight"][0][1]).astype(np.float64)
-        want = FAMILIES[f.arch](f).logits(ids)[WINDOW // 2:WINDOW - 1]
-        want = want - want.max(-1, keepdims=True)
-        want -= np.log(np.exp(want).sum(-1, keepdims=True))
-        error = np.sqrt(((got - want) ** 2).mean()) / want.std(-1).mean()
-        worst = np.abs(got - want).max()
+        error, worst = compare(np.load(save), FAMILIES[f.arch](f).logits(ids))
         limit = LIMIT if all(kind in (0, 1) for _, kind, _ in f.tensor.values()) else LIMIT_8
         print(f"{path.stem:13} {f.arch:10} error {error:.2e} of the spread, worst {worst:.2e}" + ("" if error < limit else "  WRONG"))
         bad += not error < limit

@@ -126,7 +126,7 @@ static void put_all(struct buf *b)
     put_u32(b, "general.alignment", 64);
     put_tensor(b, "m.weight", DTYPE_Q4_0, 64, 2, 64);
     put_tensor(b, "v", DTYPE_F32, 4, 1, 0);
-    put_tensor(b, "odd", DTYPE_IQ1_S, 256, 1, 192);
+    put_tensor(b, "odd", DTYPE_I8, 50, 1, 192);
     pad(b, 64);
     put_data(b, 192 + 50);
 }

@@ -169,6 +169,8 @@ static int check_supported(const struct program *p, struct err *e)
             if (r->kind == ROW_GATE && r->gate != GATE_SILU) what = "gates other than SiLU";
         }
     }
+    for (int i = 0; i < p->n_weights; i++)
+        if (p->weights[i].t->type == DTYPE_NVFP4) what = "weights of type NVFP4";
     return what ? err(e, ERR_UNSUPPORTED, "the simulated LPU does not know %s, which this model has", what) : 0;
 }
 
