@@ -13,6 +13,7 @@ struct class_time {
     double seconds;
     enum device_resource bound; /* what most of it waits for */
     double software;            /* part of seconds that is not the chip's: starts, launches */
+    double compute, memory;     /* class.fused: what seconds would be by either alone */
     enum evidence evidence;
     const char *note;           /* or NULL */
 };
@@ -20,17 +21,21 @@ struct class_time {
 struct class_ops {
     const char *name;          /* as sheets say: class = gpu */
     const enum figure *needs;  /* ends with FIGURES */
+    bool fused;                /* a layer is one pipeline: operations and memory overlap over all of its work */
+    bool copies;               /* more chips than a model needs hold it again, side by side (device_split) */
     bool resident;             /* weights stay in SRAM beside the arithmetic: chips form a pipeline of layers */
     int (*open)(struct device *d, struct err *e);           /* checks; may be NULL */
     /* One time of w on one chip; at least nothing, floors are device.c's. */
     struct class_time (*time)(const struct device *d, const struct device_setup *s, const struct work *w);
-    /* Seconds that a step of so many sequences adds. */
-    double (*start)(const struct device *d, const struct device_setup *s, double sequences);
+    /* Seconds that a step of so many sequences adds; prompt: it is a prefill. NULL: class_start. */
+    double (*start)(const struct device *d, double sequences, bool prompt);
+    /* Layers lie side by side on one chip and work at once on different sequences: how many; NULL: one. */
+    double (*stages)(const struct device_setup *s);
     /* Bytes of memory that software keeps on a chip for activations; NULL: none to speak of. */
     double (*keeps)(const struct device_setup *s);
 };
 
-extern const struct class_ops class_gpu, class_roofline, class_scheduled;
+extern const struct class_ops class_gpu, class_array, class_bsp, class_wafer, class_dataflow, class_scheduled, class_cluster, class_roofline;
 const struct class_ops *class_find(const char *name); /* NULL if unknown */
 
 /* --- for classes --- */
@@ -38,6 +43,11 @@ const struct class_ops *class_find(const char *name); /* NULL if unknown */
 double class_figure(const struct device *d, enum figure i, double unit, double other);
 double class_peak(const struct device *d, int bits);   /* operations/s */
 double class_peak_of(const struct device *d, const struct device_setup *s, const struct work *w);
+/* The longer of operations at model.compute (attention of prompts: model.context) of the peak and bytes at model.memory (attention
+ * of tokens: model.cache) of the memory's rate; `ops` replaces those of w. Rows take model.layer. */
+struct class_time class_longer(const struct device *d, const struct device_setup *s, const struct work *w, double ops);
+double class_start(const struct device *d, double sequences, bool prompt); /* model.step, .sequence, .prompt */
+double class_whole(double n, double unit);                                 /* n in whole units; unit 0: n */
 /* Messages: ring all-reduce or all-to-all over links inside a node, the network beyond. */
 struct class_time class_message(const struct device *d, const struct work *w);
 

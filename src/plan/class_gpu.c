@@ -112,7 +112,7 @@ static struct class_time exchange(const struct device *d, const struct work *w)
 static struct class_time time(const struct device *d, const struct device_setup *s, const struct work *w)
 {
     double bytes = w->weight_bytes > 0 ? w->weight_bytes : s->precision->weight_bytes;
-    bytes = bytes < 1 ? bytes : 0; /* else the word says it */
+    if (bytes == 1 || bytes == 2) bytes = 0; /* the word says it */
     switch (w->kind) {
     case WORK_PRODUCT: {
         double shape[OP_SHAPE_MAX] = {w->m, w->n, w->k};
@@ -137,10 +137,10 @@ static struct class_time time(const struct device *d, const struct device_setup 
     return (struct class_time){.seconds = start + w->bytes / d->memory_rate, .bound = DEVICE_DRAM, .software = start, .evidence = EVIDENCE_FITTED};
 }
 
-static double start(const struct device *d, const struct device_setup *s, double sequences)
+static double start(const struct device *d, double sequences, bool prompt)
 {
     const double *more = overhead(d);
-    (void)s;
+    (void)prompt;
     return 1e-6 * (more[STEP_HOST] + more[STEP_SEQUENCE] * sequences);
 }
 

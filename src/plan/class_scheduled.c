@@ -16,11 +16,6 @@
 
 static const enum figure needs[] = {FIGURE_memory_size, FIGURE_memory_rate, FIGURES};
 
-static double whole(double n, double unit)
-{
-    return unit > 0 ? ceil(n / unit) * unit : n;
-}
-
 static struct class_time time(const struct device *d, const struct device_setup *s, const struct work *w)
 {
     struct work_sum c = work_count(w, s->precision);
@@ -32,7 +27,7 @@ static struct class_time time(const struct device *d, const struct device_setup 
         return t;
     }
     double rows = class_figure(d, FIGURE_array_rows, 1, 0), columns = class_figure(d, FIGURE_array_columns, 1, 0), ops = c.ops;
-    if (w->kind == WORK_PRODUCT) ops = 2 * w->m * whole(w->n, columns) * whole(w->k, rows);
+    if (w->kind == WORK_PRODUCT) ops = 2 * w->m * class_whole(w->n, columns) * class_whole(w->k, rows);
     double rate = fmin(d->memory_rate, class_figure(d, FIGURE_stream_rate, 1e9, d->memory_rate)) * class_figure(d, FIGURE_model_memory, 1, 1);
     double compute = ops / (class_peak_of(d, s, w) * class_figure(d, FIGURE_model_compute, 1, 1)), stream = (c.weights + c.cache) / rate;
     t.seconds = fmax(compute, stream) + (rows + columns) / class_figure(d, FIGURE_chip_clock, 1e6, HUGE_VAL);
@@ -40,10 +35,4 @@ static struct class_time time(const struct device *d, const struct device_setup 
     return t;
 }
 
-static double start(const struct device *d, const struct device_setup *s, double sequences)
-{
-    (void)s, (void)sequences;
-    return class_figure(d, FIGURE_model_step, 1e-6, 0);
-}
-
-const struct class_ops class_scheduled = {.name = "lpu", .needs = needs, .resident = true, .time = time, .start = start};
+const struct class_ops class_scheduled = {.name = "scheduled", .needs = needs, .resident = true, .time = time};

@@ -123,10 +123,23 @@ int device_chips(const struct device_setup *s)
     return group(s) * at_least_1(s->pp);
 }
 
+/* Parts of the model that are at work at once on different sequences: stages of chips, and of layers side by side on one. */
+static double stages(const struct device *d, const struct device_setup *s)
+{
+    return at_least_1(s->pp) * (d->ops->stages ? d->ops->stages(s) : 1);
+}
+
+static double start_of(const struct device *d, double sequences, bool prompt)
+{
+    return (d->ops->start ? d->ops->start : class_start)(d, sequences, prompt);
+}
+
 static int least(int a, int b)
 {
     return a < b ? a : b;
 }
+
+static const double WEIGHTS_AT_MOST = 0.7; /* of the memory of a copy's nodes: the rest is for caches */
 
 /* Chips with memory share every product inside a node. Chips that hold weights in SRAM form a pipeline; as many of a node share
  * a product as make one token fastest. */
@@ -135,13 +148,18 @@ void device_split(const struct device *d, struct device_setup *s, int n)
     double best = HUGE_VAL;
     struct device_setup try = *s;
     n = at_least_1(n);
-    s->ep = 1, s->tp = least(n, d->node), s->pp = (n + s->tp - 1) / s->tp;
+    s->ep = 1, s->dp = 1, s->tp = least(n, d->node), s->pp = (n + s->tp - 1) / s->tp;
+    if (d->ops->copies) {
+        double nodes = ceil(work_weight_bytes(&(struct device_setup){.shape = s->shape, .precision = s->precision}) / (WEIGHTS_AT_MOST * d->node * d->memory_bytes));
+        s->dp = at_least_1((int)(s->pp / nodes));
+        s->pp = least(s->pp, (int)nodes);
+    }
     if (!d->ops->resident) return;
     try.ep = 1;
     for (try.tp = 1; try.tp <= least(n, d->node); try.tp *= 2) {
         struct device_step t;
         try.pp = n / try.tp;
-        if (try.tp > s->shape->heads || device_decode(d, &try, 1, 1024, &t, NULL) || t.seconds >= best) continue;
+        if (n % try.tp || try.tp > s->shape->heads || device_decode(d, &try, 1, 1024, &t, NULL) || t.seconds >= best) continue;
         best = t.seconds;
         s->tp = try.tp, s->pp = try.pp;
     }
@@ -154,16 +172,31 @@ struct totals {
     double peak_seconds, memory_seconds; /* of the floor */
 };
 
-/* Adds a list's times and counts, each multiplied by `share`. */
-static void add_list(const struct device *d, const struct device_setup *s, const struct work_list *l, double share, struct device_step *out,
-                     struct totals *all)
+/* Where a layer is one pipeline, all of its work waits for what takes longest in sum. */
+static enum device_resource fused_by(const struct device *d, const struct device_setup *s, const struct work_list *l)
 {
+    double compute = 0, memory = 0;
+    for (int i = 0; i < l->n; i++) {
+        struct class_time t = d->ops->time(d, s, &l->w[i]);
+        compute += l->w[i].times * t.compute, memory += l->w[i].times * t.memory;
+    }
+    return compute > memory ? DEVICE_COMPUTE : DEVICE_DRAM;
+}
+
+/* Adds a list's times and counts. */
+static void add_list(const struct device *d, const struct device_setup *s, const struct work_list *l, struct device_step *out, struct totals *all)
+{
+    enum device_resource fused = d->ops->fused ? fused_by(d, s, l) : DEVICE_COMPUTE;
     for (int i = 0; i < l->n; i++) {
         const struct work *w = &l->w[i];
         struct work_sum c = work_count(w, s->precision);
         struct class_time t = d->ops->time(d, s, w);
-        double times = w->times * share, floor = 0;
+        double times = w->times, floor = 0;
         if (c.ops > 0) floor = c.ops / class_peak_of(d, s, w);
+        if (d->ops->fused && (t.compute > 0 || t.memory > 0)) {
+            t.bound = fused;
+            t.seconds = t.software + (fused == DEVICE_COMPUTE ? t.compute : t.memory);
+        }
         all->peak_seconds += times * floor;
         all->memory_seconds += times * (c.weights + c.cache) / d->memory_rate;
         all->sum.ops += times * c.ops, all->sum.weights += times * c.weights, all->sum.cache += times * c.cache;
@@ -201,19 +234,20 @@ static void count_joules(const struct device *d, const struct device_setup *s, c
     out->joule[DEVICE_WIRES] = n < 4 ? 0 : many * 8 * all->sum.wire * class_figure(d, FIGURE_energy_link, 1e-12, NAN);
     for (int i = 0; i < DEVICE_JOULES; i++) out->joules += out->joule[i];
     double most = chips * d->tdp * out->interval;
-    if (out->joules > most) /* the chips would slow down; their limit is what they take */
+    if (out->joules > most) { /* the chips would slow down; their limit is what they take */
         for (int i = 0; i < DEVICE_JOULES; i++) out->joule[i] *= most / out->joules;
-    out->joules = fmin(out->joules, most > 0 ? most : out->joules);
+        out->joules = most;
+    }
     for (int i = 0; i < n && isnan(out->joules); i++)
         if (!figures_has(&d->figures, asks[i])) out->note = "energy n/p: the datasheet lacks a figure of [energy] or power.static";
 }
 
-/* stages: of the pipeline that are at work on this step at once. */
-static void finish(const struct device *d, const struct device_setup *s, struct totals *all, int stages, struct device_step *out)
+/* parallel: chips' stages that are at work on this step at once. */
+static void finish(const struct device *d, const struct device_setup *s, struct totals *all, int parallel, struct device_step *out)
 {
     double floor = fmax(all->peak_seconds, all->memory_seconds), pp = at_least_1(s->pp);
     out->interval = fmax(out->interval, floor / pp);
-    out->floor = floor /= stages;
+    out->floor = floor /= parallel;
     if (out->seconds < floor) add_time(out, DEVICE_PRODUCTS, all->peak_seconds > all->memory_seconds ? DEVICE_COMPUTE : DEVICE_DRAM, floor - out->seconds);
     out->ops = group(s) * all->sum.ops;
     out->bytes = group(s) * (all->sum.weights + all->sum.cache);
@@ -250,10 +284,10 @@ int device_decode(const struct device *d, const struct device_setup *s, double b
     int pp = at_least_1(s->pp), rc = check_setup(s, batch, e);
     *out = (struct device_step){.evidence = EVIDENCE_MEASURED};
     if (rc) return rc;
-    double start = d->ops->start(d, s, batch);
+    double start = start_of(d, batch, false);
     work_decode(&l, s, batch, context);
-    add_list(d, s, &l, 1, out, &all);
-    out->interval = out->seconds / pp * uneven(d, s) + start;
+    add_list(d, s, &l, out, &all);
+    out->interval = out->seconds / stages(d, s) * uneven(d, s) + (d->ops->resident ? 0 : start);
     add_time(out, DEVICE_HOST, DEVICE_SOFTWARE, start);
     add_time(out, DEVICE_REDUCE, DEVICE_LINK, (pp - 1) * pass_on(d, s, batch));
     finish(d, s, &all, 1, out);
@@ -271,10 +305,11 @@ int device_prefill(const struct device *d, const struct device_setup *s, double 
     *out = (struct device_step){.evidence = EVIDENCE_MEASURED};
     if (!rc && !(tokens > 0)) rc = err(e, ERR_USAGE, "a prompt of %g tokens", tokens);
     if (rc) return rc;
-    double start = d->ops->start(d, s, batch), chunks = pp > 1 ? ceil(batch * tokens / CHUNK) : 1, busy = ((chunks - 1) * uneven(d, s) + pp) / (chunks * pp);
+    double start = start_of(d, batch, true), many = stages(d, s), chunks = many > 1 ? ceil(batch * tokens / CHUNK) : 1;
+    double busy = ((chunks - 1) * uneven(d, s) + many) / (chunks * many);
     work_prefill(&l, s, batch, tokens, past);
-    add_list(d, s, &l, 1, out, &all);
-    out->interval = out->seconds / pp * uneven(d, s) + start;
+    add_list(d, s, &l, out, &all);
+    out->interval = out->seconds / many * uneven(d, s) + (d->ops->resident ? 0 : start);
     for (int i = 0; i < DEVICE_PARTS; i++) out->part[i] *= busy;
     for (int i = 0; i < DEVICE_RESOURCES; i++) out->resource[i] *= busy;
     out->seconds *= busy;
@@ -300,11 +335,7 @@ static bool fits_on(const struct device *d, const struct device_setup *s, int n,
 {
     struct device_setup other = *s;
     struct device_fit f;
-    if (d->ops->resident) { /* what tp is chosen does not matter for memory but for heads */
-        other.ep = 1, other.tp = 1, other.pp = n;
-    } else {
-        device_split(d, &other, n);
-    }
+    device_split(d, &other, n);
     count_memory(d, &other, batch, context, &f);
     return f.fits;
 }
@@ -314,11 +345,12 @@ int device_fit(const struct device *d, const struct device_setup *s, double batc
     *f = (struct device_fit){.fits = false};
     if (isnan(d->memory_bytes)) return err(e, ERR_UNSUPPORTED, "%s: not published: memory.size; give it by --assume memory.size=GB", d->figures.chip);
     count_memory(d, s, batch, context, f);
-    int few = 0, many = 1;
+    int few = 0, many = 1, node = 1;
     while (many < DEVICE_CHIPS_MAX && !fits_on(d, s, many, batch, context)) few = many, many *= 2;
-    for (bool pairs = !d->ops->resident && many <= d->node; !pairs && many - few > 1;) { /* in a node powers of two share products */
-        int mid = few + (many - few) / 2;
-        if (fits_on(d, s, mid, batch, context)) many = mid;
+    while (2 * node <= d->node && 2 * node <= many / 4) node *= 2;
+    for (few /= node; many > d->node || d->ops->resident ? many - few * node > node : false;) { /* a few powers of two, then whole groups */
+        int mid = few + (many / node - few) / 2;
+        if (fits_on(d, s, mid * node, batch, context)) many = mid * node;
         else few = mid;
     }
     f->chips = fits_on(d, s, many, batch, context) ? many : 0;

@@ -73,12 +73,13 @@ struct device_setup { /* how chips share a model; each 0 counts as 1 */
     const struct device_precision *precision;
     int tp;  /* chips that share every product */
     int pp;  /* stages, each of tp chips with a part of the layers */
+    int dp;  /* copies of the model side by side; steps, memory and joules below are of one copy */
     int ep;  /* chips that share the experts: a multiple of tp; attention then runs ep / tp times side by side */
 };
 
-/* tp and pp for n chips in all, as this class does it by itself. */
+/* tp and pp for n chips in all, as this class does it by itself; a cluster makes copies (dp) of what fits in whole nodes. */
 void device_split(const struct device *d, struct device_setup *s, int n);
-int device_chips(const struct device_setup *s); /* tp x pp, or ep x pp */
+int device_chips(const struct device_setup *s); /* of one copy: tp x pp, or ep x pp */
 
 enum device_part { DEVICE_PRODUCTS, DEVICE_ATTENTION, DEVICE_EXPERTS, DEVICE_ELEMENTS, DEVICE_REDUCE, DEVICE_HEAD, DEVICE_HOST, DEVICE_PARTS };
 enum device_resource { DEVICE_COMPUTE, DEVICE_SRAM, DEVICE_DRAM, DEVICE_NETWORK, DEVICE_LINK, DEVICE_SYNC, DEVICE_SOFTWARE, DEVICE_RESOURCES };

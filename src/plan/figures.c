@@ -84,7 +84,7 @@ static int open_sheet(struct figures *f, const char *chip, const char *path, str
     struct sheet head;
     int rc = sheet_open(&head, chip, path, NULL, 0, e);
     if (rc) return rc;
-    bool lpu = !strcmp(sheet_about(&head, "class"), "lpu");
+    bool lpu = *sheet_about(&head, "figures");
     sheet_close(&head);
     if ((rc = lpu ? open_lpu(f, path, e) : sheet_open(&f->sheet, chip, path, about, FIGURES, e))) return rc;
     snprintf(f->chip, sizeof f->chip, "%s", chip);

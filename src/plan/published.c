@@ -93,7 +93,7 @@ static void fill(struct published_row *r, struct chips *c)
         snprintf(r->why, sizeof r->why, "no model of '%s'", r->metric);
     else if (r->n_chips < 1 || r->batch < 1 || r->input < 1)
         snprintf(r->why, sizeof r->why, "%s not published", r->n_chips < 1 ? "chip count" : r->batch < 1 ? "batch" : "input length");
-    else if (r->output < 1 && strcmp(r->metric, "ttft"))
+    else if (r->output < 1 && (!strcmp(r->metric, "batch_latency") || !strcmp(r->metric, "output_throughput"))) /* else it matters little */
         snprintf(r->why, sizeof r->why, "output length not published");
     else if (chips_open(c, r->chip), !c->fitted)
         snprintf(r->why, sizeof r->why, "%.190s", c->e.code == ERR_NOT_FOUND ? "no datasheet of a chip of this name" : c->e.msg);
