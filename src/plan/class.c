@@ -15,7 +15,8 @@ const struct class_ops *class_find(const char *name)
 
 double class_figure(const struct device *d, enum figure i, double unit, double other)
 {
-    return figures_has(&d->figures, i) ? unit * figures_value(&d->figures, i) : other;
+    bool fitted = d->figures.sheet.items[i].evidence == EVIDENCE_FITTED;
+    return figures_has(&d->figures, i) && !(fitted && d->datasheet_only) ? unit * figures_value(&d->figures, i) : other;
 }
 
 double class_peak(const struct device *d, int bits)

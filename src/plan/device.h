@@ -28,7 +28,7 @@ struct class_ops;
 
 struct device_precision { /* of numbers: bytes of one element, and words as measurements call them */
     const char *name;
-    double weight_bytes, cache_bytes, act_bytes;
+    double weight_bytes, cache_bytes, act_bytes, end_bytes; /* end: of the embedding and the head */
     int bits; /* of the arithmetic: 16, 8 or 4; a chip without it takes the next wider one that it has */
     const char *gemm, *cache, *attention, *expert;
 };

@@ -26,7 +26,7 @@ void shape_from_model(struct shape *s, struct device_precision *p, const struct 
     }
     *p = *device_precision("int8");
     p->name = type;
-    p->weight_bytes = elements > 0 ? bytes / elements : 1;
+    p->weight_bytes = p->end_bytes = elements > 0 ? bytes / elements : 1;
     p->cache_bytes = 2;
     if (p->weight_bytes > 1.9) *p = *device_precision("16-bit");
 }

@@ -139,7 +139,7 @@ struct work_sum work_count(const struct work *w, const struct device_precision *
 double work_weight_bytes(const struct device_setup *s)
 {
     const struct shape *m = s->shape;
-    double tp = of(s->tp), ends = 2 * m->vocab * m->hidden * (m->tied ? 1 : 2) / tp, layer = shape_layer_weights(m);
+    double tp = of(s->tp), ends = s->precision->end_bytes * m->vocab * m->hidden * (m->tied ? 1 : 2) / tp, layer = shape_layer_weights(m);
     double expert = m->experts > 0 ? 3 * m->hidden * m->inter * m->experts : 0;
     double share = s->ep > 1 ? (layer - expert) / tp + expert / s->ep : layer / tp;
     return (s->precision->weight_bytes * m->layers * share + ends) / of(s->pp);
