@@ -17,26 +17,53 @@ int kv_supports(enum kv_type type, int D)
     return (type == KV16 || type == KV8) && D >= ATTN_D_STEP && D <= max && D % ATTN_D_STEP == 0;
 }
 
-static size_t code_bytes(enum kv_type type, int D)
-{
-    return (size_t)ATTN_CHUNK * (size_t)D * (type == KV16 ? 2 : 1);
-}
-
 size_t kv_view_bytes(enum kv_type type, int D)
 {
-    return 2 * code_bytes(type, D) + 3 * ATTN_CHUNK * sizeof(float);
+    return 2 * ATTN_CODE_BYTES(type, D) + 3 * ATTN_CHUNK * sizeof(float);
 }
 
 void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D)
 {
     char *p = base;
-    size_t n = code_bytes(type, D);
+    size_t n = ATTN_CODE_BYTES(type, D);
     view->k = p;
     view->v = p + n;
     view->dk = (float *)(void *)(p + 2 * n);
     view->dv = view->dk + ATTN_CHUNK;
     view->pm = view->dv + ATTN_CHUNK;
-    view->next = NULL;
+}
+
+void attn_ahead_fetch(struct attn_ahead *a, size_t bytes)
+{
+    while (bytes > 0 && (a->bytes > 0 || a->more(a))) {
+        size_t n = bytes < a->bytes ? bytes : a->bytes;
+        for (size_t i = 0; i < n; i += 64) __builtin_prefetch(a->p + i);
+        a->p += n;
+        a->bytes -= n;
+        bytes -= n;
+    }
+}
+
+const char *attn_ahead_take(struct attn_ahead *a, size_t bytes)
+{
+    if (a->bytes == 0 && !a->more(a)) return NULL;
+    const char *p = a->p;
+    size_t n = bytes < a->bytes ? bytes : a->bytes;
+    a->p += n;
+    a->bytes -= n;
+    attn_ahead_fetch(a, bytes - n);
+    return p;
+}
+
+void attn_slot_fetch(const struct kv_view *view, enum kv_type type, int D, int slot)
+{
+    size_t bytes = ATTN_CODE_BYTES(type, D) / ATTN_CHUNK, at = (size_t)slot; /* of a vector */
+    size_t run = type == KV16 ? 2 : 4;                                      /* positions whose values share a line */
+    for (size_t i = 0; i < bytes / 4; i++) __builtin_prefetch((char *)view->k + at / 16 * 16 * bytes + 64 * i, 1);
+    for (size_t i = 0; i < run * bytes; i += 64) __builtin_prefetch((char *)view->v + at / run * run * bytes + i, 1);
+    __builtin_prefetch(view->dk + slot, 1);
+    __builtin_prefetch(view->dv + slot, 1);
+    __builtin_prefetch(view->pm + slot, 1);
 }
 
 void attn_state_init(struct attn_state *state, int D)
@@ -79,7 +106,6 @@ void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const
     for (int64_t p = to < 0 ? 0 : from / ATTN_CHUNK * ATTN_CHUNK, begin = p; p <= to; p += ATTN_CHUNK) {
         struct kv_view view;
         kv_view_init(&view, (char *)pages[p / ATTN_CHUNK - page0] + offset, q->type, D);
-        if (p + ATTN_CHUNK <= to) view.next = (char *)pages[p / ATTN_CHUNK + 1 - page0] + offset;
         for (int r = 0; r < n; r++) {
             int64_t a = first[r] - p, b = last[r] - p;
             lo[r] = a < 0 ? 0 : a > ATTN_CHUNK ? ATTN_CHUNK : (int)a;

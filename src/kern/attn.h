@@ -25,6 +25,7 @@
 #ifndef TUTTI_KERN_ATTN_H
 #define TUTTI_KERN_ATTN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "kern/arith.h"
@@ -43,15 +44,33 @@ enum kv_type { KV16, KV8 };
 struct kv_view {
     void *k, *v;
     float *dk, *dv, *pm;
-    const void *next; /* the page that will be attended to next, to be prefetched, or NULL */
 };
+
+/* What will be read after the keys and values at hand. A kernel takes as many bytes as it computes on and prefetches them, so
+ * that memory is read at a constant distance ahead, over the borders of pages and tiles. */
+struct attn_ahead {
+    const char *p;                       /* of this span, what is still to be taken */
+    size_t bytes;
+    bool (*more)(struct attn_ahead *a);  /* sets the next span; false if there is none */
+};
+
+/* The next address; what of `bytes` lies in later spans is prefetched at once. NULL if nothing is left. */
+const char *attn_ahead_take(struct attn_ahead *a, size_t bytes);
+/* Prefetches them at once. */
+void attn_ahead_fetch(struct attn_ahead *a, size_t bytes);
 
 /* Whether a cache of this type can hold heads of size D. All functions below require it. */
 int kv_supports(enum kv_type type, int D);
 
+/* Bytes of a page's keys, and of its values. */
+#define ATTN_CODE_BYTES(type, D) ((size_t)ATTN_CHUNK * (size_t)(D) * ((type) == KV16 ? 2 : 1))
+
 /* Bytes of a page, a multiple of 64; kv_view_init needs base aligned to 64. */
 size_t kv_view_bytes(enum kv_type type, int D);
 void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D);
+
+/* Prefetches the lines to which `store` writes. */
+void attn_slot_fetch(const struct kv_view *view, enum kv_type type, int D, int slot);
 
 /* A tile of query rows of one kv head: any mix of its query heads and of tokens of one session.
  * KV16: a = hi plane, b = lo plane, row r at r*D. KV8: a = codes, of each four the order 0 2 1 3. */
@@ -61,6 +80,7 @@ struct attn_q {
     float dqs[ATTN_ROWS];   /* scale of the row times the score scale */
     int32_t err[ATTN_ROWS]; /* 0 or ERR_RANGE */
     float cap;              /* > 0: scores s become cap * tanh(s / cap). quant_q sets 0 */
+    struct attn_ahead *ahead; /* or NULL, as quant_q sets it */
     _Alignas(64) int16_t a[ATTN_ROWS * KV8_D_MAX];
     _Alignas(64) int16_t b[ATTN_ROWS * KV16_D_MAX];
 };

@@ -92,9 +92,9 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
 /* n rows times n_groups groups, in the blocks that fit 16 registers. */
 static void product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
                       const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
-                      const char *ahead)
+                      struct attn_ahead *ahead)
 {
-    (void)ahead;
+    if (ahead) attn_ahead_fetch(ahead, (size_t)n_groups * (size_t)steps * 64);
     int r = 0;
     for (; r + 2 <= n; r += 2, a += 2 * row, b += 2 * row, out += 2 * stride) {
         for (int g = 0; g < n_groups; g++) {
@@ -109,9 +109,9 @@ static void product16(int n, int n_groups, const int16_t *x, size_t group, size_
 }
 
 static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                     const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)
+                     const int16_t *a, size_t row, float *out, size_t stride, struct attn_ahead *ahead)
 {
-    (void)ahead;
+    if (ahead) attn_ahead_fetch(ahead, (size_t)n_groups * (size_t)steps * 64);
     for (int nr; n > 0; n -= nr, a += (size_t)nr * row, out += (size_t)nr * stride) {
         nr = n < 4 ? n : 4;
         for (int g = 0; g < n_groups; g++) {

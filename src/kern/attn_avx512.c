@@ -111,56 +111,57 @@ INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, i
     }
 }
 
-INLINE const char *skip(const char *ahead, int g, int steps)
+/* What is to be prefetched while `n` lines are computed on. */
+INLINE const char *lines(struct attn_ahead *ahead, int n)
 {
-    return ahead ? ahead + (size_t)g * (size_t)steps * 64 : NULL;
+    return ahead ? attn_ahead_take(ahead, (size_t)n * 64) : NULL;
 }
 
-/* n_groups groups in blocks of NG or, at the end, fewer. One instance per number of rows. */
-#define ROWS16(NR, NG)                                                                                       \
-    static void rows16_##NR(int n_groups, const int16_t *x, size_t group, size_t line, int steps,            \
-                            const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,       \
-                            const char *ahead)                                                               \
-    {                                                                                                        \
-        int g = 0;                                                                                           \
-        for (; g + NG <= n_groups; g += NG) {                                                                \
-            block16(NR, NG, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,      \
-                    skip(ahead, g, steps));                                                                  \
-        }                                                                                                    \
-        for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
-            block16(NR, 4, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
-                    skip(ahead, g, steps));                                                                  \
-        }                                                                                                    \
-        for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
-            block16(NR, 2, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
-                    skip(ahead, g, steps));                                                                  \
-        }                                                                                                    \
-        for (; g + 1 <= n_groups; g += 1) {                                                                  \
-            block16(NR, 1, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride,       \
-                    skip(ahead, g, steps));                                                                  \
-        }                                                                                                    \
+/* n_groups groups in blocks of NG or, at the end, fewer, for NR rows. */
+INLINE void rows16(int NR, int NG, int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                   const int16_t *b, size_t row, float *out, size_t stride, struct attn_ahead *ahead)
+{
+    int g = 0;
+#define BLOCKS(N)                                                                                                   \
+    for (; N <= NG && g + N <= n_groups; g += N)                                                                    \
+    block16(NR, N, x + (size_t)g * group, group, line, steps, a, b, row, out + g * 16, stride, lines(ahead, N * steps))
+    BLOCKS(8);
+    BLOCKS(4);
+    BLOCKS(2);
+    BLOCKS(1);
+#undef BLOCKS
+}
+
+INLINE void rows8(int NR, int NG, int n_groups, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                  size_t row, float *out, size_t stride, struct attn_ahead *ahead)
+{
+    int g = 0;
+#define BLOCKS(N)                                                                                                   \
+    for (; N <= NG && g + N <= n_groups; g += N)                                                                    \
+    block8(NR, N, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride, lines(ahead, N * steps))
+    BLOCKS(8);
+    BLOCKS(4);
+    BLOCKS(2);
+    BLOCKS(1);
+#undef BLOCKS
+}
+
+/* One instance per number of rows. */
+typedef void rows16_fn(int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a, const int16_t *b,
+                       size_t row, float *out, size_t stride, struct attn_ahead *ahead);
+typedef void rows8_fn(int n_groups, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a, size_t row, float *out,
+                      size_t stride, struct attn_ahead *ahead);
+#define ROWS16(NR, NG)                                                                                              \
+    static void rows16_##NR(int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a, \
+                            const int16_t *b, size_t row, float *out, size_t stride, struct attn_ahead *ahead)      \
+    {                                                                                                               \
+        rows16(NR, NG, n_groups, x, group, line, steps, a, b, row, out, stride, ahead);                             \
     }
-#define ROWS8(NR, NG)                                                                                        \
-    static void rows8_##NR(int n_groups, const int8_t *x, size_t group, size_t line, int steps,              \
-                           const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)       \
-    {                                                                                                        \
-        int g = 0;                                                                                           \
-        for (; g + NG <= n_groups; g += NG) {                                                                \
-            block8(NR, NG, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,          \
-                   skip(ahead, g, steps));                                                                   \
-        }                                                                                                    \
-        for (; NG > 4 && g + 4 <= n_groups; g += 4) {                                                        \
-            block8(NR, 4, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
-                   skip(ahead, g, steps));                                                                   \
-        }                                                                                                    \
-        for (; NG > 2 && g + 2 <= n_groups; g += 2) {                                                        \
-            block8(NR, 2, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
-                   skip(ahead, g, steps));                                                                   \
-        }                                                                                                    \
-        for (; g + 1 <= n_groups; g += 1) {                                                                  \
-            block8(NR, 1, x + (size_t)g * group, group, line, steps, a, row, out + g * 16, stride,           \
-                   skip(ahead, g, steps));                                                                   \
-        }                                                                                                    \
+#define ROWS8(NR, NG)                                                                                             \
+    static void rows8_##NR(int n_groups, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a, \
+                           size_t row, float *out, size_t stride, struct attn_ahead *ahead)                       \
+    {                                                                                                             \
+        rows8(NR, NG, n_groups, x, group, line, steps, a, row, out, stride, ahead);                               \
     }
 ROWS16(1, 8)
 ROWS16(2, 4)
@@ -179,11 +180,9 @@ ROWS8(8, 2)
 
 static void product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
                       const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
-                      const char *ahead)
+                      struct attn_ahead *ahead)
 {
-    static void (*const rows[5])(int, const int16_t *, size_t, size_t, int, const int16_t *, const int16_t *,
-                                 size_t, float *, size_t,
-                                 const char *) = {NULL, rows16_1, rows16_2, rows16_3, rows16_4};
+    static rows16_fn *const rows[5] = {NULL, rows16_1, rows16_2, rows16_3, rows16_4};
     for (int nr; n > 0; n -= nr, a += (size_t)nr * row, b += (size_t)nr * row, out += (size_t)nr * stride) {
         nr = n > 6 || n == 4 ? 4 : n > 4 ? 3 : n; /* 5 = 3+2, 6 = 3+3 */
         rows[nr](n_groups, x, group, line, steps, a, b, row, out, stride, ahead);
@@ -192,11 +191,9 @@ static void product16(int n, int n_groups, const int16_t *x, size_t group, size_
 }
 
 static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                     const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)
+                     const int16_t *a, size_t row, float *out, size_t stride, struct attn_ahead *ahead)
 {
-    static void (*const rows[9])(int, const int8_t *, size_t, size_t, int, const int16_t *, size_t, float *,
-                                 size_t, const char *) = {NULL,    rows8_1, rows8_2, rows8_3, rows8_4,
-                                                          rows8_5, rows8_6, rows8_7, rows8_8};
+    static rows8_fn *const rows[9] = {NULL, rows8_1, rows8_2, rows8_3, rows8_4, rows8_5, rows8_6, rows8_7, rows8_8};
     for (int nr; n > 0; n -= nr, a += (size_t)nr * row, out += (size_t)nr * stride) {
         nr = n <= 8 ? n : n < 16 ? (n + 1) / 2 : 8;
         rows[nr](n_groups, x, group, line, steps, a, row, out, stride, ahead);
@@ -278,16 +275,29 @@ static uint64_t seen_bits(int base, int first, int last)
     return ~0ull << first & ~0ull >> (last < 63 ? 63 - last : 0);
 }
 
+/* The halves of a chunk that rows of the tile see: all others, and the weights of their keys, are not read. */
+static void halves(const struct attn_q *q, unsigned live, const int *lo, const int *hi, int *begin, int *end)
+{
+    *begin = ATTN_CHUNK, *end = 0;
+    for (int r = 0; r < q->n; r++) {
+        if (!(live >> r & 1)) continue;
+        if (*begin > lo[r] / 64 * 64) *begin = lo[r] / 64 * 64;
+        if (*end < hi[r] / 64 * 64 + 64) *end = hi[r] / 64 * 64 + 64;
+    }
+}
+
 /* All maxima first: the way from a row's scores to its maximum is long and would be waited for. */
 INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
                       const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     float m[ATTN_ROWS];
+    int begin, end;
+    halves(q, live, lo, hi, &begin, &end);
     for (int r = 0; r < q->n; r++) {
         if (!(live >> r & 1)) continue;
         float *s = I + r * ATTN_CHUNK;
-        __m512 top = scores64(s, view->dk, dqs[r], seen_bits(0, lo[r], hi[r]));
-        top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, dqs[r], seen_bits(64, lo[r], hi[r])));
+        __m512 top = scores64(s + begin, view->dk + begin, dqs[r], seen_bits(begin, lo[r], hi[r]));
+        if (end - begin > 64) top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, dqs[r], seen_bits(64, lo[r], hi[r])));
         m[r] = _mm512_reduce_max_ps(top) + 0.0f;
         if (!attn_header(attn_part_at(parts, q->D, r), m[r])) live &= ~(1u << r);
     }
@@ -297,8 +307,8 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, cons
         const float *s = I + r * ATTN_CHUNK;
         int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
         float v = view->pm[hi[r]], t = attn_p_scale(v);
-        __m512i l = weights64(planes, s, view->dv, m[r], t, a, b);
-        l = _mm512_add_epi32(l, weights64(planes, s + 64, view->dv + 64, m[r], t, a + 64, b + 64));
+        __m512i l = weights64(planes, s + begin, view->dv + begin, m[r], t, a + begin, b + begin);
+        if (end - begin > 64) l = _mm512_add_epi32(l, weights64(planes, s + 64, view->dv + 64, m[r], t, a + 64, b + 64));
         part->l = (float)_mm512_reduce_add_epi32(l);
         part->sv = v / 32767.0f;
     }

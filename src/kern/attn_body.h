@@ -96,6 +96,7 @@ static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D,
     q->D = D;
     q->type = type;
     q->cap = 0.0f;
+    q->ahead = NULL;
     for (int r = 0; r < n; r++) {
         float dq = 0.0f;
         int fine = attn_quantise(rows[r], D, 32767.0f, ARITH_RQ16, code, &dq);
@@ -208,9 +209,9 @@ static inline int attn_skips(const struct attn_q *q, int r, int lo, int hi, stru
 
 typedef void attn_product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
                             const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
-                            const char *ahead);
+                            struct attn_ahead *ahead);
 typedef void attn_product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                           const int16_t *a, size_t row, float *out, size_t stride, const char *ahead);
+                           const int16_t *a, size_t row, float *out, size_t stride, struct attn_ahead *ahead);
 typedef unsigned attn_weights(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
                               const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts);
 
@@ -240,7 +241,7 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
 
     int g0 = from / 16, n_groups = to / 16 + 1 - g0;
     if (n_groups < ATTN_CHUNK / 16) memset(I, 0, (size_t)n * ATTN_CHUNK * sizeof *I); /* weights read all */
-    const char *ahead = (const char *)view->v + (size_t)g0 * 16 * d * (q->type == KV16 ? 2 : 1);
+    struct attn_ahead *ahead = q->ahead;
     if (q->type == KV16) {
         product16(n, n_groups, (const int16_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 32, D / 2, q->a, q->b,
                   d, I + g0 * 16, ATTN_CHUNK, ahead);
@@ -259,8 +260,8 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
         scored.dk = ones;
         dqs = ones;
     }
+    if (ahead) attn_ahead_fetch(ahead, 3 * ATTN_CHUNK * sizeof(float)); /* as much as the scales */
     live = weights(q, dqs, &scored, live, lo, hi, I, A, B, parts);
-    ahead = view->next;
     int keys = n_groups * 16; /* runs of live rows go through the product together */
     for (int r = 0, run; r < n; r += run) {
         run = 1;
@@ -275,6 +276,7 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
             product8(run, D / 16, (const int8_t *)view->v + (size_t)g0 * 16 * d, 64, 4 * d, keys / 4, A + at,
                      ATTN_CHUNK, u, part, ahead);
         }
+        ahead = NULL;
     }
 }
 

@@ -69,9 +69,9 @@ INLINE void block8(int NR, const int8_t *x, size_t line, int steps, const int16_
 
 static void product16(int n, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
                       const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
-                      const char *ahead)
+                      struct attn_ahead *ahead)
 {
-    (void)ahead;
+    if (ahead) attn_ahead_fetch(ahead, (size_t)n_groups * (size_t)steps * 64);
     int r = 0;
     for (; r + 4 <= n; r += 4, a += 4 * row, b += 4 * row, out += 4 * stride) {
         for (int g = 0; g < 2 * n_groups; g++) {
@@ -86,9 +86,9 @@ static void product16(int n, int n_groups, const int16_t *x, size_t group, size_
 }
 
 static void product8(int n, int n_groups, const int8_t *x, size_t group, size_t line, int steps,
-                     const int16_t *a, size_t row, float *out, size_t stride, const char *ahead)
+                     const int16_t *a, size_t row, float *out, size_t stride, struct attn_ahead *ahead)
 {
-    (void)ahead;
+    if (ahead) attn_ahead_fetch(ahead, (size_t)n_groups * (size_t)steps * 64);
     int r = 0;
     for (; r + 4 <= n; r += 4, a += 4 * row, out += 4 * stride) {
         for (int g = 0; g < n_groups; g++) {
