@@ -24,7 +24,7 @@
 static const struct args_doc doc = {
     "serve", "MODEL...", "answer requests over HTTP, by the APIs of OpenAI and Groq",
     "MODEL is a GGUF file or the name of a pulled model; NAME=MODEL serves it under another name. Several models share the memory. "
-    "The routes are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /apply-template, /v1/files, /v1/batches, /health, "
+    "The routes are /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, /v1/embeddings, /v1/models, /tokenize, /detokenize, /apply-template, /v1/files, /v1/batches, /health, "
     "/ready and /metrics; those under /v1 also under /openai/v1. The log is one JSON object a line on standard error.\n\n"
     "SIGTERM or Ctrl-C: no new requests are taken, those under way may end within --drain seconds; a second one ends them."};
 
@@ -36,7 +36,7 @@ struct serve {
     struct arg_strs cors;
     int drain_s, max_body_mb;
     bool quiet, require_key, no_keys;
-    const char *ledger, *prices, *signing;
+    const char *ledger, *prices, *signing, *spec;
     struct signing key;
     const struct gate *gate; /* NULL: none was opened */
 };
@@ -168,11 +168,23 @@ static int check(struct serve *v)
     return 0;
 }
 
+/* --spec: off, lookup or draft=MODEL. */
+static int read_spec(struct serve *v)
+{
+    static const char draft[] = "draft=";
+    struct sched_options *o = &v->o.sched;
+    if (strcmp(v->spec, "off") == 0) o->guess = SCHED_GUESS_OFF;
+    else if (strcmp(v->spec, "lookup") == 0) o->guess = SCHED_GUESS_LOOKUP;
+    else if (strncmp(v->spec, draft, sizeof draft - 1) == 0) o->guess = SCHED_GUESS_DRAFT, v->o.draft = v->spec + sizeof draft - 1;
+    else return args_fault(&doc, "--spec %s is unknown: off, lookup or draft=MODEL", v->spec);
+    return 0;
+}
+
 static struct server server; /* 64 models' worth of state: too large for a stack */
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.drain_s = 30, .o.http = {.host = "127.0.0.1", .port = 8080}};
+    struct serve v = {.drain_s = 30, .spec = "off", .o.http = {.host = "127.0.0.1", .port = 8080}};
     struct http_options *h = &v.o.http;
     int status;
     const struct arg table[] = {
@@ -184,6 +196,8 @@ int cmd_serve(int argc, char **argv)
         {"max-conns", 0, ARG_INT, &h->max_conns, "N", "open connections (default: 4096)", 1, 1 << 20},
         {"max-body", 0, ARG_INT, &v.max_body_mb, "MB", "size of a request (default: 8)", 1, 1024},
         {"workers", 0, ARG_INT, &h->n_workers, "N", "threads that read requests (default: 4)", 1, 256},
+        {"spec", 0, ARG_STR, &v.spec, "HOW", "guess tokens, where it pays, and check them together: off, lookup (in the text so far), draft=MODEL (a smaller one); "
+         "the answers are the same (default: off)", 0, 0},
         {"any-model", 0, ARG_FLAG, &v.o.any_model, NULL, "a model name that is not known means the first model", 0, 0},
         {"ledger", 0, ARG_STR, &v.ledger, "WHERE", "keys and the use of them: a file, or postgresql://... (default: that of tutti keys)", 0, 0},
         {"prices", 0, ARG_STR, &v.prices, "FILE", "what tokens of which model cost", 0, 0},
@@ -202,7 +216,7 @@ int cmd_serve(int argc, char **argv)
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti serve --help");
-    if ((status = check(&v))) return status;
+    if ((status = check(&v)) || (status = read_spec(&v))) return status;
     if (v.quiet) log_quiet();
     struct err e = {0};
     sigset_t set;

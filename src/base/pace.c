@@ -5,6 +5,8 @@
 static const double WEIGHT = 0.2;    /* of a new measurement */
 static const double BUSY_STEPS = 32; /* that count as recent */
 static const double STRETCH = 1.05;
+static const double WORTH_FIRST = 4;      /* of a guess, before one was timed */
+static const double GUESS_FORGET = 0.998; /* by a step without guesses: what was dear once is tried again */
 
 static int size_of(int n)
 {
@@ -35,9 +37,24 @@ int pace_piece(struct pace *p, int n_answers, int max)
     return n < max ? n : max;
 }
 
+double pace_worth(const struct pace *p, int n_answers)
+{
+    int i = size_of(n_answers);
+    if (n_answers == 0 || p->alone_s[i] == 0 || p->since[i] > PACE_LOOK) return 0;
+    return p->guess_s[i] > 0 ? p->alone_s[i] / n_answers / p->guess_s[i] : WORTH_FIRST;
+}
+
+void pace_note_guesses(struct pace *p, int n_answers, int n_guess, double seconds)
+{
+    int i = size_of(n_answers);
+    double more = seconds - p->alone_s[i];
+    mix(&p->guess_s[i], more > 0 ? more / n_guess : 1e-9);
+}
+
 void pace_note(struct pace *p, int n_answers, int n_prompt, double seconds)
 {
     int i = size_of(n_answers);
+    p->guess_s[i] *= GUESS_FORGET;
     if (n_answers) {
         p->busy += ((n_prompt > 0) - p->busy) / BUSY_STEPS;
         p->stretch = p->busy > PACE_BUSY ? p->stretch * STRETCH : p->stretch / STRETCH;

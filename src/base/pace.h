@@ -11,6 +11,8 @@
  * few answers to share the next steps. So while more than PACE_BUSY of the recent steps carried prompts, pieces stretch, a
  * little each step, and shrink again afterwards.
  *
+ * Guesses (odds.h) are timed here, too: guess[n], seconds that a guessed token adds to a step of n answers.
+ *
  * When all steps carry prompts, one in PACE_LOOK goes without, to keep alone[n] fresh. Time decides only how texts are
  * cut, which the arithmetic does not see: answers are the same.
  */
@@ -26,6 +28,7 @@ enum { PACE_SIZES = 16, PACE_LOOK = 128, PACE_PIECE_MIN = 16, PACE_PIECE_FIRST =
 struct pace {
     double alone_s[PACE_SIZES]; /* 0: unknown */
     double row_s;
+    double guess_s[PACE_SIZES]; /* 0: unknown */
     int since[PACE_SIZES];      /* steps since alone_s was measured */
     double busy;                /* share of recent steps that carried prompts */
     double stretch;             /* of pieces; 0 counts as 1 */
@@ -33,7 +36,11 @@ struct pace {
 
 /* Tokens of prompts for a step with n_answers tokens of answers; at most max. */
 int pace_piece(struct pace *p, int n_answers, int max);
-/* What a step took. */
+/* What a right guess saves in a step of n answers and no prompt, in guesses that could be made in its time; 0: not known yet, or
+ * it is time for a step without. */
+double pace_worth(const struct pace *p, int n_answers);
+/* What a step took: one with n_prompt tokens of prompts, and one with guesses. */
 void pace_note(struct pace *p, int n_answers, int n_prompt, double seconds);
+void pace_note_guesses(struct pace *p, int n_answers, int n_guess, double seconds);
 
 #endif

@@ -116,7 +116,7 @@ static void write_ends(struct buf *out, const char *name, const struct metrics_m
 }
 
 /* Numbers of the scheduler. */
-enum gauge { G_RUNNING, G_WAITING, G_KV, G_PAGES, G_PAGES_USED, G_PAGES_IDLE, G_PAGE_TOKENS, G_STEPS, G_PREEMPTIONS, G_QUERIES, G_HITS, G_READY, N_GAUGES };
+enum gauge { G_RUNNING, G_WAITING, G_KV, G_PAGES, G_PAGES_USED, G_PAGES_IDLE, G_PAGE_TOKENS, G_STEPS, G_PREEMPTIONS, G_QUERIES, G_HITS, G_GUESSING, G_GUESSES, G_GUESSES_RIGHT, G_READY, N_GAUGES };
 static const struct {
     struct series s;
     const char *type;
@@ -132,6 +132,9 @@ static const struct {
     [G_PREEMPTIONS] = {{"tutti_preemptions_total", "vllm:num_preemptions_total", "Answers that gave their pages back for a while"}, "counter"},
     [G_QUERIES] = {{"tutti_prefix_queries_total", NULL, "Prompts looked up in the prefix cache"}, "counter"},
     [G_HITS] = {{"tutti_prefix_hits_total", NULL, "Prompts of which it had a beginning"}, "counter"},
+    [G_GUESSING] = {{"tutti_guessing_total", "vllm:spec_decode_num_drafts_total", "Times that the next tokens of an answer were guessed"}, "counter"},
+    [G_GUESSES] = {{"tutti_guesses_total", "vllm:spec_decode_num_draft_tokens_total", "Tokens that were guessed"}, "counter"},
+    [G_GUESSES_RIGHT] = {{"tutti_guesses_right_total", "vllm:spec_decode_num_accepted_tokens_total", "Guesses that were right, each a token without a step of its own"}, "counter"},
     [G_READY] = {{"tutti_model_ready", NULL, "1 when the model answers"}, "gauge"},
 };
 
@@ -150,6 +153,9 @@ static double gauge_of(const struct metrics_model *m, enum gauge g)
     case G_PREEMPTIONS: return (double)s->preemptions;
     case G_QUERIES: return (double)s->prefix_queries;
     case G_HITS: return (double)s->prefix_hits;
+    case G_GUESSING: return (double)s->guessing;
+    case G_GUESSES: return (double)s->guesses;
+    case G_GUESSES_RIGHT: return (double)s->guesses_right;
     case G_READY: return m->ready;
     case N_GAUGES: break;
     }

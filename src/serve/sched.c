@@ -14,7 +14,6 @@ void sched_free_request(struct request *r)
 {
     for (int i = 0; i < r->n; i++) generate_close(&r->answers[i].g);
     free(r->bias);
-    free(r->top);
     free(r->vector);
     free(r);
 }
@@ -47,7 +46,6 @@ static int make_answer(struct sched *s, struct request *r, int i, const struct s
     a->r = r;
     a->choice = i;
     a->submit_s = sched_now();
-    if (r->top) a->top = r->top + (size_t)i * (size_t)r->n_top;
     int rc = generate_init(&a->g, s->engine, s->text, context_for(s, q), e);
     return rc ? rc : generate_begin(&a->g, q->prompt, q->n_prompt, &p, e);
 }
@@ -69,9 +67,8 @@ static int make_request(struct sched *s, struct request **out, const struct sche
     r->ud = q->ud;
     size_t n_bias = q->params.sample.n_bias > 0 ? (size_t)q->params.sample.n_bias : 0;
     if (n_bias) r->bias = malloc(n_bias * sizeof *r->bias);
-    if (r->n_top > 0) r->top = calloc((size_t)n * (size_t)r->n_top, sizeof *r->top);
     if (r->embed) r->vector = calloc((size_t)s->engine->model->h.n_embd, sizeof *r->vector);
-    if ((n_bias && !r->bias) || (r->n_top > 0 && !r->top) || (r->embed && !r->vector)) rc = err(e, ERR_MEMORY, "out of memory");
+    if ((n_bias && !r->bias) || (r->embed && !r->vector)) rc = err(e, ERR_MEMORY, "out of memory");
     if (r->bias) memcpy(r->bias, q->params.sample.bias, n_bias * sizeof *r->bias);
     for (int i = 0; i < n && !rc; i++) rc = make_answer(s, r, i, q, e);
     if (rc)
@@ -148,6 +145,7 @@ void sched_end(struct sched *s, struct answer *a)
     struct generate *g = &a->g;
     bool waited = a->state == ANSWER_WAITS, ran = a->admit_s > 0;
     a->state = ANSWER_ENDED;
+    sched_drop_guesses(s, a);
     kv_seq_truncate(&g->seq, 0);
     count_pages(s); /* whoever sees the last event finds its work gone from the figures */
     pthread_mutex_lock(&s->lock);
@@ -251,33 +249,37 @@ static void *run_thread(void *arg)
 static void free_all(struct sched *s)
 {
     for (int i = 0; i < s->n_samplers; i++) sampler_destroy(s->sampler[i]);
+    sched_close_guesses(s);
     prefix_destroy(s->prefix);
     pthread_cond_destroy(&s->wake);
     pthread_cond_destroy(&s->gone);
     pthread_mutex_destroy(&s->lock);
     free(s->sampler), free(s->running), free(s->owners), free(s->parts), free(s->part_of);
-    free(s->out), free(s->hidden), free(s->out_of), free(s->hidden_of);
+    free(s->out), free(s->rows), free(s->tops), free(s->hidden), free(s->hidden_of);
     free(s);
 }
 
 static int make_parts(struct sched *s, struct err *e)
 {
-    size_t n = (size_t)s->opt.max_running;
+    size_t n = (size_t)s->opt.max_running, n_rows = (size_t)s->opt.step_tokens;
     int rc = 0, workers = s->engine->chip->n_workers ? s->engine->chip->n_workers : 1;
     s->n_owners = OWNERS_MAX;
     s->running = calloc(n, sizeof *s->running);
     s->owners = calloc(OWNERS_MAX, sizeof *s->owners);
     s->parts = calloc(n, sizeof *s->parts);
     s->part_of = calloc(n, sizeof *s->part_of);
-    s->out = calloc(n, sizeof *s->out);
+    s->out = calloc(n_rows, sizeof *s->out);
+    s->rows = calloc(n_rows, sizeof *s->rows);
+    s->tops = calloc(n_rows * SAMPLER_TOP_MAX, sizeof *s->tops);
     s->hidden = calloc(n, sizeof *s->hidden);
-    s->out_of = calloc(n, sizeof *s->out_of);
     s->hidden_of = calloc(n, sizeof *s->hidden_of);
     s->sampler = calloc((size_t)workers, sizeof *s->sampler);
-    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->out || !s->hidden || !s->out_of || !s->hidden_of || !s->sampler)
+    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->out || !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
         return err(e, ERR_MEMORY, "out of memory for %d sequences", s->opt.max_running);
     for (; s->n_samplers < workers && !rc; s->n_samplers += !rc)
         rc = sampler_create(&s->sampler[s->n_samplers], s->engine->model->h.n_vocab, s->engine->kern, e);
+    for (size_t i = 0; i < n_rows; i++) s->rows[i].top = s->tops + i * SAMPLER_TOP_MAX;
+    if (!rc) rc = sched_open_guesses(s, e);
     return !rc && s->opt.cache != SCHED_CACHE_OFF ? prefix_create(&s->prefix, s->engine->kv, e) : rc;
 }
 

@@ -21,13 +21,18 @@ struct sched;
 
 enum sched_cache { SCHED_CACHE_ALL, SCHED_CACHE_OWNER, SCHED_CACHE_OFF };
 
+enum sched_guess { SCHED_GUESS_OFF, SCHED_GUESS_LOOKUP, SCHED_GUESS_DRAFT };
+
 struct sched_options {
     int max_running;        /* sequences in a step; 0: SCHED_RUNNING, or the most that fit a step */
     int max_queue;          /* answers that may wait; beyond: ERR_BUSY; 0: SCHED_QUEUE */
     int step_tokens;        /* budget of a step; 0: the engine's batch */
     enum sched_cache cache; /* prompts' pages are shared by all, by requests of one owner, or not kept */
+    enum sched_guess guess; /* steps of several tokens where guesses can be made and pay; answers are the same */
+    struct engine *draft;   /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's alone */
+    bool guess_always;      /* also where it does not pay: tests */
 };
-enum { SCHED_RUNNING = 256, SCHED_QUEUE = 1024, SCHED_CHOICES_MAX = 128 };
+enum { SCHED_RUNNING = 256, SCHED_QUEUE = 1024, SCHED_CHOICES_MAX = 128, SCHED_DRAFTS = 4 /* answers that a smaller model guesses for at a time */ };
 
 enum sched_event_kind { SCHED_TOKEN, SCHED_VECTOR, SCHED_END };
 
@@ -82,6 +87,7 @@ struct sched_stats {
     uint64_t steps, preemptions;
     uint64_t prompt_tokens, cached_tokens; /* of prompts: all, and those that were not computed */
     uint64_t answer_tokens;
+    uint64_t guessing, guesses, guesses_right; /* times that an answer's next tokens were guessed; tokens that were, and right */
     uint64_t prefix_queries, prefix_hits;  /* prompts looked up, and found at least in part */
 };
 

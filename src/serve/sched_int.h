@@ -5,6 +5,7 @@
  *   sched.c         what other threads call: submit, cancel, stop; requests and their memory; the thread's loop
  *   sched_queue.c   who may run: priorities, owners' turns, pages, and who must go when pages run out
  *   sched_step.c    one step: who feeds how much, the batch, drawing, events
+ *   sched_guess.c   guesses of what comes next
  *
  * A request is n sequences (struct answer). An answer waits, runs, perhaps waits again because its pages were taken, and
  * ends. `lock` guards what its comment names; all else belongs to the thread.
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/pace.h"
+#include "serve/odds.h"
 #include "serve/prefix.h"
 #include "serve/sched.h"
 
@@ -44,13 +46,23 @@ struct answer {
 
     /* the step in flight */
     int n_feed;           /* tokens */
-    bool wants;           /* its last row's logits, or its vector */
+    int n_guess;          /* and guesses behind them, which stand behind g.ids */
+    bool wants;           /* its last row's logits and those of its guesses, or its vector */
     struct batch_part part;
     const uint32_t *allowed;
-    int drawn;            /* id, or an error code */
+    struct row *row;      /* [1 + n_guess] */
+    int embedded;         /* 0, or why there is no vector */
+    struct odds odds;     /* of its guesses */
+};
+
+/* A row of logits that a step wants. */
+struct row {
+    struct answer *a;
+    int i;                /* behind the i-th guess; 0: behind what the answer has */
+    int id;               /* that was drawn, or an error code */
     float logp;
-    uint8_t drawn_from[ENGINE_STATE_BYTES];
-    struct sampler_logprob *top; /* [n_top] */
+    uint8_t state[ENGINE_STATE_BYTES];
+    struct sampler_logprob *top; /* [SAMPLER_TOP_MAX] */
 };
 
 struct request {
@@ -66,7 +78,6 @@ struct request {
     void (*event)(void *ud, const struct sched_event *ev);
     void *ud;
     struct sampler_bias *bias;
-    struct sampler_logprob *top; /* [n][n_top] */
     float *vector;               /* [n_embd] of embed */
     struct answer answers[];     /* [n] */
 };
@@ -102,8 +113,16 @@ struct sched {
     struct batch batch;       /* of the step in flight */
     struct batch_part *parts; /* [max_running] */
     struct answer **part_of;  /* [max_running] whose part it is */
-    int *out, *hidden;        /* [max_running] rows of a batch */
-    struct answer **out_of, **hidden_of;
+    int *out;                 /* [step_tokens] rows of a batch */
+    struct row *rows;         /* [step_tokens] what each of them is for */
+    struct sampler_logprob *tops; /* [step_tokens][SAMPLER_TOP_MAX] */
+    int *hidden;              /* [max_running] rows of a batch, and whose they are */
+    struct answer **hidden_of;
+    struct {
+        struct spec *spec;
+        const struct answer *user; /* NULL: none */
+    } drafts[SCHED_DRAFTS];
+    bool drafted;             /* in this step: its time tells nothing if no guess came of it */
 };
 
 static inline uint64_t sched_salt(const struct sched *s, const struct answer *a)
@@ -121,6 +140,14 @@ void sched_wait(struct sched *s, struct answer *a);  /* into the waiting list */
 void sched_owner_join(struct sched *s, struct request *r);
 
 void sched_step(struct sched *s);
+
+int sched_open_guesses(struct sched *s, struct err *e);
+void sched_close_guesses(struct sched *s);
+/* Sets n_guess of the answers of a step that carries no prompt, after their pages were reserved. */
+void sched_guess(struct sched *s);
+void sched_note_guesses(struct sched *s, struct answer *a, int right); /* after its part */
+void sched_drop_guesses(struct sched *s, const struct answer *a);      /* it runs no more */
+
 /* Its last event; frees what it holds, and the request with its last answer. Not in a list afterwards. */
 void sched_end(struct sched *s, struct answer *a);
 void sched_free_request(struct request *r);

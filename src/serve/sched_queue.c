@@ -152,6 +152,7 @@ static void run(struct sched *s, struct answer *a)
 static void preempt_last(struct sched *s)
 {
     struct answer *a = s->running[--s->n_running];
+    sched_drop_guesses(s, a);
     give_up_pages(a);
     sched_wait(s, a);
     s->count.preemptions++;

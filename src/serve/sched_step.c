@@ -47,6 +47,7 @@ static void share_step(struct sched *s)
     double now = sched_now();
     for (int i = 0; i < s->n_running; i++) {
         s->running[i]->n_feed = left(s->running[i]) == 1;
+        s->running[i]->n_guess = 0;
         n += s->running[i]->n_feed;
     }
     int room = pace_piece(&s->pace, n, s->opt.step_tokens - n);
@@ -58,19 +59,20 @@ static void share_step(struct sched *s)
 static void draw(void *ud, int worker, int i_out, const float *logits, int status)
 {
     struct sched *s = ud;
-    struct answer *a = s->out_of[i_out];
+    struct row *w = &s->rows[i_out];
+    const struct answer *a = w->a;
     const struct generate *g = &a->g;
-    a->drawn = status ? status : sampler_draw(s->sampler[worker], &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, a->allowed);
-    if (a->drawn >= 0 && a->r->state && engine_state(s->engine, i_out, a->drawn_from)) a->drawn = ERR_UNSUPPORTED;
-    if (a->drawn >= 0 && a->r->n_top >= 0) a->logp = sampler_logprob(s->sampler[worker], logits, a->drawn, a->top, a->r->n_top);
+    int n = g->n_ids + w->i; /* guesses stand behind the answer's tokens */
+    w->id = status ? status : sampler_draw(s->sampler[worker], &g->p.sample, logits, g->ids, n, n, a->allowed);
+    if (w->id >= 0 && a->r->state && engine_state(s->engine, i_out, w->state)) w->id = ERR_UNSUPPORTED;
+    if (w->id >= 0 && a->r->n_top >= 0) w->logp = sampler_logprob(s->sampler[worker], logits, w->id, w->top, a->r->n_top);
 }
 
 static void take_vector(void *ud, int i_out, const float *row, int status)
 {
     struct sched *s = ud;
     struct answer *a = s->hidden_of[i_out - s->batch.n_out];
-    a->drawn = status;
-    if (!status) a->drawn = engine_unit(s->engine, row, a->r->vector);
+    a->embedded = status ? status : engine_unit(s->engine, row, a->r->vector);
 }
 
 static void make_batch(struct sched *s)
@@ -82,11 +84,11 @@ static void make_batch(struct sched *s)
         struct answer *a = s->running[i];
         if (!a->n_feed) continue;
         struct generate *g = &a->g;
-        a->part = (struct batch_part){&g->seq, g->ids + g->n_kv, a->n_feed, g->n_kv};
+        a->part = (struct batch_part){&g->seq, g->ids + g->n_kv, a->n_feed + a->n_guess, g->n_kv};
         a->wants = g->n_kv + a->n_feed == g->n_ids;
         s->part_of[b->n_parts] = a;
         s->parts[b->n_parts++] = a->part;
-        row += a->n_feed;
+        row += a->part.n;
         if (!a->wants) continue;
         if (a->r->embed) {
             s->hidden_of[b->n_hidden] = a;
@@ -94,8 +96,12 @@ static void make_batch(struct sched *s)
             continue;
         }
         a->allowed = a->mask ? a->r->mask_ops->allowed(a->mask) : NULL;
-        s->out_of[b->n_out] = a;
-        s->out[b->n_out++] = row - 1;
+        a->row = s->rows + b->n_out;
+        for (int k = 0; k <= a->n_guess; k++) {
+            s->rows[b->n_out].a = a;
+            s->rows[b->n_out].i = k;
+            s->out[b->n_out++] = row - 1 - a->n_guess + k;
+        }
     }
 }
 
@@ -110,45 +116,56 @@ static void keep_pages(struct sched *s, struct answer *a)
     }
 }
 
-static void give_vector(struct sched *s, struct answer *a)
-{
-    struct sched_event ev = {.kind = SCHED_VECTOR, .choice = a->choice, .vector = a->r->vector, .n_vector = s->engine->model->h.n_embd};
-    a->g.end = GENERATE_MAX_TOKENS;
-    a->r->event(a->r->ud, &ev);
-}
-
-static void take_token(struct sched *s, struct answer *a)
+static void take_token(struct sched *s, struct answer *a, const struct row *w)
 {
     struct generate *g = &a->g;
-    int32_t id = a->drawn;
-    if (a->mask && a->r->mask_ops->accept(a->mask, id, &a->err)) {
+    if (w->id < 0) {
+        err(&a->err, w->id, "no token can be drawn at position %d: %s", g->n_ids, err_text(w->id));
         g->end = GENERATE_FAILED;
         return;
     }
-    if (generate_take(g, id, &a->err)) return;
+    if (a->mask && a->r->mask_ops->accept(a->mask, w->id, &a->err)) {
+        g->end = GENERATE_FAILED;
+        return;
+    }
+    if (generate_take(g, w->id, &a->err)) return;
     s->count.answer_tokens++;
     struct sched_event ev = {
-        .kind = SCHED_TOKEN, .choice = a->choice, .id = id, .text = buf_str(&g->show), .logp = a->logp, .state = a->r->state ? a->drawn_from : NULL,
-        .top = a->top, .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
+        .kind = SCHED_TOKEN, .choice = a->choice, .id = w->id, .text = buf_str(&g->show), .logp = w->logp, .state = a->r->state ? w->state : NULL,
+        .top = w->top, .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
     a->r->event(a->r->ud, &ev);
     buf_clear(&g->show);
 }
 
+static void give_vector(struct sched *s, struct answer *a)
+{
+    struct sched_event ev = {.kind = SCHED_VECTOR, .choice = a->choice, .vector = a->r->vector, .n_vector = s->engine->model->h.n_embd};
+    a->g.end = a->embedded ? GENERATE_FAILED : GENERATE_MAX_TOKENS;
+    if (a->embedded) err(&a->err, a->embedded, "the text has no embedding: %s", err_text(a->embedded));
+    else a->r->event(a->r->ud, &ev);
+}
+
+/* What was fed is counted, then the token drawn behind it is taken; if it is the one that was guessed, the same for what
+ * was drawn behind that. */
 static void after_part(struct sched *s, struct answer *a)
 {
-    int status = a->g.seq.fault != KV_NO_FAULT ? ERR_RANGE : 0;
-    a->r->owner->tokens += (uint64_t)a->n_feed;
-    if (generate_fed(&a->g, &a->part, status, &a->err)) return;
-    keep_pages(s, a);
-    if (!a->wants) return;
-    if (a->drawn < 0) {
-        err(&a->err, a->drawn, "no token can be drawn at position %d: %s", a->g.n_ids, err_text(a->drawn));
-        a->g.end = GENERATE_FAILED;
-    } else if (a->r->embed) {
-        give_vector(s, a);
-    } else {
-        take_token(s, a);
+    struct generate *g = &a->g;
+    struct batch_part fed = a->part;
+    int right = 0;
+    fed.n -= a->n_guess;
+    for (;;) {
+        int status = g->seq.fault < fed.pos + fed.n ? ERR_RANGE : 0;
+        a->r->owner->tokens += (uint64_t)fed.n;
+        if (generate_fed(g, &fed, status, &a->err) || !a->wants || a->r->embed) break;
+        int32_t guessed = right < a->n_guess ? g->ids[g->n_ids] : -1; /* taking a token overwrites it */
+        take_token(s, a, &a->row[right]);
+        if (g->end != GENERATE_GOES_ON || a->row[right].id != guessed || atomic_load(&a->r->cancelled)) break;
+        right++;
+        fed = (struct batch_part){&g->seq, NULL, 1, g->n_kv};
     }
+    sched_note_guesses(s, a, right);
+    if (g->end != GENERATE_FAILED) keep_pages(s, a);
+    if (a->wants && a->r->embed && g->end == GENERATE_GOES_ON) give_vector(s, a);
 }
 
 static void drop_ended(struct sched *s)
@@ -173,17 +190,21 @@ void sched_step(struct sched *s)
 {
     struct batch *b = &s->batch;
     struct err e = {0};
+    double begin = sched_now();
     share_step(s);
     sched_reserve(s);
+    sched_guess(s);
     make_batch(s);
     if (b->n_parts == 0) return;
-    double begin = sched_now();
-    int rc = chip_step(s->engine->chip, b, take_vector, s, &e), n_rows = 0, n_answers = 0;
+    int rc = chip_step(s->engine->chip, b, take_vector, s, &e), n_prompt = 0, n_guess = 0, n_answers = 0;
     for (int i = 0; i < b->n_parts; i++) {
-        n_rows += s->parts[i].n;
-        n_answers += s->parts[i].n == 1;
+        const struct answer *a = s->part_of[i];
+        n_guess += a->n_guess;
+        if (a->n_feed == 1) n_answers++;
+        else n_prompt += a->n_feed;
     }
-    pace_note(&s->pace, n_answers, n_rows - n_answers, sched_now() - begin);
+    if (n_guess) pace_note_guesses(&s->pace, n_answers, n_guess, sched_now() - begin);
+    else if (!s->drafted) pace_note(&s->pace, n_answers, n_prompt, sched_now() - begin);
     s->count.steps++;
     for (int i = 0; i < b->n_parts; i++) {
         struct answer *a = s->part_of[i];

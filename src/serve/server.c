@@ -82,9 +82,26 @@ static uint64_t file_bytes(const struct path *p)
     return n;
 }
 
+/* The smaller model that guesses, with its own pages. */
+static int open_draft(struct server *s, struct err *e)
+{
+    struct engine_options o = s->o.engine;
+    struct path p;
+    if (!s->o.draft) return 0;
+    if (s->n_models > 1) return err(e, ERR_USAGE, "--spec draft=... serves one model, not %d", s->n_models);
+    o.n_seqs = SCHED_DRAFTS;
+    int rc = model_path_resolve(s->o.draft, &p, e);
+    if (!rc) rc = engine_open(&s->draft, p.z, &o, e);
+    if (rc) return err_prefix(e, "--spec draft");
+    gguf_drop_all(s->draft->file);
+    s->o.sched.draft = s->draft;
+    return 0;
+}
+
 static int share_memory(struct server *s, struct err *e)
 {
     uint64_t weights = 0, all = s->o.memory_bytes;
+    if (s->draft) weights = gguf_file_bytes(s->draft->file) + (uint64_t)s->draft->kv->max_pages * kv_page_bytes(&s->draft->kv->shape);
     for (int i = 0; i < s->n_models; i++) weights += file_bytes(&s->model[i].path);
     if (!all) {
         uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -149,7 +166,8 @@ static int load_model(struct server *s, struct served_model *m, struct err *e)
 static void *load_models(void *arg)
 {
     struct server *s = arg;
-    int rc = share_memory(s, &s->load_err);
+    int rc = open_draft(s, &s->load_err);
+    if (!rc) rc = share_memory(s, &s->load_err);
     for (int i = 0; i < s->n_models && !rc && !atomic_load(&s->draining); i++) {
         struct served_model *m = &s->model[i];
         double begin = server_now();
@@ -213,5 +231,6 @@ void server_stop(struct server *s)
         metrics_finish(&m->metrics);
         pthread_mutex_destroy(&m->lock);
     }
+    engine_close(s->draft);
     s->n_models = 0;
 }

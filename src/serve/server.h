@@ -34,6 +34,7 @@ struct server_options {
     const struct gate *gate;
     const struct signing *signing; /* of receipts; NULL: none are given */
     bool receipts;            /* also for who does not ask */
+    const char *draft;        /* model file that guesses for the one that is served (sched.guess); its memory is part of the budget */
     const char *files;        /* folder of files and batches; NULL: the default one */
 };
 
@@ -68,6 +69,7 @@ struct server {
     struct batches *batches;  /* NULL until they are needed */
     struct served_model model[SERVER_MODELS_MAX];
     int n_models;
+    struct engine *draft;     /* of o.draft */
     time_t started;
     atomic_bool loaded, failed, draining; /* failed: a model cannot be loaded, load_err says why */
     atomic_uint_least64_t replies[6]; /* by status / 100 */

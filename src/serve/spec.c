@@ -70,15 +70,14 @@ void spec_begin(struct spec *s)
     s->counts = (struct spec_counts){0};
 }
 
-/* What followed the latest earlier place of the last tokens. */
-static int look_up(struct spec *s, const int32_t *ids, int n, int max)
+int spec_look_up(const int32_t *ids, int n, int max, int32_t *guess)
 {
     for (int len = LOOKUP_LONG; len >= LOOKUP_SHORT; len--) {
         const int32_t *last = ids + n - len;
         for (int i = n - len - 1; i >= 0; i--) {
             if (ids[i] != last[0] || memcmp(ids + i, last, (size_t)len * sizeof *ids)) continue;
             int found = n - (i + len) < max ? n - (i + len) : max;
-            memcpy(s->guess, ids + i + len, (size_t)found * sizeof *ids);
+            memcpy(guess, ids + i + len, (size_t)found * sizeof *ids);
             return found;
         }
     }
@@ -100,7 +99,7 @@ static void draw(void *ud, int i_out, const float *logits, int status)
 }
 
 /* The draft model continues the text; what its cache holds of it is kept. Whatever goes wrong there ends the guesses. */
-static int draft(struct spec *s, const int32_t *ids, int n, int max, const struct sampler_params *p)
+int spec_draft(struct spec *s, const int32_t *ids, int n, int max, const struct sampler_params *p)
 {
     int same = 0, made = 0;
     if (n + max > s->n_ctx) max = s->n_ctx - n;
@@ -108,6 +107,10 @@ static int draft(struct spec *s, const int32_t *ids, int n, int max, const struc
     while (same < s->n_kv && same < n - 1 && s->ids[same] == ids[same]) same++;
     memcpy(s->ids + same, ids + same, (size_t)(n - same) * sizeof *ids);
     s->n_kv = same;
+    if (s->piece && n - same > s->piece) {
+        if (engine_feed(s->engine, &s->seq, s->ids + same, s->piece, same, 0, false, NULL, NULL, NULL) == 0) s->n_kv += s->piece;
+        return 0;
+    }
     while (made < max) {
         struct draw d = {s, p, n + made, ERR_RANGE};
         if (engine_feed(s->engine, &s->seq, s->ids + s->n_kv, n + made - s->n_kv, s->n_kv, 0, false, draw, &d, NULL) || d.id < 0) break;
@@ -127,7 +130,7 @@ int spec_propose(struct spec *s, const int32_t *ids, int n, int max, const struc
         if (max > s->length) max = s->length;
     }
     if (max < 1) return 0;
-    return s->kind == SPEC_DRAFT ? draft(s, ids, n, max, p) : look_up(s, ids, n, max);
+    return s->kind == SPEC_DRAFT ? spec_draft(s, ids, n, max, p) : spec_look_up(ids, n, max, s->guess);
 }
 
 void spec_note(struct spec *s, int proposed, int accepted, double seconds)

@@ -50,12 +50,18 @@ struct spec {
     struct sampler *sampler;
     int32_t *ids;           /* [n_ctx] what the cache holds, n_kv of them, and the guesses */
     int n_ctx, n_kv;
+    int piece;              /* tokens that spec_draft reads at most, making no guesses before it has read all; 0: any */
 };
 
 int spec_open_lookup(struct spec **s, struct err *e);
 /* engine: of the smaller model, borrowed; n_vocab: of the model that answers, which must be the same. */
 int spec_open_draft(struct spec **s, struct engine *engine, int n_vocab, struct err *e);
 void spec_close(struct spec *s); /* accepts NULL */
+
+/* The guesses alone, at most max (SPEC_MAX), for whoever decides by other rules than spec_propose whether they pay: what
+ * followed the latest earlier place of the last of ids[n], into guess; and what the smaller model draws, into s->guess. */
+int spec_look_up(const int32_t *ids, int n, int max, int32_t *guess);
+int spec_draft(struct spec *s, const int32_t *ids, int n, int max, const struct sampler_params *p);
 
 void spec_begin(struct spec *s);
 /* Guesses for what follows ids[n], into s->guess; at most max. Returns how many; a draft model that fails guesses nothing. */

@@ -237,7 +237,7 @@ def begin_stream(s, receive=0, **more):
 def test_vanished(s):
     before = s.fds()
     for how in "close", "reset":
-        c = begin_stream(s)
+        c = begin_stream(s, n=100) # long enough to be seen on a busy machine
         check(wait_until(lambda: s.metric("tutti_requests_running") >= 1, 5), "a stream does not run")
         if how == "reset":
             c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -245,7 +245,7 @@ def test_vanished(s):
         check(wait_until(lambda: s.metric("tutti_requests_running") == 0, 5), "%s: the answer of a client that left goes on" % how)
     # one that leaves before its answer is written whole
     c = s.connect()
-    body = json.dumps(chat(ignore_eos=True, max_tokens=2000))
+    body = json.dumps(chat(ignore_eos=True, max_tokens=2000, n=100))
     c.sendall(("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (CHAT, len(body), body)).encode())
     wait_until(lambda: s.metric("tutti_requests_running") == 1, 5)
     c.close()
@@ -326,13 +326,27 @@ def test_tls():
     plain = s.connect
     s.connect = lambda *receive: context.wrap_socket(plain(*receive), server_hostname="127.0.0.1")
     check(s.json("POST", CHAT, chat())[0] == 200, "TLS: no answer")
-    c = begin_stream(s)
+    c = begin_stream(s, n=100)
     check(wait_until(lambda: s.metric("tutti_requests_running") >= 1, 5), "TLS: a stream does not run")
     c.close()
     check(wait_until(lambda: s.metric("tutti_requests_running") == 0, 5), "TLS: the answer of a client that left goes on")
     check(s.stop() == 0, "TLS: status at the end: %s" % s.process.returncode)
     bad = Server(program, "--tls-cert", key, "--tls-key", cert, wait=False)
     check(bad.process.wait(20) == 2, "TLS: a wrong certificate: %s" % bad.process.returncode)
+
+
+def test_spec():
+    """With guesses or without, the same answers."""
+    bodies = [chat(n=3, max_tokens=60, temperature=t, seed=5, ignore_eos=True, logprobs=True) for t in (0, 0.9)]
+    got = []
+    for how in "off", "lookup", "draft=" + MODEL:
+        s = Server(program, "--spec", how)
+        got.append([[(c["message"], c["logprobs"]) for c in s.json("POST", CHAT, b)[1]["choices"]] for b in bodies])
+        check(s.metric("tutti_guesses_right_total") <= s.metric("tutti_guesses_total") and s.metric("vllm:spec_decode_num_drafts_total") is not None, "--spec %s: metrics" % how)
+        check((s.metric("tutti_guesses_total") > 0) == (how != "off"), "--spec %s: %s guesses" % (how, s.metric("tutti_guesses_total")))
+        check(s.stop() == 0, "--spec %s: status at the end" % how)
+    check(got[0] == got[1] == got[2], "--spec changes answers")
+    check(Server(program, "--spec", "magic", wait=False).process.wait(20) == 2, "--spec magic is not refused")
 
 
 def test_second_signal():
@@ -391,6 +405,7 @@ def main():
         test(s)
         if os.environ.get("VERBOSE"):
             print("%s %.1f s" % (getattr(test, "__name__", "?"), time.monotonic() - begin))
+    test_spec()
     test_second_signal()
     test_start()
     test_keys()

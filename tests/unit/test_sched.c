@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/pace.h"
+#include "serve/odds.h"
 #include "serve/prefix.h"
 #include "serve/sched.h"
 
@@ -219,6 +220,7 @@ struct setting {
     struct sched_options opt;
     bool cancels;
     int rounds;
+    const char *draft; /* model that guesses */
 };
 
 static struct sched_stats run_all(struct fixture *f, const struct setting *t)
@@ -227,7 +229,10 @@ static struct sched_stats run_all(struct fixture *f, const struct setting *t)
     struct err e = {0};
     struct engine *en = open_engine(t->en);
     struct sched_stats st = {0};
-    if (sched_start(&s, en, &f->text, &t->opt, &e)) fail_msg("%s", e.msg);
+    struct sched_options opt = t->opt;
+    struct engine_options small = {.n_threads = 1, .n_ctx = CTX, .n_batch = 64, .n_seqs = SCHED_DRAFTS};
+    if (t->draft && engine_open(&opt.draft, t->draft, &small, &e)) fail_msg("%s", e.msg);
+    if (sched_start(&s, en, &f->text, &opt, &e)) fail_msg("%s", e.msg);
     for (int round = 0; round < (t->rounds ? t->rounds : 1); round++) {
         int want = n_ended;
         for (int i = 0; i < N_REQ; i++) {
@@ -244,6 +249,7 @@ static struct sched_stats run_all(struct fixture *f, const struct setting *t)
     sched_stats(s, &st);
     sched_stop(s, 1);
     assert_int_equal(en->kv->n_free, en->kv->max_pages); /* nothing is held */
+    engine_close(opt.draft);
     engine_close(en);
     return st;
 }
@@ -279,6 +285,33 @@ static void answers_are_those_given_alone(void **state)
     assert_true(cached > 1000);
 }
 
+/* Guesses of every kind, made in all company: the answers are the same, and some guesses are right. */
+static void guesses_change_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    size_t page = kv_page_bytes(&f->en->kv->shape);
+    struct engine_options wide = {.n_threads = 2, .n_ctx = CTX, .kv_bytes = 200 * page, .n_batch = 64}, one = wide, tight;
+    struct sched_options lookup = {.guess = SCHED_GUESS_LOOKUP, .guess_always = true}, draft = {.guess = SCHED_GUESS_DRAFT, .guess_always = true};
+    one.n_threads = 1;
+    tight = one;
+    tight.kv_bytes = 6 * page;
+    tight.n_out = 3;
+    struct setting settings[] = {
+        {.en = wide, .opt = lookup},
+        {.en = one, .opt = draft, .draft = MODEL}, /* which guesses itself: it draws by the same key */
+        {.en = tight, .opt = draft, .draft = MODEL, .cancels = true},
+        {.en = tight, .opt = lookup, .rounds = 2},
+        {.en = one, .opt = draft, .draft = "tests/data/tiny-q4_1.gguf"},
+        {.en = wide, .opt = {.guess = SCHED_GUESS_LOOKUP}}, /* where it pays */
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        struct sched_stats st = run_all(f, &settings[i]);
+        if (!settings[i].opt.guess_always) continue;
+        assert_true(st.guessing > 0 && st.guesses >= st.guessing && st.guesses_right <= st.guesses);
+        assert_true(st.guesses_right > 0);
+        if (i == 1) assert_true(st.guesses_right * 10 > st.guesses * 8);
+    }
+}
 
 /* --- single requests ----------------------------------------------------------------------------------------- */
 
@@ -703,15 +736,45 @@ static void pieces_stretch_under_load(void **state)
     assert_true(pace_piece(&p, 32, 480) < 140);
 }
 
+/* Of that machine a guess takes 1 ms: worth it for one answer, hardly for many, never when guesses are wrong. */
+static void guesses_pay_or_are_not_made(void **state)
+{
+    (void)state;
+    static const struct {
+        int n_answers, right_of_10;
+        double least, most; /* guesses of an answer and step */
+    } cases[] = {{1, 9, 8, 15}, {1, 5, 2, 4}, {1, 0, 0, 1}, {16, 9, 2, 6}, {16, 5, 0, 1}, {200, 9, 0, 1}, {200, 3, 0, 0.1}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct pace p = {0};
+        struct odds o = {0};
+        double sum = 0;
+        int n = cases[c].n_answers;
+        uint32_t dice = 1;
+        assert_true(pace_worth(&p, n) == 0); /* a step without guesses comes first */
+        for (int i = 0; i < 1000; i++) {
+            int k = odds_length(&o, pace_worth(&p, n), 15), right = 0;
+            for (; right < k; right++)
+                if ((int)((dice = dice * 1664525u + 1013904223u) >> 16) % 10 >= cases[c].right_of_10) break;
+            pace_piece(&p, n, 0);
+            if (k) pace_note_guesses(&p, n, k * n, step_s(n, 0) + 0.001 * k * n);
+            else pace_note(&p, n, 0, step_s(n, 0));
+            odds_note(&o, k, right);
+            if (i >= 500) sum += k / 500.0;
+        }
+        if (sum < cases[c].least || sum > cases[c].most) fail_msg("%d answers, %d of 10 right: %.2f guesses", n, cases[c].right_of_10, sum);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_those_given_alone),   cmocka_unit_test(faults_are_refused),
+        cmocka_unit_test(answers_are_those_given_alone),   cmocka_unit_test(guesses_change_no_answer), /* others change requests */
+        cmocka_unit_test(faults_are_refused),
         cmocka_unit_test(the_queue_is_bounded),            cmocka_unit_test(cancelled_work_stops),
         cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone),
         cmocka_unit_test(masks_and_bias_rule),             cmocka_unit_test(prefixes_are_found_and_forgotten),
         cmocka_unit_test(forks_share_and_copy),            cmocka_unit_test(pieces_keep_the_pace),
-        cmocka_unit_test(pieces_stretch_under_load),
+        cmocka_unit_test(pieces_stretch_under_load),       cmocka_unit_test(guesses_pay_or_are_not_made),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
