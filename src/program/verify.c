@@ -44,9 +44,9 @@ static void check_buffer(struct check *c, int i)
     if (b->kind != BUFFER_FLOAT &&
         (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
         fail(c, "kind of a buffer", i);
-    if (c->rc) return;
     if (b->slots < 0 || b->slots > ROUTE_USED_MAX || (b->slots && (b->local || b->head || b->n_expert != p->model->h.n_expert)))
         fail(c, "slots of a buffer", i);
+    if (c->rc) return;
     int rows = buffer_rows(p, b);
     size_t room = b->local ? p->scratch_bytes : p->block_bytes;
     size_t need = b->kind == BUFFER_CODES ? act_bytes(b->tier, b->width, rows)

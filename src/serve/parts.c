@@ -24,6 +24,7 @@ void parts_free(struct parts *p)
 
 static void drop(struct parts *p, size_t n)
 {
+    if (!n) return;
     memmove(p->held.p, p->held.p + n, p->held.n - n);
     p->held.n -= n;
 }

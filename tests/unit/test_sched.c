@@ -369,6 +369,7 @@ static void faults_are_refused(void **state)
     sched_stop(s, 0);
     assert_int_equal(sched_start(&s, en, &f->text, &(struct sched_options){.max_running = 65}, &e), ERR_USAGE);
     engine_close(en);
+    for (int c = 0; c < CHOICES; c++) buf_finish(&a->got[c].text);
     free(a);
 }
 
