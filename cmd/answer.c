@@ -252,6 +252,15 @@ static double rate(int n, double s)
     return n > 0 && s > 0 ? n / s : 0;
 }
 
+static void report_timed(const struct timed *timed)
+{
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    timed_report(timed, &b);
+    fwrite(b.p, 1, b.n, stderr);
+    buf_finish(&b);
+}
+
 void talk_report(const struct talk *t)
 {
     const struct generate *g = &t->g;
@@ -274,4 +283,5 @@ void talk_report(const struct talk *t)
     else
         fprintf(stderr, "seed:    not used, temperature 0\n");
     fprintf(stderr, "kernels: %s\nmemory:  %.1f MiB at most\n", t->o.engine->kern->name, (double)u.ru_maxrss / 1024);
+    if (t->o.timed) report_timed(t->o.timed);
 }

@@ -41,6 +41,21 @@ static void show_load(void *ud, size_t done, size_t total)
     if (done == total) progress_end(&b->p, true);
 }
 
+/* A chip that no code of this program executes: the CPU does, and the chip's clock is counted. */
+static bool is_timed(const char *chip)
+{
+    int i = 0;
+    while (chip && chip_at(i) && strcmp(chip_at(i)->name, chip)) i++;
+    return chip && !chip_at(i);
+}
+
+static int open_timed(struct opened *o, const char *chip, struct err *e)
+{
+    int rc = timed_open(&o->timed, chip, o->engine->model, o->engine->n_ctx, e);
+    if (!rc) chip_watch(o->engine->chip, timed_watch, o->timed);
+    return rc;
+}
+
 int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c, int n_seqs, int min_batch)
 {
     struct err e = {0};
@@ -48,7 +63,7 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
     struct load_bar bar = {.name = "loading", .begin = begin};
     *o = (struct opened){0};
     if (c->kv != 0 && c->kv != 8 && c->kv != 16) return args_fault(doc, "--kv takes 16 or 8, got %d", c->kv);
-    struct engine_options opt = {.chip = c->chip,
+    struct engine_options opt = {.chip = is_timed(c->chip) ? NULL : c->chip,
                                  .isa = c->isa,
                                  .n_threads = c->threads,
                                  .n_ctx = c->ctx,
@@ -60,7 +75,7 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
     if (opt.n_batch < min_batch) opt.n_batch = min_batch;
     int rc;
     if ((rc = model_path_resolve(model, &o->path, &e)) || (rc = engine_open(&o->engine, o->path.z, &opt, &e)) ||
-        (rc = text_open(&o->text, o->engine->file, &e))) {
+        (rc = text_open(&o->text, o->engine->file, &e)) || (is_timed(c->chip) && (rc = open_timed(o, c->chip, &e)))) {
         common_close(o);
         return common_fail(doc, &e);
     }
@@ -81,6 +96,7 @@ void common_close(struct opened *o)
 {
     text_close(&o->text);
     engine_close(o->engine);
+    timed_close(o->timed);
     *o = (struct opened){0};
 }
 

@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "base/progress.h"
 #include "file/root.h"
+#include "plan/timed.h"
 #include "serve/engine.h"
 #include "serve/text.h"
 
@@ -15,7 +16,7 @@ struct common {
     int ctx;          /* 0: the model's */
     int batch;        /* tokens per step; 0: default */
     const char *isa;  /* NULL: best */
-    const char *chip; /* NULL: cpu */
+    const char *chip; /* NULL: cpu; or a chip of which there is a datasheet: NAME, NAME:N */
     int kv;           /* 16 or 8 bits; 0: default */
 };
 
@@ -25,7 +26,7 @@ struct common {
     {"ctx", 'c', ARG_INT, &(c).ctx, "N", "context in tokens (default: the model's)", 1, 1 << 24},            \
     {"batch-size", 'b', ARG_INT, &(c).batch, "N", "tokens per step (default: 512)", 1, PROGRAM_ROWS_MAX},    \
     {"isa", 0, ARG_STR, &(c).isa, "NAME", "instruction set: ref, avx2, avx512, amx, neon ... (default: the best; also $TUTTI_ISA)", 0, 0}, \
-    {"chip", 0, ARG_STR, &(c).chip, "NAME", "what executes the program (default: cpu)", 0, 0},               \
+    {"chip", 0, ARG_STR, &(c).chip, "NAME", "what executes the program: cpu (default), lpu, or any chip of 'tutti chips', NAME[:N]: its clock, the same bits", 0, 0},               \
     {"kv", 0, ARG_INT, &(c).kv, "BITS", "bits of a key or value in the cache: 16 or 8 (default: 16)", 8, 16}
 /* clang-format on */
 enum { POOL_ARG_MAX = 256 };
@@ -34,6 +35,7 @@ struct opened {
     struct path path;
     struct engine *engine;
     struct text text;
+    struct timed *timed; /* the clock of the chip asked for, where the CPU executes for it; or NULL */
     double load_s; /* seconds to open and load */
 };
 

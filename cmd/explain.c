@@ -20,6 +20,7 @@ int cmd_explain(int argc, char **argv)
     program_print(o.engine->program, &b);
     buf_append_char(&b, '\n');
     chip_explain(o.engine->chip, &b);
+    if (o.timed) timed_report(o.timed, &b);
     const struct kv_pool *kv = o.engine->kv;
     buf_printf(&b, "kv:      %d bits, pages of %d tokens, %.1f KiB each, context %d tokens = %.1f MiB when full\n", kv->shape.type == KV8 ? 8 : 16,
                ATTN_CHUNK, (double)kv->page_bytes / 1024, o.engine->n_ctx,

@@ -9,8 +9,7 @@
 #include "common.h"
 #include "plan/device.h"
 #include "plan/shape_model.h"
-
-enum { CHIPS_MAX = 64, NAME_MAX_LENGTH = 256 };
+#include "plan/timed.h"
 
 static const struct args_doc doc = {
     "sim", "MODEL | --shape NAME", "time, energy and memory of a token on any chip",
@@ -195,25 +194,6 @@ static void print_refused(const struct asked *q, const char *chip, const struct 
 
 /* --- the question ---------------------------------------------------------------------------------------------------- */
 
-/* "h100:8" -> "h100", 8; without a number 1. */
-static int split_chip(const char *text, char name[NAME_MAX_LENGTH], int *n, struct err *e)
-{
-    const char *colon = strrchr(text, ':');
-    size_t len = colon ? (size_t)(colon - text) : strlen(text);
-    *n = 1;
-    if (colon) {
-        char *end;
-        long v = strtol(colon + 1, &end, 10);
-        if (end == colon + 1 || *end || v < 1 || v > DEVICE_CHIPS_MAX)
-            return err(e, ERR_USAGE, "--chip '%s': expected NAME or NAME:N with N in 1..%d", text, DEVICE_CHIPS_MAX);
-        *n = (int)v;
-    }
-    if (len >= NAME_MAX_LENGTH) return err(e, ERR_USAGE, "--chip: a name of %zu bytes", len);
-    memcpy(name, text, len);
-    name[len] = 0;
-    return 0;
-}
-
 static int open_chip(struct answer *a, const struct asked *q, const char *name, struct err *e)
 {
     struct device_options o = {.assume = q->assumed, .framework = q->framework};
@@ -222,9 +202,9 @@ static int open_chip(struct answer *a, const struct asked *q, const char *name, 
 
 static int one(const struct asked *q, struct answer *a, json_t *out, struct err *e)
 {
-    char name[NAME_MAX_LENGTH];
+    char name[TIMED_NAME_MAX];
     int n, rc;
-    if ((rc = split_chip(q->chip, name, &n, e)) || (rc = open_chip(a, q, name, e)) || (rc = compute(a, q, n, e))) return rc;
+    if ((rc = timed_split(q->chip, name, &n, e)) || (rc = open_chip(a, q, name, e)) || (rc = compute(a, q, n, e))) return rc;
     if (out) json_array_append_new(out, answer_json(a, q));
     else print_text(a, q);
     return 0;

@@ -77,8 +77,10 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
     int rc = check_batch(c, b, e);
     if (rc) return rc;
     for (int i = 0; i < b->n_parts; i++) b->parts[i].seq->fault = KV_NO_FAULT; /* from pos on it is written anew */
-    if (!b->spread || c->n_workers) return c->ops->step(c, b, sink, ud, e);
-    return c->ops->step(c, b, by_one, &(struct spread){b, sink, ud}, e);
+    if (!b->spread || c->n_workers) rc = c->ops->step(c, b, sink, ud, e);
+    else rc = c->ops->step(c, b, by_one, &(struct spread){b, sink, ud}, e);
+    if (!rc && c->watch) c->watch(c->watch_ud, b);
+    return rc;
 }
 
 bool chip_state(const struct chip *c, int i_out, void (*put)(void *ud, const void *p, size_t n), void *ud)
@@ -96,6 +98,12 @@ void chip_explain(const struct chip *c, struct buf *out)
 void chip_unload(struct chip *c)
 {
     if (c) c->ops->unload(c);
+}
+
+void chip_watch(struct chip *c, void (*watch)(void *ud, const struct batch *b), void *ud)
+{
+    c->watch = watch;
+    c->watch_ud = ud;
 }
 
 int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e)

@@ -86,6 +86,8 @@ struct chip {
     uint64_t *step_ns;             /* see chip_time_steps */
     const struct act *head;        /* see chip_state; NULL: this chip does not tell */
     int head_first;                /* row of logits that head's first vector belongs to */
+    void (*watch)(void *ud, const struct batch *b); /* see chip_watch; NULL: nobody */
+    void *watch_ud;
     int n_workers;                 /* that may take rows of logits (batch.spread); 0: it hands out rows by the sink only */
 };
 
@@ -101,6 +103,9 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
 bool chip_state(const struct chip *c, int i_out, void (*put)(void *ud, const void *p, size_t n), void *ud);
 void chip_explain(const struct chip *c, struct buf *out);
 void chip_unload(struct chip *c); /* accepts NULL */
+
+/* From now on watch is told of every batch that was executed: how another chip's clock counts (plan/timed.h). NULL: nobody. */
+void chip_watch(struct chip *c, void (*watch)(void *ud, const struct batch *b), void *ud);
 
 /* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */
 int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);

@@ -46,7 +46,7 @@ double class_start(const struct device *d, double sequences, bool prompt)
 struct class_time class_longer(const struct device *d, const struct device_setup *s, const struct work *w, double ops)
 {
     struct work_sum c = work_count(w, s->precision);
-    struct class_time t = {.evidence = EVIDENCE_PUBLISHED};
+    struct class_time t = {.evidence = EVIDENCE_MEASURED};
     double share = class_figure(d, FIGURE_model_compute, 1, 1), rate = class_figure(d, FIGURE_model_memory, 1, 1);
     if (w->kind == WORK_CONTEXT) share = class_figure(d, FIGURE_model_context, 1, share);
     if (w->kind == WORK_DECODE) rate = class_figure(d, FIGURE_model_cache, 1, rate);
@@ -69,5 +69,5 @@ struct class_time class_message(const struct device *d, const struct work *w)
     if (w->chips > class_figure(d, FIGURE_net_tier, 1, HUGE_VAL)) hop *= 3; /* up, over and down the tiers of switches */
     double steps = (w->kind == WORK_REDUCE ? 2 : 1) * ceil(log2(fmax(2, w->chips))); /* halving and doubling */
     double wire = rate > 0 ? work_count(w, &none).wire / (rate * share) : 0;
-    return (struct class_time){.seconds = wire + steps * hop, .bound = DEVICE_LINK, .evidence = EVIDENCE_PUBLISHED};
+    return (struct class_time){.seconds = wire + steps * hop, .bound = DEVICE_LINK, .evidence = EVIDENCE_MEASURED};
 }

@@ -14,7 +14,7 @@ struct class_time {
     enum device_resource bound; /* what most of it waits for */
     double software;            /* part of seconds that is not the chip's: starts, launches */
     double compute, memory;     /* class.fused: what seconds would be by either alone */
-    enum evidence evidence;
+    enum evidence evidence;     /* of constants that are not in the datasheet; else EVIDENCE_MEASURED */
     const char *note;           /* or NULL */
 };
 

@@ -45,7 +45,7 @@ static struct class_time time(const struct device *d, const struct device_setup 
     if (w->kind == WORK_REDUCE || w->kind == WORK_EXCHANGE) return class_message(d, w);
     double clock = class_figure(d, FIGURE_chip_clock, 1e6, 1), cycles[STEPS] = {0}, tiles = class_figure(d, FIGURE_chip_cores, 1, 1);
     struct work_sum c = work_count(w, s->precision);
-    struct class_time t = {.evidence = EVIDENCE_PUBLISHED};
+    struct class_time t = {.evidence = EVIDENCE_MEASURED};
     if (w->kind == WORK_PRODUCT) {
         product_cycles(d, w->m, w->n, w->k, cycles);
     } else if (w->kind == WORK_EXPERTS) { /* one expert after the other, three products each */

@@ -134,7 +134,7 @@ static struct class_time time(const struct device *d, const struct device_setup 
         break;
     }
     double start = 1e-6 * KERNELS_OF_A_LAYER * overhead(d)[STEP_KERNEL];
-    return (struct class_time){.seconds = start + w->bytes / d->memory_rate, .bound = DEVICE_DRAM, .software = start, .evidence = EVIDENCE_FITTED};
+    return (struct class_time){.seconds = start + w->bytes / d->memory_rate, .bound = DEVICE_DRAM, .software = start, .evidence = EVIDENCE_MEASURED};
 }
 
 static double start(const struct device *d, double sequences, bool prompt)

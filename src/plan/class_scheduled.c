@@ -19,7 +19,7 @@ static const enum figure needs[] = {FIGURE_memory_size, FIGURE_memory_rate, FIGU
 static struct class_time time(const struct device *d, const struct device_setup *s, const struct work *w)
 {
     struct work_sum c = work_count(w, s->precision);
-    struct class_time t = {.evidence = EVIDENCE_PUBLISHED};
+    struct class_time t = {.evidence = EVIDENCE_MEASURED};
     if (w->kind == WORK_REDUCE || w->kind == WORK_EXCHANGE) return class_message(d, w);
     if (w->kind == WORK_ROWS) {
         t.seconds = c.acts / d->memory_rate + class_figure(d, FIGURE_model_layer, 1e-6, 0);

@@ -33,7 +33,7 @@ static struct class_time time(const struct device *d, const struct device_setup 
     double clock = class_figure(d, FIGURE_chip_clock, 1e6, 1), all = class_figure(d, FIGURE_chip_cores, 1, 1);
     double share = w->part == DEVICE_HEAD ? 1 : regions(s), cores = all / share, side = sqrt(cores);
     struct work_sum c = work_count(w, s->precision);
-    struct class_time t = {.evidence = EVIDENCE_PUBLISHED};
+    struct class_time t = {.evidence = EVIDENCE_MEASURED};
     double sram = clock * (c.weights + c.cache) / (d->memory_rate / share);
     double compute = c.ops / 2 / class_figure(d, FIGURE_array_macs, 1, 1) / cores, pass = 0;
     switch (w->kind) {

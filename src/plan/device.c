@@ -63,6 +63,19 @@ static void take_figures(struct device *d)
     d->error_evidence = d->figures.sheet.items[FIGURE_model_error].evidence;
 }
 
+/* Of GPUs every operator has fitted constants, whose evidence each step tells: only guesses count here. */
+static enum evidence evidence_of(const struct device *d)
+{
+    static const enum figure made_of[] = {FIGURE_chip_clock, FIGURE_chip_cores, FIGURE_array_rows, FIGURE_array_columns, FIGURE_array_macs, FIGURE_peak_fp16,
+                                          FIGURE_peak_fp8, FIGURE_peak_int8, FIGURE_memory_rate, FIGURE_stream_rate, FIGURE_exchange_rate, FIGURE_exchange_sync,
+                                          FIGURE_exchange_hop, FIGURE_model_compute, FIGURE_model_memory, FIGURE_model_context, FIGURE_model_cache,
+                                          FIGURE_model_layer, FIGURE_model_attend};
+    enum evidence worst = EVIDENCE_MEASURED;
+    for (size_t i = 0; i < sizeof made_of / sizeof *made_of; i++)
+        if (figures_has(&d->figures, made_of[i])) worst = evidence_worse(worst, d->figures.sheet.items[made_of[i]].evidence);
+    return d->gpu.sms > 0 && worst != EVIDENCE_GUESSED ? EVIDENCE_MEASURED : worst;
+}
+
 static int open_class(struct device *d, const struct device_options *o, struct err *e)
 {
     const struct sheet *sheet = &d->figures.sheet;
@@ -81,7 +94,9 @@ static int open_class(struct device *d, const struct device_options *o, struct e
     take_figures(d);
     if ((rc = check_needs(d, e))) return rc;
     if (class_peak(d, 16) <= 0) return err(e, ERR_UNSUPPORTED, "%s: not published: a peak; give it by --assume peak.fp16=VALUE", d->figures.chip);
-    return d->ops->open ? d->ops->open(d, e) : 0;
+    if (d->ops->open && (rc = d->ops->open(d, e))) return rc;
+    d->evidence = evidence_of(d);
+    return 0;
 }
 
 int device_open(struct device **out, const char *name, const struct device_options *opt, struct err *e)
@@ -270,53 +285,50 @@ static double uneven(const struct device *d, const struct device_setup *s)
     return d->ops->resident || pp > layers ? 1 : ceil(layers / pp) * pp / layers;
 }
 
-static int check_setup(const struct device_setup *s, double batch, struct err *e)
+static int check_setup(const struct device_setup *s, const struct device_mix *mix, int n, struct err *e)
 {
-    if (!(batch > 0)) return err(e, ERR_USAGE, "a step of %g sequences", batch);
+    if (n < 1 || n > WORK_PARTS) return err(e, ERR_USAGE, "a step of %d parts: 1..%d are taken", n, WORK_PARTS);
+    for (int i = 0; i < n; i++)
+        if (!(mix[i].batch > 0 && mix[i].tokens > 0 && mix[i].past >= 0))
+            return err(e, ERR_USAGE, "a step of %g sequences with %g new tokens behind %g", mix[i].batch, mix[i].tokens, mix[i].past);
     if (s->ep > 1 && s->ep % at_least_1(s->tp)) return err(e, ERR_USAGE, "%d chips share experts: no multiple of the %d that share products", s->ep, s->tp);
     return 0;
 }
 
-int device_decode(const struct device *d, const struct device_setup *s, double batch, double context, struct device_step *out, struct err *e)
-{
-    struct work_list l;
-    struct totals all = {.peak_seconds = 0};
-    int pp = at_least_1(s->pp), rc = check_setup(s, batch, e);
-    *out = (struct device_step){.evidence = EVIDENCE_MEASURED};
-    if (rc) return rc;
-    double start = start_of(d, batch, false);
-    work_decode(&l, s, batch, context);
-    add_list(d, s, &l, out, &all);
-    out->interval = out->seconds / stages(d, s) * uneven(d, s) + (d->ops->resident ? 0 : start);
-    add_time(out, DEVICE_HOST, DEVICE_SOFTWARE, start);
-    add_time(out, DEVICE_REDUCE, DEVICE_LINK, (pp - 1) * pass_on(d, s, batch));
-    finish(d, s, &all, 1, out);
-    return 0;
-}
-
-/* Stages of a pipeline work on one chunk of a prompt after the other. */
-int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens, double past, struct device_step *out,
-                   struct err *e)
+/* Stages of a pipeline work on one chunk of prompts after the other; one token of each sequence is one chunk. */
+int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n, double out_rows, struct device_step *out,
+                 struct err *e)
 {
     enum { CHUNK = 512 };
     struct work_list l;
     struct totals all = {.peak_seconds = 0};
-    int pp = at_least_1(s->pp), rc = check_setup(s, batch, e);
-    *out = (struct device_step){.evidence = EVIDENCE_MEASURED};
-    if (!rc && !(tokens > 0)) rc = err(e, ERR_USAGE, "a prompt of %g tokens", tokens);
+    int pp = at_least_1(s->pp), rc = check_setup(s, mix, n, e);
+    *out = (struct device_step){.evidence = d->evidence};
     if (rc) return rc;
-    double start = start_of(d, batch, true), many = stages(d, s), chunks = many > 1 ? ceil(batch * tokens / CHUNK) : 1;
+    work_step(&l, s, mix, n, out_rows);
+    bool prompt = l.rows > l.sequences;
+    double start = start_of(d, l.sequences, prompt), many = stages(d, s), chunks = prompt && many > 1 ? ceil(l.rows / CHUNK) : 1;
     double busy = ((chunks - 1) * uneven(d, s) + many) / (chunks * many);
-    work_prefill(&l, s, batch, tokens, past);
     add_list(d, s, &l, out, &all);
     out->interval = out->seconds / many * uneven(d, s) + (d->ops->resident ? 0 : start);
     for (int i = 0; i < DEVICE_PARTS; i++) out->part[i] *= busy;
     for (int i = 0; i < DEVICE_RESOURCES; i++) out->resource[i] *= busy;
     out->seconds *= busy;
     add_time(out, DEVICE_HOST, DEVICE_SOFTWARE, start);
-    add_time(out, DEVICE_REDUCE, DEVICE_LINK, (pp - 1) * pass_on(d, s, fmin(CHUNK, batch * tokens)));
-    finish(d, s, &all, pp, out);
+    add_time(out, DEVICE_REDUCE, DEVICE_LINK, (pp - 1) * pass_on(d, s, fmin(CHUNK, l.rows)));
+    finish(d, s, &all, prompt ? pp : 1, out);
     return 0;
+}
+
+int device_decode(const struct device *d, const struct device_setup *s, double batch, double context, struct device_step *out, struct err *e)
+{
+    return device_mixed(d, s, &(struct device_mix){batch, 1, context}, 1, batch, out, e);
+}
+
+int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens, double past, struct device_step *out,
+                   struct err *e)
+{
+    return device_mixed(d, s, &(struct device_mix){batch, tokens, past}, 1, batch, out, e);
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------- */

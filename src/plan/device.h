@@ -61,6 +61,7 @@ struct device {
     double tdp, static_watts;         /* static: NAN n/p */
     double buy, rent;                 /* USD, USD/h; NAN n/p */
     int node;                         /* chips that links join; at least 1 */
+    enum evidence evidence;           /* the worst of the figures that times are made of */
     double error;                     /* expected of a time, as a share: NAN unknown */
     enum evidence error_evidence;
 };
@@ -106,6 +107,13 @@ int device_decode(const struct device *d, const struct device_setup *s, double b
 /* `batch` prompts of `tokens` new tokens each behind `past` tokens in the cache. */
 int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens, double past, struct device_step *out,
                    struct err *e);
+
+/* A step of any parts: sequences with as many new tokens behind as many old ones; `out` rows of logits are made. */
+struct device_mix {
+    double batch, tokens, past;
+};
+int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n, double out_rows, struct device_step *out,
+                 struct err *e);
 
 struct device_fit {
     bool fits;

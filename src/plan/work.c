@@ -46,7 +46,6 @@ static void dense_parts(struct work_list *l, const struct device_setup *s, doubl
     const struct shape *m = s->shape;
     double tp = of(s->tp), q = m->heads * m->head_dim / tp, kv = fmax(m->kv_heads / tp, 1) * m->head_dim;
     double wide = (m->experts > 0 ? m->topk : 1) * m->inter / tp;
-    l->rows = rows, l->sequences = out;
     product(l, DEVICE_PRODUCTS, m->layers, rows, q + 2 * kv, m->hidden);
     product(l, DEVICE_PRODUCTS, m->layers, rows, m->hidden, q);
     if (m->experts > 0) {
@@ -62,26 +61,23 @@ static void dense_parts(struct work_list *l, const struct device_setup *s, doubl
     product(l, DEVICE_HEAD, 1, out, m->vocab / tp, m->hidden);
 }
 
-static void attention(struct work_list *l, const struct device_setup *s, enum work_kind kind, double batch, double length, double past)
+static void attention(struct work_list *l, const struct device_setup *s, const struct device_mix *x)
 {
     const struct shape *m = s->shape;
-    struct work *w = add(l, kind, DEVICE_ATTENTION, m->layers);
-    w->batch = batch, w->length = length, w->past = past;
+    struct work *w = add(l, x->tokens > 1 ? WORK_CONTEXT : WORK_DECODE, DEVICE_ATTENTION, m->layers);
+    w->batch = x->batch, w->length = x->tokens > 1 ? x->tokens : x->past + 1, w->past = x->tokens > 1 ? x->past : 0;
     w->heads = fmax(1, m->heads / of(s->tp)), w->kv_heads = fmax(1, m->kv_heads / of(s->tp)), w->head_dim = m->head_dim;
 }
 
-void work_decode(struct work_list *l, const struct device_setup *s, double batch, double context)
+void work_step(struct work_list *l, const struct device_setup *s, const struct device_mix *mix, int n, double out)
 {
     l->n = 0;
-    attention(l, s, WORK_DECODE, batch, context + 1, 0);
-    dense_parts(l, s, batch, batch);
-}
-
-void work_prefill(struct work_list *l, const struct device_setup *s, double batch, double tokens, double past)
-{
-    l->n = 0;
-    attention(l, s, WORK_CONTEXT, batch, tokens, past);
-    dense_parts(l, s, batch * tokens, batch);
+    l->sequences = l->rows = 0;
+    for (int i = 0; i < n; i++) {
+        attention(l, s, &mix[i]);
+        l->sequences += mix[i].batch, l->rows += mix[i].batch * mix[i].tokens;
+    }
+    dense_parts(l, s, l->rows, out);
 }
 
 static double seen(const struct work *w, double n)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * work: what one chip has to do in a step of a model, as a short list: every kind of product, attention, experts, rows and
- * messages of a layer once, with how often. Classes (class.h) say how long each takes. Made from the shape of a model, or from a
- * program that was executed (simulated.h).
+ * messages of a layer once, with how often. Classes (class.h) say how long each takes.
  */
 #ifndef TUTTI_PLAN_WORK_H
 #define TUTTI_PLAN_WORK_H
@@ -34,12 +33,12 @@ enum { WORK_MAX = 256 };
 struct work_list {
     struct work w[WORK_MAX];
     int n;
-    double sequences; /* whose logits the step makes */
-    double rows;
+    double sequences, rows; /* of the step */
 };
 
-void work_decode(struct work_list *l, const struct device_setup *s, double batch, double context);
-void work_prefill(struct work_list *l, const struct device_setup *s, double batch, double tokens, double past);
+/* A step of the parts of `mix`, which makes `out` rows of logits; n at most WORK_PARTS. */
+enum { WORK_PARTS = WORK_MAX / 2 };
+void work_step(struct work_list *l, const struct device_setup *s, const struct device_mix *mix, int n, double out);
 
 /* One time of it, on one chip, with nothing lost. */
 struct work_sum {
