@@ -2,9 +2,11 @@
 /* See pace.h. */
 #include "base/pace.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 static const double WEIGHT = 0.2;    /* of a new measurement */
-static const double BUSY_STEPS = 32; /* that count as recent */
-static const double STRETCH = 1.05;
+static const double USUAL_STEPS = 64; /* that say what is usual */
 static const double WORTH_FIRST = 4;      /* of a guess, before one was timed */
 static const double GUESS_FORGET = 0.998; /* by a step without guesses: what was dear once is tried again */
 
@@ -20,7 +22,7 @@ static void mix(double *mean, double x)
     *mean = *mean > 0 ? *mean + WEIGHT * (x - *mean) : x;
 }
 
-int pace_piece(struct pace *p, int n_answers, int max)
+int pace_piece(struct pace *p, int n_answers, int64_t n_left, int max)
 {
     if (n_answers == 0) return max;
     int i = size_of(n_answers);
@@ -30,11 +32,41 @@ int pace_piece(struct pace *p, int n_answers, int max)
     if (alone == 0) {
         if (p->since[i] == 2) return 0; /* seldom so many: one look at once, after a step that may have been a slow start */
     } else if (row > 0) {
-        double fit = (PACE_RATIO - 1) * alone / row * (p->stretch > 1 ? p->stretch : 1);
+        double usual = p->usual > 1 ? p->usual : 1, least = (PACE_RATIO - 1) * alone / row, most = (PACE_RATIO * usual - 1) * alone / row;
+        double fit = (double)n_left / PACE_STEPS;
+        fit = fit < least ? least : fit > most ? most : fit;
         n = fit > max ? max : (int)fit;
     }
     if (n < PACE_PIECE_MIN) n = PACE_PIECE_MIN;
     return n < max ? n : max;
+}
+
+static bool goes_first(const struct pace_prompt *a, const struct pace_prompt *b, bool by_age)
+{
+    if (a->priority != b->priority) return a->priority > b->priority;
+    return by_age ? a->since < b->since : a->left < b->left;
+}
+
+/* Returns what is left of the piece. */
+static int hand_out(struct pace_prompt *prompt, int n, int piece, bool by_age)
+{
+    while (piece > 0) {
+        struct pace_prompt *best = NULL;
+        for (struct pace_prompt *a = prompt; a < prompt + n; a++)
+            if (a->take < a->left && (!best || goes_first(a, best, by_age))) best = a;
+        if (!best) break;
+        int more = best->left - best->take < piece ? best->left - best->take : piece;
+        best->take += more;
+        piece -= more;
+    }
+    return piece;
+}
+
+void pace_share(struct pace_prompt *prompt, int n, int piece)
+{
+    for (int i = 0; i < n; i++) prompt[i].take = 0;
+    int rest = hand_out(prompt, n, piece / 2, false);
+    hand_out(prompt, n, piece - piece / 2 + rest, true);
 }
 
 double pace_worth(const struct pace *p, int n_answers)
@@ -55,10 +87,9 @@ void pace_note(struct pace *p, int n_answers, int n_prompt, double seconds)
 {
     int i = size_of(n_answers);
     p->guess_s[i] *= GUESS_FORGET;
-    if (n_answers) {
-        p->busy += ((n_prompt > 0) - p->busy) / BUSY_STEPS;
-        p->stretch = p->busy > PACE_BUSY ? p->stretch * STRETCH : p->stretch / STRETCH;
-        p->stretch = p->stretch < 1 ? 1 : p->stretch > PACE_STRETCH_MAX ? PACE_STRETCH_MAX : p->stretch;
+    if (n_answers && p->alone_s[i] > 0) {
+        double usual = p->usual > 1 ? p->usual : 1;
+        p->usual = usual + (seconds / p->alone_s[i] - usual) / USUAL_STEPS;
     }
     if (n_answers && !n_prompt) {
         mix(&p->alone_s[i], seconds);

@@ -36,6 +36,7 @@ struct sim {
     int *done;            /* [n] answer tokens */
     struct running *run;  /* [max_running] oldest first */
     int n_run;
+    struct pace_prompt *prompts; /* [max_running] of those that run */
     int64_t now, used;    /* ns; pages */
     double run_ns;        /* answers times nanoseconds */
     int64_t gap_ns;       /* the last gap, and its class */
@@ -144,32 +145,23 @@ static void admit(struct sim *s)
 
 /* --- a step ------------------------------------------------------------------------------------------------ */
 
-/* The prompt that gets the next piece: the one with the least to do, where waiting counts as work done. */
-static struct running *next_prompt(const struct sim *s)
-{
-    struct running *best = NULL;
-    double least = 0;
-    for (int i = 0; i < s->n_run; i++) {
-        struct running *r = &s->run[i];
-        if (r->feed || left(r) < 2) continue;
-        double patience = left(r) - PACE_AGE_TOKENS * NS * (double)(s->now - s->served[r->i].arrive_ns);
-        if (!best || patience < least) best = r, least = patience;
-    }
-    return best;
-}
-
 static void share(struct sim *s)
 {
-    int answers = 0, rows = 0;
+    int answers = 0, rows = 0, n = 0, at = 0;
+    int64_t n_left = 0;
     for (int i = 0; i < s->n_run; i++) {
         struct running *r = &s->run[i];
         int more = s->req[r->i].answer - s->done[r->i] - 1;
         r->feed = left(r) == 1 ? 1 + (s->p->draft < more ? s->p->draft : more) : 0;
         answers += r->feed > 0;
         rows += r->feed;
+        if (r->feed) continue;
+        s->prompts[n++] = (struct pace_prompt){.left = left(r), .since = (double)s->served[r->i].arrive_ns};
+        n_left += left(r);
     }
-    int room = pace_piece(&s->pace, answers, s->p->step_tokens - rows);
-    for (struct running *r; room > 0 && (r = next_prompt(s)); room -= r->feed) r->feed = left(r) < room ? left(r) : room;
+    pace_share(s->prompts, n, pace_piece(&s->pace, answers, n_left, s->p->step_tokens - rows));
+    for (int i = 0; at < n; i++)
+        if (!s->run[i].feed) s->run[i].feed = s->prompts[at++].take;
 }
 
 static void reserve(struct sim *s)
@@ -404,7 +396,8 @@ static int init(struct sim *s, struct err *e)
     s->sent = s->p->users && s->p->users < s->n ? s->p->users : s->n;
     s->done = calloc((size_t)s->n, sizeof *s->done);
     s->run = calloc((size_t)s->p->max_running, sizeof *s->run);
-    if (!s->done || !s->run) return err(e, ERR_MEMORY, "out of memory for %d requests", s->n);
+    s->prompts = calloc((size_t)s->p->max_running, sizeof *s->prompts);
+    if (!s->done || !s->run || !s->prompts) return err(e, ERR_MEMORY, "out of memory for %d requests", s->n);
     for (int i = 0; i < s->n; i++) s->served[i] = (struct sim_served){.arrive_ns = s->p->users ? 0 : s->req[i].arrive_ns};
     return sim_prefix_init(&s->prefix, s->n_groups, e);
 }
@@ -434,5 +427,6 @@ int sim_run(struct sim_stats *out, struct sim_served *served, const struct sim_t
     sim_prefix_finish(&s.prefix);
     free(s.done);
     free(s.run);
+    free(s.prompts);
     return rc;
 }

@@ -254,7 +254,7 @@ static void free_all(struct sched *s)
     pthread_cond_destroy(&s->wake);
     pthread_cond_destroy(&s->gone);
     pthread_mutex_destroy(&s->lock);
-    free(s->sampler), free(s->running), free(s->owners), free(s->parts), free(s->part_of);
+    free(s->sampler), free(s->running), free(s->owners), free(s->parts), free(s->part_of), free(s->prompts), free(s->prompt_of);
     free(s->out), free(s->rows), free(s->tops), free(s->hidden), free(s->hidden_of);
     free(s);
 }
@@ -268,13 +268,15 @@ static int make_parts(struct sched *s, struct err *e)
     s->owners = calloc(OWNERS_MAX, sizeof *s->owners);
     s->parts = calloc(n, sizeof *s->parts);
     s->part_of = calloc(n, sizeof *s->part_of);
+    s->prompts = calloc(n, sizeof *s->prompts);
+    s->prompt_of = calloc(n, sizeof *s->prompt_of);
     s->out = calloc(n_rows, sizeof *s->out);
     s->rows = calloc(n_rows, sizeof *s->rows);
     s->tops = calloc(n_rows * SAMPLER_TOP_MAX, sizeof *s->tops);
     s->hidden = calloc(n, sizeof *s->hidden);
     s->hidden_of = calloc(n, sizeof *s->hidden_of);
     s->sampler = calloc((size_t)workers, sizeof *s->sampler);
-    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->out || !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
+    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->prompts || !s->prompt_of || !s->out || !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
         return err(e, ERR_MEMORY, "out of memory for %d sequences", s->opt.max_running);
     for (; s->n_samplers < workers && !rc; s->n_samplers += !rc)
         rc = sampler_create(&s->sampler[s->n_samplers], s->engine->model->h.n_vocab, s->engine->kern, e);

@@ -113,6 +113,8 @@ struct sched {
     struct batch batch;       /* of the step in flight */
     struct batch_part *parts; /* [max_running] */
     struct answer **part_of;  /* [max_running] whose part it is */
+    struct pace_prompt *prompts; /* [max_running] and whose they are */
+    struct answer **prompt_of;
     int *out;                 /* [step_tokens] rows of a batch */
     struct row *rows;         /* [step_tokens] what each of them is for */
     struct sampler_logprob *tops; /* [step_tokens][SAMPLER_TOP_MAX] */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One step of all that run. Every answer that is being written feeds its last token. Prompts share what pace.h leaves of the
- * step: the highest priority first, then the one with the least to do, where waiting counts as work done, so that short
- * questions are not behind long texts and long texts do not wait for ever. The workers draw the tokens, each row by whoever
- * is free (the bits of a draw depend on seed and position only); then this thread turns them into text and events.
+ * step. The workers draw the tokens, each row by whoever is free (the bits of a draw depend on seed and position only); then
+ * this thread turns them into text and events.
  */
 #include "serve/sched_int.h"
 
@@ -22,36 +21,22 @@ static int left(const struct answer *a)
     return a->g.n_ids - a->g.n_kv;
 }
 
-static double patience(const struct answer *a, double now)
-{
-    return left(a) - PACE_AGE_TOKENS * (now - a->submit_s);
-}
-
-/* The next prompt to get a piece: one that has none yet. */
-static struct answer *next_prompt(const struct sched *s, double now)
-{
-    struct answer *best = NULL;
-    for (int i = 0; i < s->n_running; i++) {
-        struct answer *a = s->running[i];
-        if (a->n_feed || left(a) < 2) continue;
-        if (!best || a->r->priority > best->r->priority ||
-            (a->r->priority == best->r->priority && patience(a, now) < patience(best, now)))
-            best = a;
-    }
-    return best;
-}
-
 static void share_step(struct sched *s)
 {
-    int n = 0;
-    double now = sched_now();
+    int n = 0, n_prompts = 0;
+    int64_t n_left = 0;
     for (int i = 0; i < s->n_running; i++) {
-        s->running[i]->n_feed = left(s->running[i]) == 1;
-        s->running[i]->n_guess = 0;
-        n += s->running[i]->n_feed;
+        struct answer *a = s->running[i];
+        a->n_guess = 0;
+        a->n_feed = left(a) == 1;
+        n += a->n_feed;
+        if (a->n_feed) continue;
+        s->prompt_of[n_prompts] = a;
+        s->prompts[n_prompts++] = (struct pace_prompt){.left = left(a), .priority = a->r->priority, .since = a->submit_s};
+        n_left += left(a);
     }
-    int room = pace_piece(&s->pace, n, s->opt.step_tokens - n);
-    for (struct answer *a; room > 0 && (a = next_prompt(s, now)); room -= a->n_feed) a->n_feed = left(a) < room ? left(a) : room;
+    pace_share(s->prompts, n_prompts, pace_piece(&s->pace, n, n_left, s->opt.step_tokens - n));
+    for (int i = 0; i < n_prompts; i++) s->prompt_of[i]->n_feed = s->prompts[i].take;
 }
 
 /* --- the batch --------------------------------------------------------------------------------------------- */

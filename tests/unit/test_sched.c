@@ -702,10 +702,10 @@ static void pieces_keep_the_pace(void **state)
     (void)state;
     struct pace p = {0};
     int carried = 0, steps = 0;
-    assert_int_equal(pace_piece(&p, 0, 500), 500); /* nobody waits */
+    assert_int_equal(pace_piece(&p, 0, 8000, 500), 500); /* nobody waits */
     for (int i = 0; i < 1000; i++) {
         bool prompt = i % 100 < 40;
-        int n = pace_piece(&p, 32, 480);
+        int n = pace_piece(&p, 32, 5000, 480);
         pace_note(&p, 32, prompt ? n : 0, step_s(32, prompt ? n : 0));
         if (i < 100 || !prompt) continue;
         assert_true(step_s(32, n) < 2.6 * step_s(32, 0));
@@ -713,28 +713,44 @@ static void pieces_keep_the_pace(void **state)
         steps++;
     }
     assert_true(carried > steps * 115); /* 126 fit */
-    assert_int_equal(pace_piece(&p, 32, 5), 5);
-    for (int i = 0; i < 3; i++) pace_piece(&p, 1, 480);
-    assert_true(pace_piece(&p, 1, 480) >= PACE_PIECE_MIN);
+    assert_int_equal(pace_piece(&p, 32, 5000, 5), 5);
+    for (int i = 0; i < 3; i++) pace_piece(&p, 1, 5000, 480);
+    assert_true(pace_piece(&p, 1, 5000, 480) >= PACE_PIECE_MIN);
 }
 
-/* More prompts than can be read: steps become long for all, little by little; a few go without, to measure. */
-static void pieces_stretch_under_load(void **state)
+/* More prompts than such pieces can carry: steps become longer for all, little by little, and stay about equal; a few go
+ * without, to measure. */
+static void pieces_grow_with_what_waits(void **state)
 {
     (void)state;
     struct pace p = {0};
-    int without = 0, n = 0, before = 0;
+    int without = 0, n = 0, most = 0, least = 480;
     for (int i = 0; i < 1000; i++) {
-        n = pace_piece(&p, 32, 480);
+        double usual = p.usual > 1 ? p.usual : 1;
+        n = pace_piece(&p, 32, 12000 + i % 50 * 100, 480);
+        if (i > 100) assert_true(step_s(32, n) < 2.6 * usual * step_s(32, 0));
         pace_note(&p, 32, n, step_s(32, n));
-        if (i > 100 && n > 0 && before > 0) assert_true(n <= before * 1.2 + 1);
-        before = n;
         without += n == 0;
+        if (i < 200 || n == 0) continue;
+        most = n > most ? n : most;
+        least = n < least ? n : least;
     }
-    assert_int_equal(n, 480);
+    assert_true(least >= 295 && most <= 430); /* a fortieth of what waits */
     assert_true(without >= 5 && without < 20);
     for (int i = 0; i < 200; i++) pace_note(&p, 32, 0, step_s(32, 0));
-    assert_true(pace_piece(&p, 32, 480) < 140);
+    assert_true(pace_piece(&p, 32, 100000, 480) < 180);
+}
+
+static void pieces_are_shared(void **state)
+{
+    (void)state;
+    struct pace_prompt a[] = {{2000, 0, 1, 9}, {50, 0, 3, 0}, {1000, 0, 2, 0}, {30, 0, 4, 0}}, b[] = {{500, 0, 1, 0}, {500, 1, 2, 0}}, c[] = {{10, 0, 1, 0}, {20, 0, 2, 0}};
+    pace_share(a, 4, 200); /* half of it for the shortest, half for the oldest */
+    assert_true(a[3].take == 30 && a[1].take == 50 && a[2].take == 20 && a[0].take == 100);
+    pace_share(b, 2, 200);
+    assert_true(b[0].take == 0 && b[1].take == 200); /* the higher priority before all */
+    pace_share(c, 2, 200);
+    assert_true(c[0].take == 10 && c[1].take == 20);
 }
 
 /* Of that machine a guess takes 1 ms: worth it for one answer, hardly for many, never when guesses are wrong. */
@@ -756,7 +772,7 @@ static void guesses_pay_or_are_not_made(void **state)
             int k = odds_length(&o, pace_worth(&p, n), 15), right = 0;
             for (; right < k; right++)
                 if ((int)((dice = dice * 1664525u + 1013904223u) >> 16) % 10 >= cases[c].right_of_10) break;
-            pace_piece(&p, n, 0);
+            pace_piece(&p, n, 0, 0);
             if (k) pace_note_guesses(&p, n, k * n, step_s(n, 0) + 0.001 * k * n);
             else pace_note(&p, n, 0, step_s(n, 0));
             odds_note(&o, k, right);
@@ -775,7 +791,8 @@ int main(void)
         cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone),
         cmocka_unit_test(masks_and_bias_rule),             cmocka_unit_test(prefixes_are_found_and_forgotten),
         cmocka_unit_test(forks_share_and_copy),            cmocka_unit_test(pieces_keep_the_pace),
-        cmocka_unit_test(pieces_stretch_under_load),       cmocka_unit_test(guesses_pay_or_are_not_made),
+        cmocka_unit_test(pieces_grow_with_what_waits),     cmocka_unit_test(pieces_are_shared),
+              cmocka_unit_test(guesses_pay_or_are_not_made),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
