@@ -3,18 +3,17 @@
 """
 Closed loop of clients against any server that speaks OpenAI's /v1/completions.
 
-Each client sends a prompt, reads the streamed answer, sends the next one. Prompts are pieces of a text, their length in tokens
-log-uniform, each behind a different first word, so that none begins as another one does (--shared: all begin with the
-same piece of that many tokens). Answers have a fixed number of tokens (the end token is ignored), temperature 0 and 0.8 in turn.
+Each client sends a prompt, reads the streamed answer, sends the next one. Prompts are pieces of a text, sent as token ids (the server's
+/tokenize makes them once), their length log-uniform and exact, each behind a different first word, so that none begins as
+another one does. --shared N puts N common tokens in front of each: a system prompt, another one for each of --groups groups of
+clients. Answers have a fixed number of tokens (the end token is ignored), temperature 0 and 0.8 in turn.
 
   bench/serve_load.py http://127.0.0.1:8080 --text FILE [--clients 64] [--seconds 60] [--check 20] [--pid PID]
 
 --check N asks N of the finished requests again, alone, and compares the texts. --pid: the server's process; its CPU time is
 reported, since wall time means little on a machine that others use, too. Needs Python's standard library only.
 """
-import argparse, asyncio, json, math, os, random, sys, time, urllib.parse
-
-CHARS_PER_TOKEN = 3.77  # of the text in doc/arithmetic.md with SmolLM2's vocabulary
+import argparse, asyncio, json, math, os, random, sys, time, urllib.parse, urllib.request
 
 
 def cpu_seconds(pid):
@@ -64,19 +63,25 @@ class Load:
         self.o = o
         url = urllib.parse.urlparse(o.url)
         self.host, self.port = url.hostname, url.port or 80
-        self.text = open(o.text, encoding="utf-8").read()
+        self.ids = self.tokenize(open(o.text, encoding="utf-8").read())
+        if len(self.ids) < o.max_prompt + o.shared * o.groups:
+            sys.exit(f"{o.text} has {len(self.ids)} tokens: too few")
         self.all, self.done, self.errors = [], [], []
         self.n_sent = 0
 
-    def make(self, rnd):
+    def tokenize(self, text):
+        body = json.dumps({"model": self.o.model, "content": text}).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.o.url.rstrip("/") + "/tokenize", body, {"Content-Type": "application/json"})) as r:
+            return json.load(r)["tokens"]
+
+    def make(self, rnd, group):
         o = self.o
-        n = math.exp(rnd.uniform(math.log(o.min_prompt), math.log(o.max_prompt)))
-        chars = max(1, int(n * CHARS_PER_TOKEN))
-        at = rnd.randrange(len(self.text) - chars)
+        n = round(math.exp(rnd.uniform(math.log(o.min_prompt), math.log(o.max_prompt))))
+        first = [rnd.choice(self.ids) for _ in range(4)]
+        at = rnd.randrange(len(self.ids) - n)
         self.n_sent += 1
-        shared = self.text[: int(o.shared * CHARS_PER_TOKEN)] if o.shared else ""
         return {
-            "model": o.model, "prompt": f"{shared}{rnd.getrandbits(32):08x} {self.text[at:at + chars]}", "max_tokens": o.tokens,
+            "model": o.model, "prompt": self.ids[o.shared * group : o.shared * (group + 1)] + (first + self.ids[at : at + n])[:n], "max_tokens": o.tokens,
             "temperature": 0 if self.n_sent % 2 else 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "seed": rnd.getrandbits(31),
             "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}, "cache_prompt": bool(o.shared),
         }
@@ -84,7 +89,7 @@ class Load:
     async def client(self, i, end):
         rnd = random.Random(self.o.seed * 1000 + i)
         while time.monotonic() < end:
-            body = self.make(rnd)
+            body = self.make(rnd, i % self.o.groups)
             sent = time.monotonic()
             times = []
             try:
@@ -119,7 +124,7 @@ class Load:
         pieces = sum(len(d["times"]) for d in self.done)  # of whole answers
         whole = sum(d["usage"].get("completion_tokens", 0) for d in self.done)
         tokens = tokens * whole / pieces if pieces and whole else tokens  # a piece of text is not always one token
-        prompts = sum(len(d["body"]["prompt"]) / CHARS_PER_TOKEN for d in self.all if d["times"] and d["times"][0] < end)
+        prompts = sum(len(d["body"]["prompt"]) for d in self.all if d["times"] and d["times"][0] < end)
         late = sum(1 for d in self.all if not d["times"] or d["times"][0] >= end)
         at = lambda list, q: list[min(len(list) - 1, int(q * len(list)))] if list else float("nan")
         r = {
@@ -154,7 +159,7 @@ def main():
     p.add_argument("--text", required=True)
     p.add_argument("--name", default="tutti")
     p.add_argument("--model", default="default")
-    for name, value in (("clients", 64), ("tokens", 128), ("min-prompt", 16), ("max-prompt", 2000), ("check", 0), ("seed", 1), ("shared", 0), ("pid", 0)):
+    for name, value in (("clients", 64), ("tokens", 128), ("min-prompt", 16), ("max-prompt", 2000), ("check", 0), ("seed", 1), ("shared", 0), ("groups", 1), ("pid", 0)):
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("--seconds", type=float, default=60)
     p.add_argument("--cut", action="store_true", help="hang up when the time is over instead of waiting for the answers under way")
