@@ -28,7 +28,7 @@ static const struct args_doc doc = {
     "/ready and /metrics; those under /v1 also under /openai/v1. The log is one JSON object a line on standard error.\n\n"
     "SIGTERM or Ctrl-C: no new requests are taken, those under way may end within --drain seconds; a second one ends them."};
 
-enum { EXIT_SIGNAL = 128, LISTEN_FD_FIRST = 3, POLL_MS = 50 };
+enum { EXIT_SIGNAL = 128, LISTEN_FD_FIRST = 3, POLL_MS = 50, POLL_LOADING_MS = 2 };
 
 struct serve {
     struct server_options o;
@@ -117,10 +117,10 @@ static void notify_systemd(const char *state)
     close(fd);
 }
 
-/* The next signal within POLL_MS, or 0. */
-static int poll_signal(const sigset_t *set)
+/* The next signal within ms, or 0. */
+static int poll_signal(const sigset_t *set, int ms)
 {
-    struct timespec t = {0, POLL_MS * 1000000L};
+    struct timespec t = {0, ms * 1000000L};
     int sig = sigtimedwait(set, NULL, &t);
     return sig > 0 ? sig : 0;
 }
@@ -137,7 +137,7 @@ static int run(struct server *s, const struct serve *v, const sigset_t *set)
 {
     int sig;
     bool told = false;
-    while (!(sig = poll_signal(set))) {
+    while (!(sig = poll_signal(set, told ? POLL_MS : POLL_LOADING_MS))) {
         if (atomic_load(&s->failed)) return common_fail(&doc, &s->load_err);
         if (told || !atomic_load(&s->loaded)) continue;
         told = true;
@@ -149,7 +149,7 @@ static int run(struct server *s, const struct serve *v, const sigset_t *set)
     server_quiesce(s);
     double end = common_now() + v->drain_s;
     int second = 0;
-    while (server_busy(s) && common_now() < end && !second) second = poll_signal(set);
+    while (server_busy(s) && common_now() < end && !second) second = poll_signal(set, POLL_MS);
     if (server_busy(s)) log_event("cancelling", ",\"requests\":%d", server_busy(s));
     sigprocmask(SIG_UNBLOCK, set, NULL); /* one more ends the process */
     return second ? EXIT_SIGNAL + second : 0;
