@@ -29,7 +29,7 @@ void lpu_graph_group(struct lpu_graph *g, enum lpu_group_kind kind, int step)
 {
     g->groups = grow(g, g->groups, g->n_groups, &g->cap_groups, sizeof *g->groups);
     if (g->failed) return;
-    g->groups[g->n_groups++] = (struct lpu_group){kind, g->n_nodes, 0, step};
+    g->groups[g->n_groups++] = (struct lpu_group){kind, g->n_nodes, 0, step, g->what};
 }
 
 int lpu_graph_node(struct lpu_graph *g, const struct lpu_node *n)
@@ -65,9 +65,9 @@ struct lpu_in in_node(int node)
     return (struct lpu_in){.arg = {.kind = SRC_NODE, .v = node}};
 }
 
-struct lpu_in in_chain(int alu)
+struct lpu_in in_chain(int chain)
 {
-    return (struct lpu_in){.arg = {.kind = SRC_CHAIN, .v = alu}};
+    return (struct lpu_in){.arg = {.kind = SRC_CHAIN, .v = chain}};
 }
 
 struct lpu_in in_pass(int plane, int act, int x, int y, bool is_unsigned)
@@ -152,7 +152,7 @@ void lpu_to_byte(struct lpu_graph *g, int loc)
     n->dst[n->n_dst++] = loc;
 }
 
-void lpu_to_chain(struct lpu_graph *g, int alu)
+void lpu_to_chain(struct lpu_graph *g, int chain)
 {
-    lpu_last(g)->alu = (uint8_t)alu;
+    lpu_last(g)->alu = (uint8_t)chain;
 }

@@ -4,7 +4,7 @@
  *
  * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or the
  * installation of a weight tile. Nodes stand in groups: inside a group results pass from ALU to ALU; between groups
- * they pass through memory, or through a chain, an ALU that keeps an accumulator from group to group. The meaning of a
+ * they pass through memory, or through a chain: a name for a value that stays in an ALU until its last reader. The meaning of a
  * graph is that of its nodes one after the other; the scheduler may only find times for them.
  *
  * A location is slice * 8192 + row; a 32-bit vector takes the same row of four neighbouring slices. Rows that depend
@@ -35,15 +35,15 @@ enum { TOKEN_PART = 4096 };
 struct lpu_arg {
     uint8_t kind, patch;
     uint8_t byte;    /* SRC_MEM: 0 four streams, 1 unsigned byte, 2 signed byte */
-    int32_t v;       /* node in the group, chain ALU, location */
+    int32_t v;       /* node in the group, chain, location */
     int32_t patch_arg;
 };
 
-enum { GRAPH_DSTS = 3 };
+enum { GRAPH_DSTS = 3, LPU_CHAINS = 64 };
 
 struct lpu_node {
     uint8_t op, n_dst;
-    uint8_t alu;      /* chain ALU, ARG_NONE: any; LW: plane */
+    uint8_t alu;      /* VXM: chain that takes the result, or ARG_NONE; LW: plane */
     uint8_t flag;     /* of the instruction, except byte flags, which follow from args */
     uint8_t dst_byte; /* destinations are single rows */
     uint8_t patch;    /* of lanes */
@@ -63,14 +63,16 @@ enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL };
 struct lpu_group {
     enum lpu_group_kind kind;
     int first, n;
-    int step; /* program step, for listings and timelines */
+    int step;          /* program step, for listings and timelines */
+    const char *what;  /* part of the step: a fixed string */
 };
 
 struct lpu_graph {
     struct lpu_node *nodes;
     struct lpu_group *groups;
     int n_nodes, n_groups, cap_nodes, cap_groups;
-    int failed;             /* ERR_MEMORY */
+    int failed;              /* ERR_MEMORY */
+    const char *what;        /* of the groups that come */
     struct lpu_node nowhere; /* what lpu_last gives after that */
 };
 
@@ -110,7 +112,7 @@ struct lpu_in in_f32(float x);
 struct lpu_in in_mem(int loc);               /* four streams */
 struct lpu_in in_byte(int loc, bool is_signed);
 struct lpu_in in_node(int node);
-struct lpu_in in_chain(int alu);
+struct lpu_in in_chain(int chain);
 struct lpu_in in_pass(int plane, int act, int x, int y, bool is_unsigned);
 /* Appends an operation; operands that cannot be read together are moved first. */
 int lpu_emit(struct lpu_graph *g, enum lpu_op op, struct lpu_in a, struct lpu_in b, struct lpu_in c);
@@ -118,7 +120,7 @@ int lpu_emit_lanes(struct lpu_graph *g, enum lpu_op op, struct lpu_in a, struct 
 struct lpu_node *lpu_last(struct lpu_graph *g);
 void lpu_to(struct lpu_graph *g, int loc);      /* the last node also goes to memory */
 void lpu_to_byte(struct lpu_graph *g, int loc);
-void lpu_to_chain(struct lpu_graph *g, int alu);
+void lpu_to_chain(struct lpu_graph *g, int chain);
 #define IN0 ((struct lpu_in){.imm = 0})
 
 #endif

@@ -24,6 +24,7 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
     struct lpu_schedule s = {0};
     int rc = chunks ? lpu_map_body(c, &l->graph, chunks, e) : lpu_map_head(c, &l->graph, e);
     if (!rc) rc = lpu_schedule(&s, &c->arch, &l->graph, e);
+    if (!rc) rc = lpu_trace(&l->trace, &c->arch, &l->graph, &s, e);
     if (!rc) rc = lpu_queues(&l->code, &c->arch, &s, e);
     lpu_schedule_finish(&s);
     if (!rc) {

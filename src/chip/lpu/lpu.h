@@ -72,9 +72,20 @@ struct lpu_place { /* what is taken */
     int side;                    /* hemisphere of the next buffer that may be in either */
 };
 
+enum { LPU_PARTS = 32 };
+struct lpu_trace { /* of a launch, by kinds of work; the cycles add up to the launch's */
+    struct lpu_part {
+        const char *what;
+        int cycles;              /* by which it delays the end */
+        int alu, passes, loads;  /* issues of VXM, passes, cycles of weight loads */
+    } part[LPU_PARTS];
+    int n;
+};
+
 struct lpu_launch { /* compiled */
     struct lpu_graph graph;
     struct lpu_code code;
+    struct lpu_trace trace;
     bool ready;
 };
 
@@ -139,6 +150,9 @@ void lpu_map_quant(struct lpu_mapper *m, int dst, int src);
 
 /* verify.c: the queues, patched for p, compute what the graph says for p; ERR_INTERNAL and the first fault if not. */
 int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e);
+
+/* trace.c */
+int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_schedule *s, struct err *e);
 
 /* report.c: cycles, time, use of units and energy of a token, as text. */
 void lpu_report(const struct lpu *c, struct buf *out);

@@ -279,6 +279,7 @@ static void map_rows(struct lpu_mapper *m, const struct step *s)
 {
     for (int i = 0; i < s->n && !m->rc; i++) {
         const struct row_op *r = &s->row[i];
+        m->g->what = row_op_name[r->kind];
         switch (r->kind) {
         case ROW_TURN: break; /* the host writes the token's rotation */
         case ROW_EMBED: map_embed(m, r); break;

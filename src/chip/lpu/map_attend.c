@@ -130,6 +130,7 @@ static int heads_of(const struct lpu *c, int slab)
 void lpu_map_store(struct lpu_mapper *m, const struct step *s)
 {
     struct lpu *c = m->c;
+    m->g->what = "store";
     for (int i = 0; i < c->n_kv && !m->rc; i++) {
         const struct lpu_kv *kv = &c->kv[s->layer * c->n_kv + i];
         store_one(m, kv, c->buffers[s->attn.k].at[i], 0, kv->dk, heads_of(c, i));
@@ -346,9 +347,12 @@ static void one_chunk(struct attend *a, bool super_first, bool super_end, bool t
     int heads = heads_of(c, a->slab), at = a->chunk * c->kv_rows, patch = page_patch(m, a->chunk, c->kv_rows);
     for (int i = 0; i < 4; i += wide ? 1 : 2)
         lpu_install(m, a->kv->plane[i], a->kv->row[i] + at, ATTN_CHUNK, i < 2 ? FLAG_COLUMNS | FLAG_CLEAR : 0, wide && i % 2 == 1, patch);
+    m->g->what = "scores";
     for (int j = 0; j < heads; j++) value_scales(a, j);
     for (int i = 0; i < a->n; i++) scores(a, i);
+    m->g->what = "softmax";
     for (int i = 0; i < a->n; i++) softmax(a, i);
+    m->g->what = "values";
     for (int i = 0; i < a->n; i++) merge_chunk(a, i, super_first);
     for (int i = 0; i < a->n && super_end; i++) merge_super(a, i, total_first);
 }
@@ -381,6 +385,7 @@ static void attend_slab(struct lpu_mapper *m, const struct step *s, struct atten
 {
     take_rows(a);
     if (m->rc) return;
+    m->g->what = "queries";
     queries(a, s);
     for (int ch = 0; ch < m->chunks && !m->rc; ch++) {
         int per = ATTN_SUPER / ATTN_CHUNK;
@@ -388,6 +393,7 @@ static void attend_slab(struct lpu_mapper *m, const struct step *s, struct atten
         a->last = ch == m->chunks - 1;
         one_chunk(a, ch % per == 0, a->last || (ch + 1) % per == 0, ch < per);
     }
+    m->g->what = "heads";
     for (int i = 0; i < a->n && !m->rc; i++) finish(a, i, &moved[a->first + i]);
 }
 

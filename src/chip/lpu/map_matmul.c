@@ -292,6 +292,7 @@ void lpu_map_matmul(struct lpu_mapper *m, const struct step *s)
     struct work k[LPU_PLANES];
     int n = 0;
     unsigned busy = 0;
+    m->g->what = m->c->chip.program->buffers[s->mat[0].dst].name;
     for (int i = 0; i < s->n; i++) {
         const struct lpu_mat *w = &m->c->mats[s->mat[i].w];
         const struct lpu_codes *q = &m->c->buffers[s->mat[i].src].codes;

@@ -27,6 +27,15 @@ static void count(const struct lpu_arch *a, const struct lpu_code *c, struct lpu
     n->cycles += c->cycles;
 }
 
+static void print_trace(const char *name, const struct lpu_launch *l, struct buf *out)
+{
+    buf_printf(out, "%-8s %-10s %8s %7s %9s %9s %9s\n", name, "part", "cycles", "share", "ALU ops", "passes", "loads");
+    for (int i = 0; i < l->trace.n; i++) {
+        const struct lpu_part *p = &l->trace.part[i];
+        buf_printf(out, "%-8s %-10s %8d %6.1f%% %9d %9d %9d\n", "", p->what, p->cycles, 100.0 * p->cycles / l->code.cycles, p->alu, p->passes, p->loads);
+    }
+}
+
 static double share(const struct lpu_counters *n, int first, int end)
 {
     double busy = 0;
@@ -48,6 +57,8 @@ void lpu_report(const struct lpu *c, struct buf *out)
     buf_printf(out, "launch:  body %d cycles, %d issues; head %d cycles, %d issues (up to %d tokens of context)\n", c->body[1].code.cycles,
                c->body[1].code.n_instr, c->head.code.cycles, c->head.code.n_instr, ATTN_CHUNK);
     buf_printf(out, "token:   %.1f us, %.0f tokens/s for one stream, one token at a time\n", s * 1e6, 1 / s);
+    print_trace("body:", &c->body[1], out);
+    print_trace("head:", &c->head, out);
     buf_printf(out, "busy:    reads %.1f %%, writes %.1f %%, ALUs %.1f %%, weight loads %.1f %%, passes %.1f %%, SXM %.1f %% of their cycles\n",
                share(&n, QUEUE_READ, QUEUE_WRITE), share(&n, QUEUE_WRITE, QUEUE_ALU), share(&n, QUEUE_ALU, QUEUE_LOAD), share(&n, QUEUE_LOAD, QUEUE_PASS),
                share(&n, QUEUE_PASS, QUEUE_OUT), share(&n, QUEUE_SXM, LPU_QUEUES));

@@ -11,15 +11,16 @@
  *   streams, read and write ports and banks of slices, issue slots of all queues, the output latch of each ALU from
  *   the cycle its result is there to its last reader, weight buffer and array of each plane
  *
- * ALUs 0..7 keep chains, 8..15 serve the groups. A group that does not fit is taken back and tried later.
+ * The value of a chain lies in the latch of the ALU that made it. From then until its last reader is placed that ALU is
+ * held open-ended: others may use it only for what is read before. A group that does not fit is taken back and tried later.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "chip/lpu/code.h"
 
 enum {
     ORIGIN = 80,          /* first cycle of the VXM: earlier ones are for what must be under way by then */
-    CHAIN_ALUS = 8,
     NODE_WINDOW = 400,    /* cycles a node may wait for its operands' group before the group moves on */
     CYCLES_MAX = 1 << 24,
     GROUP_NODES_MAX = 256,
@@ -48,6 +49,19 @@ struct plane {
     int buffer_free, array_ready, last_pass;
 };
 
+struct placed {
+    int ready, alu, held; /* result is there from `ready`; latch booked up to `held` */
+    int readers;          /* nodes of the group that are still to read it */
+};
+
+enum { FREE = INT_MAX };
+
+struct latches { /* what a group that is taken back must restore beside the bookings */
+    struct placed chain[LPU_CHAINS];
+    int open[LPU_ALUS];  /* from here on the latch belongs to a chain; FREE */
+    int last[LPU_ALUS];  /* last cycle of any booking */
+};
+
 struct sched {
     const struct lpu_arch *a;
     const struct lpu_graph *g;
@@ -60,7 +74,8 @@ struct sched {
     struct touch *touch;
     int n_touch, cap_touch;
     struct plane plane[LPU_PLANES];
-    int chain_ready[CHAIN_ALUS], chain_read[CHAIN_ALUS];
+    struct latches latch;
+    uint8_t *ends; /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it writes */
     int group;
     int failed;
 };
@@ -250,10 +265,11 @@ static bool write_rows(struct sched *x, int loc, int width, bool inward, int t, 
 
 /* --- VXM groups ------------------------------------------------------------------------------------------- */
 
-struct placed {
-    int ready, alu, held; /* result is there from `ready`; latch booked up to `held` */
-    int readers;          /* nodes of the group that are still to read it */
-};
+/* Where the value of an operand from an ALU lies. */
+static struct placed *holder(struct sched *x, struct placed *p, const struct lpu_arg *k)
+{
+    return k->kind == SRC_NODE ? &p[k->v] : &x->latch.chain[k->v];
+}
 
 static bool hold_latch(struct sched *x, struct placed *p, int until)
 {
@@ -315,11 +331,13 @@ static bool operand(struct sched *x, const struct lpu_node *n, int i, struct pla
     case SRC_NONE: break;
     case SRC_IMM: s = ARG_IMM; break;
     case SRC_NODE:
-        if (!hold_latch(x, &p[g->v], t)) return false;
-        p[g->v].held = p[g->v].held > t ? p[g->v].held : t;
-        s = ARG_ALU + p[g->v].alu;
+    case SRC_CHAIN: {
+        struct placed *k = holder(x, p, g);
+        if (!hold_latch(x, k, t)) return false;
+        k->held = k->held > t ? k->held : t;
+        s = ARG_ALU + k->alu;
         break;
-    case SRC_CHAIN: s = ARG_ALU + g->v; break;
+    }
     case SRC_PASS:
         if (!pass_operand(x, n, t, &s)) return false;
         break;
@@ -344,7 +362,7 @@ static int earliest(const struct sched *x, const struct lpu_node *n, const struc
         const struct lpu_arg *g = &n->arg[i];
         int r = 0;
         if (g->kind == SRC_NODE) r = p[g->v].ready;
-        if (g->kind == SRC_CHAIN) r = x->chain_ready[g->v];
+        if (g->kind == SRC_CHAIN) r = x->latch.chain[g->v].ready;
         if (g->kind == SRC_MEM && g->patch != PATCH_TOKEN_CODES) r = x->avail[g->v] + lpu_delay(a, OP_READ) + distance(a, lpu_loc_slice(g->v));
         if (g->kind == SRC_PASS) {
             int act = x->avail[n->pass_act] + lpu_delay(a, OP_READ) + a->centre - distance(a, lpu_loc_slice(n->pass_act));
@@ -356,21 +374,29 @@ static int earliest(const struct sched *x, const struct lpu_node *n, const struc
     return t;
 }
 
-/* An ALU that can start at t and whose latch is free from the result on, the longer the better. Not one whose result the
- * group still waits for, unless this node is the last to read it. */
+/* An ALU that can start at t and whose latch is free from the result on, the longer the better; for a chain nothing may be
+ * booked behind it. Not one whose result the group still waits for, unless this node is the last to read it. */
 static int find_alu(struct sched *x, const struct lpu_node *n, const struct placed *p, int self, int t, int ready)
 {
-    int best = -1, longest = 0;
-    unsigned open = 0;
+    const struct latches *l = &x->latch;
+    int best = -1, longest = 0, closing = -1, ends = x->ends[x->g->groups[x->group].first + self];
+    unsigned waits = 0;
     for (int i = 0; i < self; i++) {
         int left = p[i].readers;
         for (int j = 0; j < 3; j++) left -= n->arg[j].kind == SRC_NODE && n->arg[j].v == i;
-        if (left > 0) open |= 1u << p[i].alu;
+        if (left > 0) waits |= 1u << p[i].alu;
     }
-    for (int k = CHAIN_ALUS; k < LPU_ALUS; k++) {
-        if ((at(x, t)->issue | open) >> k & 1) continue;
-        int free = 0;
-        while (free < LOOK && !(at(x, ready + free)->latch >> k & 1)) free++;
+    for (int j = 0; j < 3; j++)
+        if (ends >> j & 1) closing = l->chain[n->arg[j].v].alu;
+    for (int k = 0; k < LPU_ALUS; k++) {
+        if ((at(x, t)->issue | waits) >> k & 1) continue;
+        if (n->alu != ARG_NONE && !(ends & 8)) {
+            if (k == closing && ready > l->last[k] && ready > t) return k;
+            if (best < 0 && ready > l->last[k] && l->open[k] == FREE) best = k;
+            continue;
+        }
+        int end = l->open[k] == FREE || l->open[k] - ready > LOOK ? LOOK : l->open[k] - ready, free = 0;
+        while (free < end && !(at(x, ready + free)->latch >> k & 1)) free++;
         if (free > longest) best = k, longest = free;
     }
     return best;
@@ -379,18 +405,14 @@ static int find_alu(struct sched *x, const struct lpu_node *n, const struct plac
 static bool place_node_at(struct sched *x, const struct lpu_node *n, struct placed *p, int self, int t)
 {
     const struct lpu_arch *a = x->a;
-    int ready = t + lpu_delay(a, n->op), alu = n->alu, side = ARG_NONE, patch = n->patch, patch_arg = 0;
+    int ready = t + lpu_delay(a, n->op), alu = find_alu(x, n, p, self, t, ready), side = ARG_NONE, patch = n->patch, patch_arg = 0;
     struct lpu_instr in = {.op = n->op, .out = ARG_NONE, .flag = n->flag, .row = n->row, .x = n->x, .y = n->y, .imm = n->imm};
-    if (alu == ARG_NONE) {
-        if ((alu = find_alu(x, n, p, self, t, ready)) < 0) return false;
-    } else if (at(x, t)->issue >> alu & 1 || ready <= x->chain_read[alu] || ready <= x->chain_ready[alu]) {
-        return false;
-    }
+    if (alu < 0) return false;
     if (!operand(x, n, 0, p, t, &in, &in.a, &side) || !operand(x, n, 1, p, t, &in, &in.b, &side) || !operand(x, n, 2, p, t, &in, &in.c, &side)) return false;
     BOOK(x, at(x, t)->issue, (uint16_t)(1u << alu));
     p[self].ready = p[self].held = ready;
     p[self].alu = alu;
-    if (n->alu == ARG_NONE) BOOK(x, at(x, ready)->latch, (uint16_t)(1u << alu));
+    BOOK(x, at(x, ready)->latch, (uint16_t)(1u << alu));
     if (n->n_dst) {
         int width = n->dst_byte ? 1 : LPU_QUAD, stream[2] = {-1, -1};
         if (n->dst_byte) in.flag |= FLAG_OUT_BYTE;
@@ -424,11 +446,32 @@ static bool place_node_at(struct sched *x, const struct lpu_node *n, struct plac
     return true;
 }
 
-static bool place_group_from(struct sched *x, const struct lpu_group *g, struct placed *p, int base, int *last)
+/* Node i of the group has its cycle: who still holds which latch, and the planes' last passes. */
+static void settle(struct sched *x, const struct lpu_node *n, struct placed *p, int i, int t)
 {
-    int chain_ready[CHAIN_ALUS], chain_read[CHAIN_ALUS], last_pass[LPU_PLANES];
-    memcpy(chain_ready, x->chain_ready, sizeof chain_ready);
-    memcpy(chain_read, x->chain_read, sizeof chain_read);
+    struct latches *l = &x->latch;
+    int ends = x->ends[n - x->g->nodes];
+    if (l->last[p[i].alu] < p[i].ready) l->last[p[i].alu] = p[i].ready;
+    for (int j = 0; j < 3; j++) {
+        const struct lpu_arg *k = &n->arg[j];
+        struct placed *from = k->kind == SRC_NODE || k->kind == SRC_CHAIN ? holder(x, p, k) : NULL;
+        if (from && l->last[from->alu] < t) l->last[from->alu] = t;
+        if (k->kind == SRC_NODE) from->readers--;
+        if (ends >> j & 1) l->open[from->alu] = FREE;
+        if (k->kind == SRC_PASS) {
+            int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
+            if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
+        }
+    }
+    if (n->alu == ARG_NONE) return;
+    l->chain[n->alu] = p[i];
+    if (!(ends & 8)) l->open[p[i].alu] = p[i].ready;
+}
+
+static bool place_group_from(struct sched *x, const struct lpu_group *g, struct placed *p, int base)
+{
+    struct latches before = x->latch;
+    int last_pass[LPU_PLANES];
     for (int i = 0; i < LPU_PLANES; i++) last_pass[i] = x->plane[i].last_pass;
     for (int i = 0; i < g->n; i++) p[i].readers = 0;
     for (int i = 0; i < 3 * g->n; i++) {
@@ -444,27 +487,17 @@ static bool place_group_from(struct sched *x, const struct lpu_group *g, struct 
             int u = x->n_undo, l = x->s->n, k = x->n_touch;
             struct placed keep[3];
             for (int j = 0; j < 3; j++)
-                if (n->arg[j].kind == SRC_NODE) keep[j] = p[n->arg[j].v];
+                if (n->arg[j].kind == SRC_NODE || n->arg[j].kind == SRC_CHAIN) keep[j] = *holder(x, p, &n->arg[j]);
             if (place_node_at(x, n, p, i, t)) break;
             take_back(x, u, l, k);
             for (int j = 0; j < 3; j++)
-                if (n->arg[j].kind == SRC_NODE) p[n->arg[j].v] = keep[j];
+                if (n->arg[j].kind == SRC_NODE || n->arg[j].kind == SRC_CHAIN) *holder(x, p, &n->arg[j]) = keep[j];
             if (t < end) continue;
-            memcpy(x->chain_ready, chain_ready, sizeof chain_ready);
-            memcpy(x->chain_read, chain_read, sizeof chain_read);
+            x->latch = before;
             for (int j = 0; j < LPU_PLANES; j++) x->plane[j].last_pass = last_pass[j];
             return false;
         }
-        for (int j = 0; j < 3; j++) {
-            if (n->arg[j].kind == SRC_NODE) p[n->arg[j].v].readers--;
-            if (n->arg[j].kind == SRC_CHAIN && t > x->chain_read[n->arg[j].v]) x->chain_read[n->arg[j].v] = t;
-            if (n->arg[j].kind == SRC_PASS) {
-                int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
-                if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
-            }
-        }
-        if (n->alu != ARG_NONE) x->chain_ready[n->alu] = p[i].ready;
-        *last = t;
+        settle(x, n, p, i, t);
     }
     return true;
 }
@@ -472,7 +505,7 @@ static bool place_group_from(struct sched *x, const struct lpu_group *g, struct 
 static void place_vxm(struct sched *x, const struct lpu_group *g)
 {
     struct placed p[GROUP_NODES_MAX] = {{0, 0, 0, 0}};
-    int base = ORIGIN, last;
+    int base = ORIGIN;
     must(g->n <= GROUP_NODES_MAX);
     int depth[GROUP_NODES_MAX]; /* cycles from the group's first one to a node, at the least */
     for (int i = 0; i < g->n; i++) { /* a late operand of a later node: no use in starting long before it */
@@ -488,7 +521,7 @@ static void place_vxm(struct sched *x, const struct lpu_group *g)
     }
     for (;;) {
         int u = x->n_undo, l = x->s->n, k = x->n_touch;
-        if (place_group_from(x, g, p, base, &last) || x->failed) return;
+        if (place_group_from(x, g, p, base) || x->failed) return;
         take_back(x, u, l, k);
         base += 16;
         reach(x, base);
@@ -590,6 +623,21 @@ static void commit(struct sched *x)
     x->n_touch = x->n_undo = 0;
 }
 
+/* Which reads of chains are the last ones: from the end of the graph backwards. */
+static void find_ends(struct sched *x)
+{
+    bool dead[LPU_CHAINS];
+    for (int i = 0; i < LPU_CHAINS; i++) dead[i] = true;
+    for (int i = x->g->n_nodes - 1; i >= 0; i--) {
+        const struct lpu_node *n = &x->g->nodes[i];
+        if (lpu_op_info[n->op].unit < UNIT_WIDE) continue;
+        x->ends[i] = n->alu != ARG_NONE && dead[n->alu] ? 8 : 0;
+        if (n->alu != ARG_NONE) dead[n->alu] = true;
+        for (int j = 0; j < 3; j++)
+            if (n->arg[j].kind == SRC_CHAIN && dead[n->arg[j].v]) x->ends[i] |= (uint8_t)(1u << j), dead[n->arg[j].v] = false;
+    }
+}
+
 void lpu_schedule_finish(struct lpu_schedule *s)
 {
     free(s->list);
@@ -604,10 +652,12 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
     x.c = calloc((size_t)x.n_cycles, sizeof *x.c);
     x.avail = calloc(locs, sizeof *x.avail);
     x.last_read = malloc(locs * sizeof *x.last_read);
-    if (!x.c || !x.avail || !x.last_read) x.failed = ERR_MEMORY;
+    x.ends = calloc((size_t)g->n_nodes + 1, 1);
+    if (!x.c || !x.avail || !x.last_read || !x.ends) x.failed = ERR_MEMORY;
     for (size_t i = 0; i < locs && !x.failed; i++) x.last_read[i] = -1;
     for (int i = 0; i < LPU_PLANES; i++) x.plane[i].last_pass = -1;
-    for (int i = 0; i < CHAIN_ALUS; i++) x.chain_ready[i] = x.chain_read[i] = -1;
+    for (int i = 0; i < LPU_ALUS; i++) x.latch.open[i] = FREE, x.latch.last[i] = -1;
+    if (!x.failed) find_ends(&x);
     for (x.group = 0; x.group < g->n_groups && !x.failed; x.group++) {
         const struct lpu_group *gr = &g->groups[x.group];
         if (gr->kind == GROUP_VXM)
@@ -623,7 +673,7 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
         int end = k->cycle + k->n - 1 + lpu_delay(a, k->in.op);
         if (end > s->cycles) s->cycles = end;
     }
-    free(x.c), free(x.avail), free(x.last_read), free(x.undo), free(x.touch);
+    free(x.c), free(x.avail), free(x.last_read), free(x.undo), free(x.touch), free(x.ends);
     if (x.failed == ERR_LIMIT) return err(e, ERR_LIMIT, "the schedule is longer than %d cycles", CYCLES_MAX);
     return x.failed || g->failed ? err(e, ERR_MEMORY, "out of memory") : 0;
 }

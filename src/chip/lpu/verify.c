@@ -90,7 +90,7 @@ struct graph_run {
     const struct lpu_arch *a;
     const struct lpu_params *p;
     struct world w;
-    sym chain[LPU_ALUS], array[LPU_PLANES];
+    sym chain[LPU_CHAINS], array[LPU_PLANES];
 };
 
 static sym read_vector(const struct world *w, int loc)
