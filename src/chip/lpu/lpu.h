@@ -123,12 +123,15 @@ int lpu_take_vector(struct lpu *c, int hemisphere); /* a row of a quad for a buf
 void lpu_give_vector(struct lpu *c, int loc);
 int lpu_lanes_of(const struct lpu *c, int buffer);
 
+enum { LPU_EXPS = 16, LPU_EXP_ROWS = 5 };
+
 /* map.c: one graph per launch. chunks: 128-key chunks that the token sees. */
 struct lpu_mapper {
     struct lpu *c;
     struct lpu_graph *g;
     int step, chunks;
     int *scratch, n_scratch, cap_scratch; /* vectors of the step in hand */
+    int exp[LPU_EXPS][LPU_EXP_ROWS], n_exp; /* of its exponentials, in turn */
     struct err *e;
     int rc;
 };
@@ -140,7 +143,9 @@ int lpu_scratch(struct lpu_mapper *m, int hemisphere); /* a vector until the end
 void lpu_group(struct lpu_mapper *m);                  /* begins a VXM group */
 /* One SXM operation: dst = op(src), both in the same hemisphere; byte: one row. */
 void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, bool byte, enum lpu_patch lane_patch);
-int lpu_exp(struct lpu_mapper *m, struct lpu_in x); /* exp32 of kern/mathf.h as operations; x must not be memory */
+int lpu_spread_lane(struct lpu_mapper *m, int node, int lane); /* one lane of a value of the group, to all lanes */
+/* exp32 of kern/mathf.h as operations; begins in the group in hand, ends in a new one, which has the result. */
+int lpu_exp(struct lpu_mapper *m, struct lpu_in x);
 void lpu_install(struct lpu_mapper *m, int plane, int loc, int n, int flag, bool is_unsigned, int patch_arg);
 
 void lpu_map_matmul(struct lpu_mapper *m, const struct step *s);

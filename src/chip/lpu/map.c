@@ -60,31 +60,44 @@ void lpu_install(struct lpu_mapper *m, int plane, int loc, int n, int flag, bool
 #define N(i) in_node(i)
 #define K(name) in_imm(ARITH_##name)
 
+int lpu_spread_lane(struct lpu_mapper *m, int node, int lane)
+{
+    return lpu_emit_lanes(m->g, OP_WMAX, N(node), IN0, lane, lane + 1, 0);
+}
+
+/* What is needed late waits in memory, where it blocks no ALU: many exponentials are under way at once. */
 int lpu_exp(struct lpu_mapper *m, struct lpu_in x)
 {
     struct lpu_graph *g = m->g;
     float ln2hi = -ARITH_F32(LN2_HI), ln2lo = -ARITH_F32(LN2_LO);
-    int lo = lpu_emit(g, OP_FGT, x, K(EXP_MIN), IN0); /* x > lo, else the result is 0 */
+    int *keep = m->exp[m->n_exp++ % LPU_EXPS];
+    if (m->n_exp <= LPU_EXPS)
+        for (int i = 0; i < LPU_EXP_ROWS; i++) keep[i] = lpu_scratch(m, -1);
     int c = lpu_emit(g, OP_FMAX, x, K(EXP_MIN), IN0);
     c = lpu_emit(g, OP_FMIN, N(c), K(EXP_MAX), IN0);
     int s = lpu_emit(g, OP_FMUL, N(c), K(LOG2E), IN0);
     int i = lpu_emit(g, OP_FTOI, N(s), IN0, IN0);
     int n = lpu_emit(g, OP_ITOF, N(i), IN0, IN0);
-    int a = lpu_emit(g, OP_FMA, N(n), in_f32(ln2hi), N(c));
-    int b = lpu_emit(g, OP_FMUL, N(n), in_f32(ln2lo), IN0);
-    int r = lpu_emit(g, OP_FADD, N(a), N(b), IN0);
-    int h = lpu_emit(g, OP_FMA, N(r), K(EXP_C4), K(EXP_C3));
-    h = lpu_emit(g, OP_FMA, N(h), N(r), K(EXP_C2));
-    h = lpu_emit(g, OP_FMA, N(h), N(r), K(EXP_C1));
-    h = lpu_emit(g, OP_FMA, N(h), N(r), K(EXP_C0));
-    int rr = lpu_emit(g, OP_FMUL, N(r), N(r), IN0);
-    h = lpu_emit(g, OP_FMA, N(rr), N(h), N(b));
-    h = lpu_emit(g, OP_FADD, N(a), N(h), IN0);
-    h = lpu_emit(g, OP_FADD, N(h), in_f32(1.0f), IN0);
+    int some = lpu_emit(g, OP_FGT, N(c), K(EXP_MIN), IN0); /* x > lo, else the result is 0: by the power of two */
     int p = lpu_emit(g, OP_IADD, N(i), in_imm(127), IN0);
     p = lpu_emit(g, OP_SHL, N(p), in_imm(23), IN0);
-    h = lpu_emit(g, OP_FMUL, N(h), N(p), IN0);
-    return lpu_emit(g, OP_SEL, N(h), in_imm(0), N(lo));
+    lpu_emit(g, OP_IAND, N(p), N(some), IN0), lpu_to(g, keep[0]);
+    int a = lpu_emit(g, OP_FMA, N(n), in_f32(ln2hi), N(c));
+    lpu_to(g, keep[1]);
+    int b = lpu_emit(g, OP_FMUL, N(n), in_f32(ln2lo), IN0);
+    lpu_to(g, keep[2]);
+    int r = lpu_emit(g, OP_FADD, N(a), N(b), IN0);
+    lpu_to(g, keep[3]);
+    lpu_emit(g, OP_FMUL, N(r), N(r), IN0), lpu_to(g, keep[4]);
+    lpu_group(m);
+    int h = lpu_emit(g, OP_FMA, in_mem(keep[3]), K(EXP_C4), K(EXP_C3));
+    h = lpu_emit(g, OP_FMA, N(h), in_mem(keep[3]), K(EXP_C2));
+    h = lpu_emit(g, OP_FMA, N(h), in_mem(keep[3]), K(EXP_C1));
+    h = lpu_emit(g, OP_FMA, N(h), in_mem(keep[3]), K(EXP_C0));
+    h = lpu_emit(g, OP_FMA, in_mem(keep[4]), N(h), in_mem(keep[2]));
+    h = lpu_emit(g, OP_FADD, in_mem(keep[1]), N(h), IN0);
+    h = lpu_emit(g, OP_FADD, N(h), in_f32(1.0f), IN0);
+    return lpu_emit(g, OP_FMUL, N(h), in_mem(keep[0]), IN0);
 }
 
 /* --- row operations --------------------------------------------------------------------------------------- */
@@ -94,49 +107,49 @@ static const struct lpu_buffer *buffer(const struct lpu_mapper *m, int b)
     return &m->c->buffers[b];
 }
 
+enum { NORM_UP, NORM_DOWN, NORM_INV, NORM_PART, }; /* chains; three parts */
+
 static void map_norm(struct lpu_mapper *m, const struct row_op *r)
 {
     struct lpu_graph *g = m->g;
     const struct lpu_buffer *x = buffer(m, r->src), *y = buffer(m, r->dst);
     int n = m->c->chip.program->buffers[r->src].width, nv = x->n_vec, top = 0, k;
-    int up = lpu_scratch(m, -1), down = lpu_scratch(m, -1), inv = lpu_scratch(m, -1), part[3];
-    for (int i = 0; i < 3; i++) part[i] = lpu_scratch(m, -1);
     lpu_group(m);
     for (int v = 0; v < nv; v++) {
         k = lpu_emit(g, OP_IAND, in_mem(x->at[v]), in_imm(0x7fffffff), IN0);
         top = v ? lpu_emit(g, OP_IMAX, N(top), N(k), IN0) : k;
     }
     top = lpu_emit_lanes(g, OP_WMAX, N(top), IN0, 0, LPU_LANES, 0);
-    lpu_emit_lanes(g, OP_TRAP, N(top), IN0, 0, 0, ARITH_RANGE);
     k = lpu_emit(g, OP_SHR, N(top), in_imm(23), IN0); /* biased exponent, not below that of 2^NORM_E_MIN */
     k = lpu_emit(g, OP_IMAX, N(k), in_imm(127 + ARITH_NORM_E_MIN), IN0);
     int e = lpu_emit(g, OP_ISUB, in_imm(2 * 127 + ARITH_NORM_BITS), N(k), IN0);
-    lpu_emit(g, OP_SHL, N(e), in_imm(23), IN0), lpu_to(g, up);
+    lpu_emit(g, OP_SHL, N(e), in_imm(23), IN0), lpu_to_chain(g, NORM_UP);
     e = lpu_emit(g, OP_ISUB, N(k), in_imm(ARITH_NORM_BITS), IN0);
-    lpu_emit(g, OP_SHL, N(e), in_imm(23), IN0), lpu_to(g, down);
+    lpu_emit(g, OP_SHL, N(e), in_imm(23), IN0), lpu_to_chain(g, NORM_DOWN);
+    lpu_emit_lanes(g, OP_TRAP, N(top), IN0, 0, 0, ARITH_RANGE);
     for (int v = 0; v < nv; v++) { /* 43-bit squares in three parts, so that 32-bit sums are exact */
         lpu_group(m);
-        k = lpu_emit(g, OP_FMUL, in_mem(x->at[v]), in_mem(up), IN0);
+        k = lpu_emit(g, OP_FMUL, in_mem(x->at[v]), in_chain(NORM_UP), IN0);
         k = lpu_emit(g, OP_FTOI, N(k), IN0, IN0);
         for (int i = 0; i < 3; i++) {
             int s = lpu_emit(g, OP_SQPART, N(k), in_imm((uint32_t)(14 * i)), IN0);
-            if (v) lpu_emit(g, OP_IADD, N(s), in_mem(part[i]), IN0);
-            lpu_to(g, part[i]);
+            if (v) lpu_emit(g, OP_IADD, N(s), in_chain(NORM_PART + i), IN0);
+            lpu_to_chain(g, NORM_PART + i);
         }
     }
     lpu_group(m);
     int sum[3];
-    for (int i = 0; i < 3; i++) sum[i] = lpu_emit_lanes(g, OP_WSUM, in_mem(part[i]), IN0, 0, LPU_LANES, 0);
+    for (int i = 0; i < 3; i++) sum[i] = lpu_emit_lanes(g, OP_WSUM, in_chain(NORM_PART + i), IN0, 0, LPU_LANES, 0);
     k = lpu_emit(g, OP_I3TOF, N(sum[0]), N(sum[1]), N(sum[2]));
     k = lpu_emit(g, OP_FDIV, N(k), in_f32((float)n), IN0);
-    k = lpu_emit(g, OP_FMUL, N(k), in_mem(down), IN0);
-    k = lpu_emit(g, OP_FMUL, N(k), in_mem(down), IN0);
+    k = lpu_emit(g, OP_FMUL, N(k), in_chain(NORM_DOWN), IN0);
+    k = lpu_emit(g, OP_FMUL, N(k), in_chain(NORM_DOWN), IN0);
     k = lpu_emit(g, OP_FADD, N(k), in_f32(m->c->chip.program->model->h.norm_eps), IN0);
     k = lpu_emit(g, OP_FSQRT, N(k), IN0, IN0);
-    lpu_emit(g, OP_FDIV, in_f32(1.0f), N(k), IN0), lpu_to(g, inv);
+    lpu_emit(g, OP_FDIV, in_f32(1.0f), N(k), IN0), lpu_to_chain(g, NORM_INV);
     for (int v = 0; v < nv; v++) {
         lpu_group(m);
-        k = lpu_emit(g, OP_FMUL, in_mem(x->at[v]), in_mem(inv), IN0);
+        k = lpu_emit(g, OP_FMUL, in_mem(x->at[v]), in_chain(NORM_INV), IN0);
         lpu_emit(g, OP_FMUL, N(k), in_mem(m->c->vectors[r->w][v]), IN0), lpu_to(g, y->at[v]);
     }
 }
@@ -170,11 +183,10 @@ static void map_gate(struct lpu_mapper *m, const struct row_op *r)
     struct lpu_graph *g = m->g;
     for (int v = 0; v < buffer(m, r->dst)->n_vec; v++) {
         lpu_group(m);
-        int x = lpu_emit(g, OP_MOV, in_mem(buffer(m, r->src)->at[v]), IN0, IN0);
-        int k = lpu_emit(g, OP_ISUB, N(x), in_imm(0x80000000), IN0); /* -x */
+        int k = lpu_emit(g, OP_ISUB, in_mem(buffer(m, r->src)->at[v]), in_imm(0x80000000), IN0); /* -x */
         k = lpu_exp(m, N(k));
         k = lpu_emit(g, OP_FADD, N(k), in_f32(1.0f), IN0);
-        k = lpu_emit(g, OP_FDIV, N(x), N(k), IN0);
+        k = lpu_emit(g, OP_FDIV, in_mem(buffer(m, r->src)->at[v]), N(k), IN0);
         lpu_emit(g, OP_FMUL, N(k), in_mem(buffer(m, r->src2)->at[v]), IN0), lpu_to(g, buffer(m, r->dst)->at[v]);
     }
 }
@@ -310,6 +322,7 @@ static int map_section(struct lpu *c, struct lpu_graph *g, int first, int end, i
         default: must(0); /* check_supported (lpu.c) */
         }
         while (m.n_scratch) lpu_give_vector(c, m.scratch[--m.n_scratch]);
+        m.n_exp = 0;
     }
     free(m.scratch);
     return !m.rc && g->failed ? err(e, ERR_MEMORY, "out of memory") : m.rc;

@@ -101,19 +101,16 @@ static void store_one(struct lpu_mapper *m, const struct lpu_kv *kv, int src, in
 {
     struct lpu *c = m->c;
     struct lpu_graph *g = m->g;
-    int D = c->chip.program->model->h.head_dim, chunk = m->chunks - 1, d, d_all = lpu_scratch(m, 0);
+    int D = c->chip.program->model->h.head_dim, chunk = m->chunks - 1, d;
     bool wide = c->kv_bits == 16;
     if (array == 0 && rotated(c, D)) src = hadamard(m, src, D);
     lpu_group(m);
     int x = quantise(m, src, D, wide ? (float)ARITH_QMAX16 : (float)ARITH_QMAX8, wide ? ARITH_RQ16 : ARITH_RQ8, &d);
     lpu_emit(g, wide ? OP_SAR : OP_MOV, N(x), wide ? in_imm(8) : IN0, IN0), scatter(m, kv->row[array], chunk);
     if (wide) lpu_emit(g, OP_IAND, N(x), in_imm(255), IN0), scatter(m, kv->row[array + 1], chunk);
-    lpu_emit(g, OP_MOV, N(d), IN0, IN0), lpu_to(g, d_all);
     for (int j = 0; j < heads; j++) {
-        int one = lpu_scratch(m, 0);
-        lpu_sxm(m, OP_DIST, d_all, one, j * D, false, PATCH_NONE);
-        lpu_group(m);
-        lpu_emit_lanes(g, OP_SELW, in_mem(one), page_mem(m, scale[j], chunk), 0, 1, 0);
+        int one = lpu_spread_lane(m, d, j * D);
+        lpu_emit_lanes(g, OP_SELW, N(one), page_mem(m, scale[j], chunk), 0, 1, 0);
         lpu_to(g, scale[j] + chunk * c->kv_scale_step);
         lpu_last(g)->patch = PATCH_SLOT_LANES;
         lpu_last(g)->dst_patch = PATCH_PAGE;
@@ -166,16 +163,22 @@ static void queries(struct attend *a, const struct step *s)
     float scale = c->chip.program->model->h.attn_scale;
     if (rotated(c, a->D)) scale = scale * (1.0f / (float)a->D);
     for (int v = a->first / per; v <= (a->first + a->n - 1) / per && !m->rc; v++) {
-        int all[2] = {lpu_scratch(m, h), lpu_scratch(m, h)}, d_all = lpu_scratch(m, h), src = q->at[v];
+        int all[2] = {lpu_scratch(m, h), lpu_scratch(m, h)}, src = q->at[v];
         if (rotated(c, a->D)) src = hadamard(m, src, a->D);
         lpu_group(m);
         int x = quantise(m, src, a->D, (float)ARITH_QMAX16, ARITH_RQ16, &d);
         lpu_emit(g, OP_SAR, N(x), in_imm(8), IN0), lpu_to_byte(g, all[1]);
         lpu_emit(g, OP_IAND, N(x), in_imm(255), IN0), lpu_to_byte(g, all[0]);
         int y = lpu_emit(g, OP_FMUL, N(d), in_f32(scale), IN0);
-        lpu_to(g, d_all);
-        y = lpu_emit(g, OP_IAND, N(y), in_imm(0x7fffffff), IN0);
-        lpu_emit_lanes(g, OP_TRAP, N(y), IN0, 0, 0, ARITH_RANGE);
+        int top = lpu_emit(g, OP_IAND, N(y), in_imm(0x7fffffff), IN0);
+        lpu_emit_lanes(g, OP_TRAP, N(top), IN0, 0, 0, ARITH_RANGE);
+        for (int i = 0; i < a->n; i++) {
+            struct head *k = &a->head[i];
+            if ((a->first + i) / per != v) continue;
+            int lane = (a->first + i) % per * a->D;
+            k->dqs = lpu_scratch(m, -1);
+            lpu_spread_lane(m, y, lane), lpu_to(g, k->dqs);
+        }
         for (int i = 0; i < a->n; i++) {
             struct head *k = &a->head[i];
             if ((a->first + i) / per != v) continue;
@@ -184,8 +187,6 @@ static void queries(struct attend *a, const struct step *s)
                 k->act[p] = lpu_scratch(m, h);
                 lpu_sxm(m, OP_ROT, all[p], k->act[p], (lane - kv_lane(a, i) + LPU_LANES) % LPU_LANES, true, PATCH_NONE);
             }
-            k->dqs = lpu_scratch(m, h);
-            lpu_sxm(m, OP_DIST, d_all, k->dqs, lane, false, PATCH_NONE);
         }
     }
 }

@@ -52,28 +52,28 @@ static int lanes_in(const struct lpu_codes *q, int v)
     return q->k - v * q->lanes < q->lanes ? q->k - v * q->lanes : q->lanes;
 }
 
+enum { QUANT_CODES }; /* chain */
+
 static void quant_32(struct lpu_mapper *m, const struct lpu_codes *q, const int *src)
 {
     struct lpu_graph *g = m->g;
     for (int v = 0; v < q->n_vec; v++) {
-        int d_all = lpu_scratch(m, 0), s_all = q->sums ? lpu_scratch(m, 1) : 0, id, d, n = lanes_in(q, v);
+        int id, d;
         lpu_group(m);
         int b = lpu_emit(g, OP_IAND, in_mem(src[v]), in_imm(0x7fffffff), IN0);
         b = lpu_emit_lanes(g, OP_GMAX, N(b), IN0, 0, LPU_LANES, 32);
         scales(m, b, (float)ARITH_QMAX8, ARITH_RQ8, &id, &d);
-        lpu_to(g, d_all);
         int x = lpu_emit(g, OP_FMUL, in_mem(src[v]), N(id), IN0);
         x = lpu_emit(g, OP_FTOI, N(x), IN0, IN0);
+        if (q->sums) lpu_to_chain(g, QUANT_CODES);
         put_codes(m, q, x, v);
-        if (q->sums) {
-            int s = lpu_emit_lanes(g, OP_GSUM, N(x), IN0, 0, LPU_LANES, 32);
-            s = lpu_emit(g, OP_ITOF, N(s), IN0, IN0);
-            lpu_emit(g, OP_FMUL, N(s), N(d), IN0), lpu_to(g, s_all);
-        }
-        for (int l = 0; l < n; l += 32) {
+        for (int l = 0; l < lanes_in(q, v); l += 32) lpu_spread_lane(m, d, l), lpu_to(g, q->d[(v * q->lanes + l) / 32]);
+        for (int l = 0; q->sums && l < lanes_in(q, v); l += 32) {
             int i = (v * q->lanes + l) / 32;
-            lpu_sxm(m, OP_DIST, d_all, q->d[i], l, false, PATCH_NONE);
-            if (q->sums) lpu_sxm(m, OP_DIST, s_all, q->sum[i], l, false, PATCH_NONE);
+            lpu_group(m);
+            int s = lpu_emit_lanes(g, OP_WSUM, in_chain(QUANT_CODES), IN0, l, l + 32, 0);
+            s = lpu_emit(g, OP_ITOF, N(s), IN0, IN0);
+            lpu_emit(g, OP_FMUL, N(s), in_mem(q->d[i]), IN0), lpu_to(g, q->sum[i]);
         }
     }
 }
@@ -112,7 +112,6 @@ static void quant_256(struct lpu_mapper *m, const struct lpu_codes *q, const int
         lpu_emit(g, OP_MOV, N(id), IN0, IN0), lpu_to(g, ids[i]);
     }
     for (int v = 0; v < q->n_vec; v++) {
-        int s_all = q->sums ? lpu_scratch(m, 1) : 0;
         lpu_group(m);
         int id = lpu_emit(g, OP_MOV, in_imm(0), IN0, IN0);
         for (int i = 0; i < groups; i++)
@@ -120,11 +119,10 @@ static void quant_256(struct lpu_mapper *m, const struct lpu_codes *q, const int
         int k = lpu_emit(g, OP_FMUL, in_mem(src[v]), N(id), IN0);
         k = lpu_emit(g, OP_FTOI, N(k), IN0, IN0);
         put_codes(m, q, k, v);
-        if (!q->sums) continue;
-        k = lpu_emit_lanes(g, OP_GSUM, N(k), IN0, 0, LPU_LANES, (uint32_t)q->sum_size);
-        lpu_emit(g, OP_ISUB, in_imm(0), N(k), IN0), lpu_to(g, s_all);
-        for (int l = 0; l < lanes_in(q, v); l += q->sum_size)
-            lpu_sxm(m, OP_DIST, s_all, q->sum[(v * q->lanes + l) / q->sum_size], l, false, PATCH_NONE);
+        for (int l = 0; q->sums && l < lanes_in(q, v); l += q->sum_size) {
+            int s = lpu_emit_lanes(g, OP_WSUM, N(k), IN0, l, l + q->sum_size, 0);
+            lpu_emit(g, OP_ISUB, in_imm(0), N(s), IN0), lpu_to(g, q->sum[(v * q->lanes + l) / q->sum_size]);
+        }
     }
     free(ids);
 }

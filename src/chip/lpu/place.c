@@ -4,8 +4,8 @@
  *
  *   wide slices    the 32 outermost of each hemisphere, 16 for each MXM plane: weight tiles from row 0 up, keys and values
  *                  above them, in the upper bank
- *   work slices    the 12 next to the VXM, in quads of 4. Of each hemisphere two quads hold scales, gains, biases, and
- *                  above them the scales of keys and values; the third holds buffers.
+ *   work slices    the 12 next to the VXM, in quads of 4. Of each hemisphere the innermost holds buffers, the others hold
+ *                  scales, gains, biases, and above them the scales of keys and values.
  *
  * A tile is 320 outputs (or fewer) by one vector of inputs; its vectors stand 16 abreast, so that a plane can take 16 in a
  * cycle. Tiles of one step go to the four planes in turn, beginning with the emptiest.
@@ -15,7 +15,7 @@
 #include <string.h>
 #include "chip/lpu/lpu.h"
 
-enum { BUFFER_QUAD = 2 }; /* of the three of a hemisphere */
+enum { BUFFER_QUAD = 0 }; /* of the three of a hemisphere */
 
 static int quad_slice(const struct lpu *c, int quad)
 {
@@ -388,7 +388,7 @@ static int place_kv(struct lpu *c, struct err *e)
         if (!k->dk || !k->dv) return err(e, ERR_MEMORY, "out of memory");
         for (int j = 0; j < 2 * c->kv_heads && i % c->n_kv * c->kv_heads + j / 2 < h->n_head_kv; j++, scale++) {
             int q = scale % quads;
-            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) = lpu_loc(quad_slice(c, q / 2 * 3 + q % 2), qlow + scale / quads);
+            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) = lpu_loc(quad_slice(c, q / 2 * 3 + 1 + q % 2), qlow + scale / quads);
         }
     }
     uint32_t zero[LPU_LANES] = {0};

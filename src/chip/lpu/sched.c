@@ -22,6 +22,7 @@
 enum {
     ORIGIN = 80,          /* first cycle of the VXM: earlier ones are for what must be under way by then */
     NODE_WINDOW = 400,    /* cycles a node may wait for its operands' group before the group moves on */
+    TRIES_MAX = 1000,     /* later starts of a group: more than any wait for a unit */
     CYCLES_MAX = 1 << 24,
     GROUP_NODES_MAX = 256,
     LOOK = 48,            /* cycles of free latch that are looked for */
@@ -397,6 +398,7 @@ static int find_alu(struct sched *x, const struct lpu_node *n, const struct plac
         }
         int end = l->open[k] == FREE || l->open[k] - ready > LOOK ? LOOK : l->open[k] - ready, free = 0;
         while (free < end && !(at(x, ready + free)->latch >> k & 1)) free++;
+        if (!p[self].readers && free) free = LOOK + 1 - free; /* only passes by: the smallest gap will do */
         if (free > longest) best = k, longest = free;
     }
     return best;
@@ -456,7 +458,11 @@ static void settle(struct sched *x, const struct lpu_node *n, struct placed *p, 
         const struct lpu_arg *k = &n->arg[j];
         struct placed *from = k->kind == SRC_NODE || k->kind == SRC_CHAIN ? holder(x, p, k) : NULL;
         if (from && l->last[from->alu] < t) l->last[from->alu] = t;
-        if (k->kind == SRC_NODE) from->readers--;
+        if (k->kind == SRC_NODE) {
+            int chain = n[k->v - i].alu;
+            from->readers--;
+            if (chain != ARG_NONE && l->chain[chain].ready == from->ready) l->chain[chain].held = from->held;
+        }
         if (ends >> j & 1) l->open[from->alu] = FREE;
         if (k->kind == SRC_PASS) {
             int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
@@ -519,9 +525,10 @@ static void place_vxm(struct sched *x, const struct lpu_group *g)
         int t = earliest(x, n, p, ORIGIN) - depth[i]; /* p is zero: only operands from outside count */
         base = t > base ? t : base;
     }
-    for (;;) {
+    for (int tries = 0; !x->failed; tries++) {
         int u = x->n_undo, l = x->s->n, k = x->n_touch;
-        if (place_group_from(x, g, p, base) || x->failed) return;
+        if (place_group_from(x, g, p, base)) return;
+        if (tries == TRIES_MAX) x->failed = ERR_INTERNAL;
         take_back(x, u, l, k);
         base += 16;
         reach(x, base);
@@ -674,6 +681,7 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
         if (end > s->cycles) s->cycles = end;
     }
     free(x.c), free(x.avail), free(x.last_read), free(x.undo), free(x.touch), free(x.ends);
+    if (x.failed == ERR_INTERNAL) return err(e, ERR_INTERNAL, "no schedule for group %d (%s): its values need more ALUs than there are", x.group - 1, g->groups[x.group - 1].what);
     if (x.failed == ERR_LIMIT) return err(e, ERR_LIMIT, "the schedule is longer than %d cycles", CYCLES_MAX);
     return x.failed || g->failed ? err(e, ERR_MEMORY, "out of memory") : 0;
 }
