@@ -58,7 +58,7 @@ struct lpu_node {
     int32_t pass_act;      /* location of the activation row */
 };
 
-enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL };
+enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL, GROUP_SUM /* sums of a pass to a row of its hemisphere */ };
 
 struct lpu_group {
     enum lpu_group_kind kind;

@@ -25,17 +25,13 @@
 enum { LPU_QUADS = 6, LPU_KV_ARRAYS = 4 };
 enum { LPU_MAP_FIRST, LPU_MAP_SECOND, LPU_MAP_XOR }; /* SXM maps: members of a pair; from XOR on lane l takes l ^ 1, 2, 4 ... */
 
-struct lpu_tile { /* of one matrix: up to `lanes` outputs */
-    int plane;
-};
-
 struct lpu_mat {
     const struct weight *w;
     enum act_tier tier;
     int out_lanes, in_lanes, n_tiles, n_slabs;
     bool columns;    /* vectors are rows of the table: it serves the embedding, too */
     int parts;       /* 1, or 2 byte planes (W16): low ones one plane further */
-    struct lpu_tile *tile;
+    bool merged;     /* the sub-scales are multiplied into the codes: N4, whose products fit a byte */
     int *at;         /* [tile][part][slab] location of vector 0; vector i is i % 16 slices and i / 16 rows on */
     int spans, subs; /* scales and integer sub-scales per output */
     int *scale, *offset; /* [tile][span] locations; offset NULL if the type has none */
@@ -68,7 +64,7 @@ struct lpu_place { /* what is taken */
     int wide[LPU_PLANES];        /* rows of the 16 slices of each plane */
     int constants[LPU_QUADS];    /* rows of each quad from below */
     int *free[LPU_QUADS], n_free[LPU_QUADS]; /* rows of the quads for buffers; a stack */
-    int high[LPU_QUADS];         /* first row that no buffer of the program has */
+    int high[LPU_QUADS];         /* rows in the order of the stack: from here on no buffer of the program has any */
     int side;                    /* hemisphere of the next buffer that may be in either */
 };
 
@@ -116,6 +112,12 @@ struct lpu {
     int64_t tokens;
     struct arena arena;
 };
+
+static inline int lpu_plane_at(const struct lpu_arch *a, int loc) /* whose slices a tile lies in */
+{
+    int slice = lpu_loc_slice(loc), h = lpu_hemisphere(a, slice);
+    return 2 * h + (slice - h * a->half - (a->half - a->wide)) / LPU_LOAD;
+}
 
 /* place.c */
 int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chip/lpu/lpu.h"
+#include "kern/arith.h"
 
 enum { BUFFER_QUAD = 0 }; /* of the three of a hemisphere */
 
@@ -36,7 +37,8 @@ int lpu_take_vector(struct lpu *c, int hemisphere)
     if (!p->n_free[q] && hemisphere < 0) q = 3 * !h + BUFFER_QUAD;
     if (!p->n_free[q]) return -1;
     int row = p->free[q][--p->n_free[q]];
-    if (row >= p->high[q]) p->high[q] = row + 1;
+    int i = row < c->arch.rows / 2 ? 2 * row : 2 * (row - c->arch.rows / 2) + 1; /* see fill_free */
+    if (i >= p->high[q]) p->high[q] = i + 1;
     return lpu_loc(quad_slice(c, q), row);
 }
 
@@ -66,15 +68,32 @@ int lpu_lanes_of(const struct lpu *c, int buffer)
     return c->buffers[buffer].lanes;
 }
 
-/* Buffers that hold heads are cut between heads. */
+static bool is_wide_group(enum act_tier t)
+{
+    return t == ACT_A16_256 || t == ACT_A8_256;
+}
+
+/* Vectors of 256 lanes where buffers are quantised by groups of 256, so that no group lies in two; only results that nothing but the
+ * host reads have all lanes. Buffers that hold heads are cut between heads. */
 static int layout_buffers(struct lpu *c, struct err *e)
 {
     const struct program *p = c->chip.program;
-    int D = p->model->h.head_dim, heads = LPU_LANES / D * D;
+    int D = p->model->h.head_dim, lanes = LPU_LANES;
+    for (int i = 0; i < p->n_buffers; i++)
+        if (p->buffers[i].kind == BUFFER_CODES && is_wide_group(p->buffers[i].tier)) lanes = 256;
+    if (D > lanes || lanes / D * D % 32) lanes = LPU_LANES;
+    int heads = lanes / D * D;
     if (D > LPU_LANES || heads % 32) return err(e, ERR_UNSUPPORTED, "head size %d on vectors of %d lanes", D, LPU_LANES);
     c->buffers = ARENA_NEW(&c->arena, struct lpu_buffer, (size_t)p->n_buffers);
     if (!c->buffers) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < p->n_buffers; i++) c->buffers[i].lanes = LPU_LANES;
+    for (int i = 0; i < p->n_steps; i++)
+        for (int j = 0; p->steps[i].kind == STEP_ROWS && j < p->steps[i].n; j++) {
+            const struct row_op *r = &p->steps[i].row[j];
+            c->buffers[r->dst].lanes = lanes;
+            if (r->src >= 0) c->buffers[r->src].lanes = lanes;
+            if (r->src2 >= 0) c->buffers[r->src2].lanes = lanes;
+        }
     for (int i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
         if (s->kind == STEP_STORE) c->buffers[s->attn.k].lanes = c->buffers[s->attn.v].lanes = heads;
@@ -97,54 +116,58 @@ static int layout_buffers(struct lpu *c, struct err *e)
 
 /* --- matrices --------------------------------------------------------------------------------------------- */
 
-static bool is_paired(enum act_tier t)
-{
-    return t == ACT_A16_256 || t == ACT_A8_256;
-}
-
 static int size_mat(struct lpu *c, int i, struct err *e)
 {
     const struct weight *w = &c->chip.program->weights[i];
     struct lpu_mat *m = &c->mats[i];
     const struct mat_layout *lay = mat_layout(w->t->type);
     size_t tiles = (size_t)m->n_tiles;
+    m->merged = w->t->type == DTYPE_N4;
     m->parts = m->tier == ACT_A16_256 ? 2 : 1;
     m->spans = (w->k + lay->span - 1) / lay->span;
-    m->subs = mat_sub_size(w->t->type) ? m->spans * 256 / mat_sub_size(w->t->type) : 0;
-    m->tile = ARENA_NEW(&c->arena, struct lpu_tile, tiles);
+    m->subs = mat_sub_size(w->t->type) && !m->merged ? m->spans * 256 / mat_sub_size(w->t->type) : 0;
     m->at = ARENA_NEW(&c->arena, int, tiles * (size_t)(m->parts * m->n_slabs));
     m->scale = ARENA_NEW(&c->arena, int, tiles * (size_t)m->spans);
     m->offset = lay->m ? ARENA_NEW(&c->arena, int, tiles * (size_t)m->spans) : NULL;
     m->sub = m->subs ? ARENA_NEW(&c->arena, int, tiles * (size_t)m->subs) : NULL;
     m->min = m->subs && lay->m ? ARENA_NEW(&c->arena, int, tiles * (size_t)m->subs) : NULL;
-    if (!m->tile || !m->at || !m->scale || (lay->m && !m->offset) || (m->subs && !m->sub) || (m->subs && lay->m && !m->min))
+    if (!m->at || !m->scale || (lay->m && !m->offset) || (m->subs && !m->sub) || (m->subs && lay->m && !m->min))
         return err(e, ERR_MEMORY, "out of memory");
     return 0;
 }
 
-static int vectors_of(const struct lpu_mat *m, int tile, int slab) /* to install */
+static int vectors_k(const struct lpu_mat *m, int slab) /* inputs of a slab */
 {
-    int n = m->columns ? m->w->n - tile * m->out_lanes : m->w->k - slab * m->in_lanes, most = m->columns ? m->out_lanes : m->in_lanes;
-    return n < most ? n : most;
+    int n = m->w->k - slab * m->in_lanes;
+    return n < m->in_lanes ? n : m->in_lanes;
 }
 
-static int place_tile(struct lpu *c, struct lpu_mat *m, int tile, int plane, struct err *e)
+static int vectors_of(const struct lpu_mat *m, int tile, int slab) /* to install */
 {
-    m->tile[tile].plane = plane;
+    int n = m->w->n - tile * m->out_lanes;
+    return !m->columns ? vectors_k(m, slab) : n < m->out_lanes ? n : m->out_lanes;
+}
+
+static int place_slab(struct lpu *c, struct lpu_mat *m, int tile, int v, int plane, struct err *e)
+{
     for (int part = 0; part < m->parts; part++) {
-        for (int v = 0; v < m->n_slabs; v++) {
-            int p = plane + part, rows = ((m->columns ? m->out_lanes : vectors_of(m, tile, v)) + LPU_LOAD - 1) / LPU_LOAD;
-            if (c->place.wide[p] + rows > c->arch.rows) {
-                double need = 0;
-                for (int i = 0; i < c->chip.program->n_weights; i++) need += (double)c->chip.program->weights[i].n * c->chip.program->weights[i].k;
-                double one = (double)LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES;
-                return err(e, ERR_LIMIT, "the weights, %.0f MB as bytes, do not fit the %.0f MB that one chip has for them: at least %.0f chips are needed",
-                           need * 1e-6, one * 1e-6, need / one + 1);
-            }
-            m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(plane_slice(c, p), c->place.wide[p]);
-            c->place.wide[p] += rows;
+        int p = plane + part, rows = ((m->columns ? m->out_lanes : vectors_of(m, tile, v)) + LPU_LOAD - 1) / LPU_LOAD;
+        if (c->place.wide[p] + rows > c->arch.rows) {
+            double need = 0;
+            for (int i = 0; i < c->chip.program->n_weights; i++) need += (double)c->chip.program->weights[i].n * c->chip.program->weights[i].k;
+            double one = (double)LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES;
+            return err(e, ERR_LIMIT, "the weights, %.0f MB as bytes, do not fit the %.0f MB that one chip has for them: at least %.0f chips are needed",
+                       need * 1e-6, one * 1e-6, need / one + 1);
         }
+        m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(plane_slice(c, p), c->place.wide[p]);
+        c->place.wide[p] += rows;
     }
+    return 0;
+}
+
+/* Scales of a tile. */
+static int place_scales(struct lpu *c, struct lpu_mat *m, int tile, struct err *e)
+{
     int loc = 0;
     if (m->columns) { /* one after the other, so that a token's tile is found by its number */
         if (tile == 0) {
@@ -182,23 +205,40 @@ static int plane_order(const struct lpu *c, bool paired, int order[LPU_PLANES])
     return n;
 }
 
+/* Segments of 1024 fold for themselves: those of a tile go to the planes in turn, as do the tiles. A slab in two segments counts to
+ * the later one, which has fewer of its own. */
+static int place_tile(struct lpu *c, struct lpu_mat *m, int tile, int order[LPU_PLANES], int n, int *next, struct err *e)
+{
+    int segment = -1, plane = 0, rc;
+    for (int v = 0; v < m->n_slabs; v++) {
+        int last = (v * m->in_lanes + vectors_k(m, v) - 1) / ARITH_SEGMENT;
+        if (last != segment && (v == 0 || !m->columns)) {
+            if (*next % n == 0) plane_order(c, m->parts == 2, order);
+            plane = order[(*next)++ % n];
+            segment = last;
+        }
+        if ((rc = place_slab(c, m, tile, v, plane, e))) return rc;
+    }
+    return place_scales(c, m, tile, e);
+}
+
 static int place_mats(struct lpu *c, struct err *e)
 {
     const struct program *p = c->chip.program;
-    int rc, order[LPU_PLANES];
+    int rc, order[LPU_PLANES], embed = -1;
     c->mats = ARENA_NEW(&c->arena, struct lpu_mat, (size_t)p->n_weights);
     if (!c->mats) return err(e, ERR_MEMORY, "out of memory");
     c->table = -1;
     for (int i = 0; i < p->n_steps; i++)
         for (int j = 0; p->steps[i].kind == STEP_ROWS && j < p->steps[i].n; j++)
-            if (p->steps[i].row[j].kind == ROW_EMBED) c->table = p->steps[i].row[j].w;
-    must(c->table >= 0);
+            if (p->steps[i].row[j].kind == ROW_EMBED) c->table = p->steps[i].row[j].w, embed = p->steps[i].row[j].dst;
     for (int i = 0; i < p->n_weights; i++) {
         struct lpu_mat *m = &c->mats[i];
         m->w = &p->weights[i];
         m->tier = mat_tier(m->w->t->type, m->w->role);
-        m->out_lanes = m->in_lanes = LPU_LANES;
+        m->out_lanes = LPU_LANES;
         m->columns = i == c->table;
+        m->in_lanes = m->columns ? c->buffers[embed].lanes : LPU_LANES;
     }
     for (int i = 0; i < p->n_steps; i++)
         for (int j = 0; p->steps[i].kind == STEP_MATMUL && j < p->steps[i].n; j++) {
@@ -214,15 +254,15 @@ static int place_mats(struct lpu *c, struct err *e)
     }
     for (int i = -1; i < p->n_steps; i++) { /* the table first, then step by step */
         const struct step *s = i < 0 ? NULL : &p->steps[i];
-        int next = 0, n = 0;
-        if (s && s->kind != STEP_MATMUL) continue;
+        int next = 0;
+        if (s ? s->kind != STEP_MATMUL : c->table < 0) continue;
         for (int j = 0; j < (s ? s->n : 1); j++) {
             int w = s ? s->mat[j].w : c->table;
             if (s && w == c->table) continue;
             struct lpu_mat *m = &c->mats[w];
-            if (!n) n = plane_order(c, is_paired(m->tier), order);
             for (int t = 0; t < m->n_tiles; t++)
-                if ((rc = place_tile(c, m, t, order[next++ % n], e))) return err_prefix(e, "tensor '%.*s'", STR_ARG(m->w->t->name));
+                if ((rc = place_tile(c, m, t, order, m->parts == 2 ? LPU_PLANES / 2 : LPU_PLANES, &next, e)))
+                    return err_prefix(e, "tensor '%.*s'", STR_ARG(m->w->t->name));
         }
     }
     return 0;
@@ -250,6 +290,9 @@ static void write_panel(struct lpu *c, const struct lpu_mat *m, const struct mat
     int n = p->n, size = mat_sub_size(p->type);
     for (int b = 0; b < p->k / 32; b++) {
         mat_codes(p, 0, b, code);
+        if (m->merged) mat_subs(p, 0, b / 8, b % 8, sub, min);
+        for (int i = 0; m->merged && i < 32; i++)
+            for (int r = 0; r < n; r++) code[i][r] = (int16_t)(code[i][r] * sub[r]);
         for (int i = 0; i < 32; i++) {
             for (int r = 0; r < n; r++) {
                 *byte_of(c, m, 0, first + r, 32 * b + i) = (uint8_t)(m->parts == 2 ? code[i][r] >> 8 : code[i][r]);
@@ -459,10 +502,11 @@ static bool give_one(struct lpu *c, int *loc, int hemisphere)
     return true;
 }
 
+/* Rows of the two banks in turn, so that reads and writes seldom want the same one. */
 static void fill_free(struct lpu *c, int q)
 {
     c->place.n_free[q] = 0;
-    for (int r = c->arch.rows - 1; r >= c->place.high[q]; r--) c->place.free[q][c->place.n_free[q]++] = r;
+    for (int i = c->arch.rows - 1; i >= c->place.high[q]; i--) c->place.free[q][c->place.n_free[q]++] = i % 2 * (c->arch.rows / 2) + i / 2;
 }
 
 static int place_buffers(struct lpu *c, struct err *e)
@@ -493,13 +537,14 @@ int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e)
     if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) || (rc = place_vectors(c, e)) ||
         (rc = place_kv(c, e)) || (rc = write_mats(c, opt, e)))
         return rc;
+    if (c->table < 0) return 0;
     const struct lpu_mat *t = &c->mats[c->table];
     c->tile_plane = ARENA_NEW(&c->arena, int, (size_t)t->n_tiles);
     c->tile_row[0] = ARENA_NEW(&c->arena, int, (size_t)t->n_tiles);
     c->tile_row[1] = ARENA_NEW(&c->arena, int, (size_t)t->n_tiles);
     if (!c->tile_plane || !c->tile_row[0] || !c->tile_row[1]) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < t->n_tiles; i++) {
-        c->tile_plane[i] = t->tile[i].plane;
+        c->tile_plane[i] = lpu_plane_at(&c->arch, t->at[i * t->parts * t->n_slabs]);
         for (int part = 0; part < t->parts; part++) c->tile_row[part][i] = lpu_loc_row(t->at[(i * t->parts + part) * t->n_slabs]);
     }
     return 0;

@@ -280,6 +280,7 @@ static bool hold_latch(struct sched *x, struct placed *p, int until)
     return true;
 }
 
+/* A pass whose sums are at the VXM, or would be, at t. */
 static bool pass_operand(struct sched *x, const struct lpu_node *n, int t, int *stream)
 {
     const struct lpu_arch *a = x->a;
@@ -571,6 +572,22 @@ static void place_sxm(struct sched *x, const struct lpu_group *g)
     }
 }
 
+/* The sums of a pass into a row of their hemisphere, as they go by. */
+static void place_sum(struct sched *x, const struct lpu_group *g)
+{
+    const struct lpu_node *n = &x->g->nodes[g->first];
+    int t = earliest(x, n, NULL, ORIGIN), stream;
+    must(lpu_hemisphere(x->a, lpu_loc_slice(n->dst[0])) == lpu_plane_hemisphere(n->pass_plane));
+    for (; !x->failed; t++) {
+        int u = x->n_undo, l = x->s->n, k = x->n_touch;
+        reach(x, t + 256);
+        if (pass_operand(x, n, t, &stream) && write_rows(x, n->dst[0], LPU_QUAD, true, t, stream, PATCH_NONE, 0, 0)) break;
+        take_back(x, u, l, k);
+    }
+    int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
+    if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
+}
+
 static bool install_at(struct sched *x, const struct lpu_node *n, int t) /* t: cycle of the first 16 vectors at the MXM */
 {
     const struct lpu_arch *a = x->a;
@@ -671,6 +688,8 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
             place_vxm(&x, gr);
         else if (gr->kind == GROUP_SXM)
             place_sxm(&x, gr);
+        else if (gr->kind == GROUP_SUM)
+            place_sum(&x, gr);
         else
             place_install(&x, gr);
         commit(&x);

@@ -91,12 +91,19 @@ struct graph_run {
     const struct lpu_params *p;
     struct world w;
     sym chain[LPU_CHAINS], array[LPU_PLANES];
+    uint8_t *used; /* [locations] the graph reads this row */
 };
 
-static sym read_vector(const struct world *w, int loc)
+static sym row_of(struct graph_run *g, int loc)
+{
+    g->used[loc] = 1;
+    return g->w.row[loc];
+}
+
+static sym read_vector(struct graph_run *g, int loc)
 {
     sym r[LPU_QUAD];
-    for (int i = 0; i < LPU_QUAD; i++) r[i] = w->row[loc + i * LPU_ROWS];
+    for (int i = 0; i < LPU_QUAD; i++) r[i] = row_of(g, loc + i * LPU_ROWS);
     return join(r);
 }
 
@@ -132,20 +139,23 @@ static void run_install(struct graph_run *g, const struct lpu_node *n)
 {
     sym s = 0;
     int loc = operand_at(g, &n->arg[0]);
-    for (int i = 0; i < n->x; i++) s += weight_symbol(i, g->w.row[loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD], n->flag);
+    for (int i = 0; i < n->x; i++) s += weight_symbol(i, row_of(g, loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD), n->flag);
     g->array[n->alu] = mix(s, n->pass_flag);
+}
+
+static void run_sum(struct graph_run *g, const struct lpu_node *n)
+{
+    put_result(g, n, pass_symbol(g->array[n->pass_plane], row_of(g, n->pass_act), n->pass_x, n->pass_y, n->pass_flag));
 }
 
 static void run_move(struct graph_run *g, const struct lpu_node *n)
 {
     int loc = operand_at(g, &n->arg[0]), row = n->patch == PATCH_TOKEN_LANE ? g->p->token % g->p->tile_columns : n->row;
     if (n->dst_byte) {
-        put_result(g, n, moved_symbol(n->op, row, g->w.row[loc]));
+        put_result(g, n, moved_symbol(n->op, row, row_of(g, loc)));
         return;
     }
-    sym r[LPU_QUAD];
-    for (int k = 0; k < LPU_QUAD; k++) r[k] = g->w.row[loc + k * LPU_ROWS];
-    put_result(g, n, moved_symbol(n->op, row, join(r)));
+    put_result(g, n, moved_symbol(n->op, row, read_vector(g, loc)));
 }
 
 static void run_group(struct graph_run *g, const struct lpu_node *nodes, int n)
@@ -161,8 +171,8 @@ static void run_group(struct graph_run *g, const struct lpu_node *nodes, int n)
             case SRC_IMM: arg[j] = constant(k->imm); break;
             case SRC_NODE: arg[j] = v[b->v]; break;
             case SRC_CHAIN: arg[j] = g->chain[b->v]; break;
-            case SRC_PASS: arg[j] = pass_symbol(g->array[k->pass_plane], g->w.row[k->pass_act], k->pass_x, k->pass_y, k->pass_flag); break;
-            default: arg[j] = b->byte ? as_operand(g->w.row[operand_at(g, b)], b->byte == 2) : read_vector(&g->w, operand_at(g, b));
+            case SRC_PASS: arg[j] = pass_symbol(g->array[k->pass_plane], row_of(g, k->pass_act), k->pass_x, k->pass_y, k->pass_flag); break;
+            default: arg[j] = b->byte ? as_operand(row_of(g, operand_at(g, b)), b->byte == 2) : read_vector(g, operand_at(g, b));
             }
         }
         int x = k->patch == PATCH_SLOT_LANES ? g->p->slot : k->x;
@@ -191,7 +201,8 @@ struct queue_run {
     const struct lpu_arch *a;
     const struct lpu_code *c;
     struct world w;
-    int *avail;      /* [locations] first cycle in which a row may be read */
+    int *avail;          /* [locations] first cycle in which a row may be read */
+    const uint8_t *used; /* of the graph */
     struct carried (*stream)[2][LPU_STREAMS][RING];
     struct carried alu[LPU_ALUS][PENDING], sum[LPU_PLANES][PENDING];
     int n_alu[LPU_ALUS], n_sum[LPU_PLANES];
@@ -263,6 +274,7 @@ static bool do_mem(struct queue_run *r, const struct lpu_instr *in, int row)
     if (r->read_at[slice] == r->write_at[slice] && r->read_bank[slice] == r->write_bank[slice]) return no(r, "a bank is read and written in one cycle");
     int loc = lpu_loc(slice, row), far = distance_of(r->a, slice);
     if (!write) {
+        if (!r->avail[loc] && !r->used[loc]) return no(r, "the graph never reads this row");
         if (r->avail[loc] > r->now) return no(r, "the row is read before its write is done");
         return put(r, h, in->out, r->now + lpu_delay(r->a, OP_READ), far, r->w.row[loc]);
     }
@@ -484,7 +496,7 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
     struct graph_run *gr = calloc(1, sizeof *gr);
     struct queue_run *qr = calloc(1, sizeof *qr);
     int rc = 0, cycles = 0;
-    if (!gr || !qr || make_world(&gr->w, n) || make_world(&qr->w, n) || !(qr->avail = calloc(n, sizeof *qr->avail)) || !(qr->stream = calloc(2, sizeof *qr->stream)))
+    if (!gr || !qr || make_world(&gr->w, n) || make_world(&qr->w, n) || !(qr->avail = calloc(n, sizeof *qr->avail)) || !(gr->used = calloc(n, 1)) || !(qr->stream = calloc(2, sizeof *qr->stream)))
         rc = err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; !rc && i < 2 * 2 * LPU_STREAMS * RING; i++)
         qr->stream[i / (2 * LPU_STREAMS * RING)][i / (LPU_STREAMS * RING) % 2][i / RING % LPU_STREAMS][i % RING].stamp = INT32_MIN;
@@ -494,12 +506,15 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
         gr->a = qr->a = a;
         gr->p = p;
         qr->c = c;
+        qr->used = gr->used;
         for (int i = 0; i < g->n_groups; i++) {
             const struct lpu_group *k = &g->groups[i];
             if (k->kind == GROUP_VXM)
                 run_group(gr, g->nodes + k->first, k->n);
             else if (k->kind == GROUP_SXM)
                 run_move(gr, g->nodes + k->first);
+            else if (k->kind == GROUP_SUM)
+                run_sum(gr, g->nodes + k->first);
             else
                 run_install(gr, g->nodes + k->first);
         }
@@ -507,7 +522,7 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
         if (!rc && cycles != c->cycles) rc = err(e, ERR_INTERNAL, "verify: the queues end after %d cycles, not %d", cycles, c->cycles);
         if (!rc) rc = compare(&gr->w, &qr->w, n, e);
     }
-    if (gr) free(gr->w.row);
+    if (gr) free(gr->w.row), free(gr->used);
     if (qr) free(qr->w.row), free(qr->avail), free(qr->stream);
     free(gr), free(qr);
     return rc;
