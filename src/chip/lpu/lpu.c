@@ -42,7 +42,7 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
     return rc;
 }
 
-static int run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
+int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
 {
     int cycles, rc;
     lpu_code_patch(&l->code, &c->arch, &c->params);
@@ -83,8 +83,8 @@ static int run_token(struct lpu *c, const struct batch_part *p, int i, bool want
     c->params.slot = pos % ATTN_CHUNK;
     lpu_map_turn(c, pos);
     bool head_bad = false;
-    if ((rc = run(c, l, bad, e))) return rc;
-    if (want && ((rc = run(c, &c->head, &head_bad, e)) || (rc = read_logits(c, e)))) return rc;
+    if ((rc = lpu_run(c, l, bad, e))) return rc;
+    if (want && ((rc = lpu_run(c, &c->head, &head_bad, e)) || (rc = read_logits(c, e)))) return rc;
     *bad |= head_bad;
     c->tokens++;
     return 0;
@@ -137,7 +137,8 @@ static int make_host(struct lpu *c, struct err *e)
 
 static int make_launches(struct lpu *c, struct err *e)
 {
-    const struct lpu_mat *t = &c->mats[c->table];
+    static const struct lpu_mat none = {.out_lanes = 1};
+    const struct lpu_mat *t = c->table < 0 ? &none : &c->mats[c->table];
     int train = (c->chip.program->model->h.n_ctx_train + ATTN_CHUNK - 1) / ATTN_CHUNK;
     c->max_chunks = c->kv_pages < train ? c->kv_pages : train;
     c->body = ARENA_NEW(&c->arena, struct lpu_launch, (size_t)c->max_chunks + 1);

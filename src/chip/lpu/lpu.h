@@ -119,6 +119,9 @@ static inline int lpu_plane_at(const struct lpu_arch *a, int loc) /* whose slice
     return 2 * h + (slice - h * a->half - (a->half - a->wide)) / LPU_LOAD;
 }
 
+/* lpu.c: patches a launch for c->params and runs it. */
+int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e);
+
 /* place.c */
 int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e);
 int lpu_take_vector(struct lpu *c, int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */

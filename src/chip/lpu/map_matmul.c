@@ -140,7 +140,7 @@ void lpu_map_quant(struct lpu_mapper *m, int dst, int src)
 /* --- products --------------------------------------------------------------------------------------------- */
 
 enum {
-    CHAINS = 12,       /* pieces of work whose folds are under way */
+    CHAINS = 12,       /* chains that may be open: the other ALUs are for what passes by */
     SUMS_MAX = 1024,   /* sums of blocks that wait in memory, for each of two waves */
     NAME_D = 0, NAME_S = 4, NAME_WORK = 8, /* chains: scale and sum of a block, by segment; accumulators of work */
     SEGMENT_NAMES = 4,
@@ -406,7 +406,8 @@ static void run_kept(struct product *p)
         int n = 0, blocks = 0, used[2] = {0, 0}, begin[CHAINS], slabs = (p->k[0].w->w->k + p->k[0].q->lanes - 1) / p->k[0].q->lanes;
         for (; n < CHAINS && first + n < p->n; n++) {
             struct work *k = &p->k[first + n];
-            if (blocks + (k->end - k->at) / 32 > SUMS_MAX) break;
+            int kinds = n < k->n_segments ? n + 1 : k->n_segments; /* different segments, each with a scale and perhaps a sum in hand */
+            if (blocks + (k->end - k->at) / 32 > SUMS_MAX || n + 1 + kinds * (k->w->offset ? 2 : 1) > CHAINS) break;
             k->sum = blocks;
             k->name = NAME_WORK + n * 3;
             begin[n] = k->at;

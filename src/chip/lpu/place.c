@@ -345,6 +345,7 @@ static int write_mats(struct lpu *c, const struct chip_options *opt, struct err 
         const struct weight *w = &p->weights[i];
         size_t row_bytes = dtype_row_bytes(w->t->type, (uint64_t)w->k);
         clear_mat(c, &c->mats[i]);
+        if (!w->t->data) continue; /* for the time only */
         struct mat one;
         int rc = mat_init(&one, w->t->type, PANEL, w->k, e);
         uint8_t *mem = rc ? NULL : aligned_alloc(64, (mat_bytes(&one) + 63) / 64 * 64);
@@ -358,7 +359,7 @@ static int write_mats(struct lpu *c, const struct chip_options *opt, struct err 
         free(mem);
         free(made);
         if (rc) return e ? err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name)) : rc;
-        gguf_drop(p->model->file, w->t);
+        if (p->model->file) gguf_drop(p->model->file, w->t);
         done += (size_t)w->n * (size_t)w->k;
         if (opt->progress) opt->progress(opt->progress_ud, done, all);
     }
@@ -403,6 +404,8 @@ static int place_kv(struct lpu *c, struct err *e)
     const struct hparams *h = &c->chip.program->model->h;
     const struct lpu_arch *a = &c->arch;
     int bank = a->rows / 2, arrays = c->kv_bits == 16 ? 4 : 2, key_rows = ATTN_CHUNK / LPU_LOAD;
+    c->kv_pages = 1;
+    if (!h->n_layer) return 0;
     c->kv_heads = LPU_LANES / h->head_dim < h->n_head_kv ? LPU_LANES / h->head_dim : h->n_head_kv;
     c->n_kv = (h->n_head_kv + c->kv_heads - 1) / c->kv_heads;
     int slabs = h->n_layer * c->n_kv, per_plane = (slabs * arrays + LPU_PLANES - 1) / LPU_PLANES, most = 0, low = bank;

@@ -588,30 +588,38 @@ static void place_sum(struct sched *x, const struct lpu_group *g)
     if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
 }
 
-static bool install_at(struct sched *x, const struct lpu_node *n, int t) /* t: cycle of the first 16 vectors at the MXM */
+/* 16 vectors, from number 16 i on, at the MXM in cycle t: their streams, or -1 where something is in use. */
+static int chunk_streams(struct sched *x, const struct lpu_node *n, int i, int t)
 {
     const struct lpu_arch *a = x->a;
-    int p = n->alu, h = lpu_plane_hemisphere(p), c = a->centre, slice0 = lpu_loc_slice(n->arg[0].v), row = lpu_loc_row(n->arg[0].v);
-    int cycles = (n->x + LPU_LOAD - 1) / LPU_LOAD, d = lpu_delay(a, OP_READ);
-    for (int i = 0; i < cycles; i++)
-        if (at(x, t + i)->load >> p & 1) return false;
-    int s = free_stream(x, h, false, t - c, cycles, LPU_LOAD);
-    if (s < 0) return false;
-    for (int j = 0; j < LPU_LOAD && j < n->x; j++) {
-        int tr = t - d - (c - distance(a, slice0 + j)), reps = (n->x - j + LPU_LOAD - 1) / LPU_LOAD;
-        if (tr < 0) return false;
-        for (int i = 0; i < reps; i++)
-            if (!port_free(x, slice0 + j, row + i, tr + i, false) || tr < x->avail[n->arg[0].v]) return false;
+    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + i, d = lpu_delay(a, OP_READ), c = a->centre;
+    if (at(x, t)->load >> n->alu & 1) return -1;
+    int s = free_stream(x, lpu_plane_hemisphere(n->alu), false, t - c, 1, LPU_LOAD);
+    for (int j = 0; s >= 0 && j < LPU_LOAD && LPU_LOAD * i + j < n->x; j++) {
+        int tr = t - d - (c - distance(a, slice0 + j));
+        if (tr < 0 || tr < x->avail[loc] || !port_free(x, slice0 + j, row, tr, false)) return -1;
+    }
+    return s;
+}
+
+/* Reads and LW of chunks first .. first + len - 1, one a cycle from t on. */
+static void emit_chunks(struct sched *x, const struct lpu_node *n, int first, int len, int t, int s)
+{
+    const struct lpu_arch *a = x->a;
+    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + first, d = lpu_delay(a, OP_READ), h = lpu_plane_hemisphere(n->alu);
+    for (int j = 0; j < LPU_LOAD; j++) {
+        int tr = t - d - (a->centre - distance(a, slice0 + j)), reps = (n->x - LPU_LOAD * first - j + LPU_LOAD - 1) / LPU_LOAD;
+        reps = reps < len ? reps : len;
+        if (reps <= 0) break;
         for (int i = 0; i < reps; i++) book_port(x, slice0 + j, row + i, tr + i, false);
         struct lpu_instr in = {OP_READ, (uint8_t)stream_code(h, false, s + j), ARG_NONE, ARG_NONE, ARG_NONE, 0, (uint16_t)row, 0, 0, 0};
         emit(x, tr, QUEUE_READ + slice0 + j, reps, &in, n->arg[0].patch, n->arg[0].patch_arg, 0);
-        touches(x, n->arg[0].v, tr + reps - 1, false);
+        touches(x, loc, tr + reps - 1, false);
     }
-    book_stream(x, h, false, t - c, cycles, s, LPU_LOAD);
-    for (int i = 0; i < cycles; i++) BOOK(x, at(x, t + i)->load, (uint8_t)(1u << p));
-    struct lpu_instr lw = {OP_LW, ARG_NONE, (uint8_t)stream_code(h, false, s), ARG_NONE, ARG_NONE, n->flag, 0, n->x, 0, 0};
-    emit(x, t, QUEUE_LOAD + p, cycles, &lw, PATCH_NONE, 0, 0);
-    return true;
+    book_stream(x, h, false, t - a->centre, len, s, LPU_LOAD);
+    for (int i = 0; i < len; i++) BOOK(x, at(x, t + i)->load, (uint8_t)(1u << n->alu));
+    struct lpu_instr lw = {OP_LW, ARG_NONE, (uint8_t)stream_code(h, false, s), ARG_NONE, ARG_NONE, n->flag, (uint16_t)(LPU_LOAD * first), n->x, 0, 0};
+    emit(x, t, QUEUE_LOAD + n->alu, len, &lw, PATCH_NONE, 0, 0);
 }
 
 static void place_install(struct sched *x, const struct lpu_group *g)
@@ -619,14 +627,18 @@ static void place_install(struct sched *x, const struct lpu_group *g)
     const struct lpu_arch *a = x->a;
     const struct lpu_node *n = &x->g->nodes[g->first];
     struct plane *pl = &x->plane[n->alu];
-    int base = x->avail[n->arg[0].v] + lpu_delay(a, OP_READ) + a->centre, t = pl->buffer_free > base ? pl->buffer_free : base;
-    for (; !x->failed; t++) {
-        int u = x->n_undo, l = x->s->n, k = x->n_touch;
+    int base = x->avail[n->arg[0].v] + lpu_delay(a, OP_READ) + a->centre, t = pl->buffer_free > base ? pl->buffer_free : base, chunks = (n->x + LPU_LOAD - 1) / LPU_LOAD;
+    for (int i = 0; i < chunks && !x->failed;) { /* chunk by chunk: a vector on its way to a pass costs one cycle, not a whole load */
+        int s, len = 1;
         reach(x, t + 256);
-        if (install_at(x, n, t)) break;
-        take_back(x, u, l, k);
+        while ((s = chunk_streams(x, n, i, t)) < 0 && !x->failed) t++, reach(x, t + 256);
+        while (i + len < chunks && chunk_streams(x, n, i + len, t + len) == s) len++;
+        emit_chunks(x, n, i, len, t, s);
+        i += len;
+        t += len;
     }
-    int ti = t + (n->x + LPU_LOAD - 1) / LPU_LOAD - 1 + lpu_delay(a, OP_LW);
+    t--;
+    int ti = t + lpu_delay(a, OP_LW);
     if (ti <= pl->last_pass) ti = pl->last_pass + 1;
     reach(x, ti + 256);
     while (!x->failed && at(x, ti)->load >> n->alu & 1) ti++, reach(x, ti + 256);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chip/lpu/product.h: one matrix alone on the simulated chip gives the bits of the reference kernel, and its schedule stays near
+ * what the streams allow. The bars are those of the project: a 4096 x 4096 product of int8 tiles with one scale per 256 within
+ * 1.5 times the time of its weights on the streams.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chip/lpu/product.h"
+#include "kern/encode.h"
+#include "kern/kern.h"
+
+static uint32_t seed = 1;
+
+static float draw(void)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (float)(int32_t)seed * 0x1p-31f;
+}
+
+static void *make_rows(enum dtype type, int n, int k)
+{
+    size_t bytes = dtype_row_bytes(type, (uint64_t)k);
+    uint8_t *rows = malloc((size_t)n * bytes);
+    float *x = malloc((size_t)k * sizeof *x);
+    assert_non_null(rows);
+    assert_non_null(x);
+    for (int i = 0; i < k; i++) x[i] = draw();
+    for (int r = 0; r < n; r++) { /* encoding is slow: a few different rows */
+        if (r >= 40) {
+            memcpy(rows + (size_t)r * bytes, rows + (size_t)(r * 7 % 40) * bytes, bytes);
+            continue;
+        }
+        x[r % k] = draw() * 3;
+        assert_int_equal(encode_row(type, rows + (size_t)r * bytes, x, NULL, k, NULL), 0);
+    }
+    free(x);
+    return rows;
+}
+
+/* The same product by the reference kernel. */
+static void multiply(enum dtype type, int n, int k, const uint8_t *rows, const float *x, float *y)
+{
+    struct mat m;
+    struct act a;
+    struct err e;
+    const struct kern *kern = kern_select("ref", &e);
+    assert_non_null(kern);
+    assert_int_equal(mat_init(&m, type, n, k, NULL), 0);
+    m.data = aligned_alloc(64, (mat_bytes(&m) + 63) / 64 * 64);
+    size_t bytes = act_bytes(mat_tier(type, MAT_BODY), k, 1), row = dtype_row_bytes(type, (uint64_t)k);
+    void *mem = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    float *out = malloc((size_t)m.n_panels * PANEL * sizeof *out);
+    assert_true(m.data && mem && out);
+    memset(mem, 0, bytes);
+    act_init(&a, mat_tier(type, MAT_BODY), k, 1, mem);
+    for (int p = 0; p < m.n_panels; p++) assert_int_equal(mat_pack(&m, p, rows + (size_t)p * PANEL * row, row, NULL), 0);
+    assert_int_equal(kern->elem->quant(&a, 0, x), 0);
+    kern->matmul(out, (size_t)m.n_panels * PANEL, &m, 0, m.n_panels, &a, 0, 1);
+    memcpy(y, out, (size_t)n * sizeof *y);
+    free(m.data), free(mem), free(out);
+}
+
+/* Cycles over the floor of the streams. */
+static double check(enum dtype type, int n, int k)
+{
+    struct lpu_product p;
+    struct err e = {0};
+    uint8_t *rows = make_rows(type, n, k);
+    float *x = malloc((size_t)k * sizeof *x), *want = malloc((size_t)n * sizeof *want), *got = malloc((size_t)n * sizeof *got);
+    assert_true(x && want && got);
+    for (int i = 0; i < k; i++) x[i] = draw();
+    if (lpu_product_open(&p, type, n, k, rows, &e)) fail_msg("%s %d x %d: %s", dtype_name(type), n, k, e.msg);
+    if (lpu_product_run(&p, x, got, &e)) fail_msg("%s %d x %d: %s", dtype_name(type), n, k, e.msg);
+    multiply(type, n, k, rows, x, want);
+    assert_memory_equal(got, want, (size_t)n * sizeof *want);
+    double floor = lpu_product_stream_floor(&p), ratio = p.chip->head.code.cycles / floor;
+    printf("%-5s %4d x %4d: %6d cycles, %.2f times the %.0f of its weights on the streams; quantising %d\n", dtype_name(type), n, k,
+           p.chip->head.code.cycles, ratio, floor, p.chip->body[1].code.cycles);
+    lpu_product_close(&p);
+    free(rows), free(x), free(want), free(got);
+    return ratio;
+}
+
+static void all_types(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_N4, DTYPE_Q8_0, DTYPE_Q4_1, DTYPE_F16};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        check(types[i], 352, 1280);
+        check(types[i], 96, 288);
+    }
+}
+
+static void near_the_floor(void **state)
+{
+    (void)state;
+    double ratio = check(DTYPE_N4, 4096, 4096);
+    assert_true(ratio >= 1);
+    assert_true(ratio <= 1.5);
+    check(DTYPE_Q8_0, 4096, 4096); /* folds of 32: bound by their chains, reported in doc/lpu.md */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_types), cmocka_unit_test(near_the_floor)};
+    return cmocka_run_group_tests_name("lpu_product", tests, NULL, NULL);
+}
