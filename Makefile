@@ -139,6 +139,7 @@ $(B)/src/kern/%.o: src/kern/%.c Makefile
 # Files that .incbin puts into an object (the compiler's list of dependencies lacks them).
 $(B)/src/plan/constants.o: data/fit/gpu.json
 $(B)/src/plan/shape.o: data/shapes.json
+$(B)/src/plan/economy.o: data/economy.ini
 $(B)/src/chip/sheet_data.o: $(wildcard data/chips/*.ini)
 # Vectors of 320 lanes, generated from ops.def: -O3 vectorises them.
 $(B)/src/chip/lpu/lanes.o $(B)/src/chip/lpu/sim.o: OPT += $(if $(filter release,$(CONFIG)),-O3)

@@ -26,6 +26,7 @@
     X(keys, "make, list and revoke the keys of a server; the key that signs receipts")                       \
     X(usage, "report requests, tokens and cost from the ledger")                                             \
     X(validate, "compare the planner's time models with measurements")                                     \
+    X(plan, "which chips, how many, at what latency, energy and cost")                                     \
     X(bench, "measure prompt and generation speed")
 
 #define X(name, summary) int cmd_##name(int argc, char **argv);

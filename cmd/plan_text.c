@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tutti plan as text for a terminal. */
+#include <math.h>
+#include <string.h>
+#include "plan.h"
+
+enum { TEXT_MAX = 32 };
+
+/* A number with `digits` digits, or n/p. */
+static const char *number(double v, int digits, char out[TEXT_MAX])
+{
+    if (isnan(v)) snprintf(out, TEXT_MAX, "n/p");
+    else if (v >= 1e5) snprintf(out, TEXT_MAX, "%.0f", v);
+    else snprintf(out, TEXT_MAX, "%.*g", digits, v);
+    return out;
+}
+
+static void print_asked(const struct plan *p, FILE *f)
+{
+    const struct want *w = &p->want;
+    const struct traffic *t = &p->traffic;
+    fprintf(f, "%s, %s\n", p->shape.name, p->phrase);
+    fprintf(f, "%.4g requests/s (open loop%s), %.0f tokens in, %.0f out: %.0f tokens/s out", t->rate, t->trace.n ? ", trace" : t->even ? ", even" : t->burst > 0 ? ", bursts" : ", Poisson",
+            t->prompt, t->answer, t->rate * t->answer);
+    if (t->cached > 0) fprintf(f, "; %.0f %% of prompts cached", 100 * t->cached);
+    if (w->draft) fprintf(f, "; %d tokens drafted, each accepted with %.0f %%", w->draft, 100 * w->accept);
+    fprintf(f, "\nat least %.4g %% of requests with", 100 * w->attain);
+    if (w->limits.ttft_s > 0) fprintf(f, " TTFT <= %.4g s", w->limits.ttft_s);
+    if (w->limits.tpot_s > 0) fprintf(f, " TPOT <= %.4g ms", 1e3 * w->limits.tpot_s);
+    if (w->limits.ttft_s <= 0 && w->limits.tpot_s <= 0) fputs(" no limit of time", f);
+    if (w->watts > 0) fprintf(f, ", %.4g kW at the wall", 1e-3 * w->watts);
+    if (w->dollars > 0) fprintf(f, ", $%.0f a month", w->dollars);
+    fputs("\n\nTTFT: first token - arrival, queueing included. TPOT: (last - first) / (tokens - 1) of a request. $ per million output tokens carry all cost.\n\n", f);
+}
+
+const char *plan_split(const struct candidate *c, char out[PLAN_TEXT_MAX])
+{
+    const struct device_setup *s = &c->replica.setup;
+    int n = snprintf(out, PLAN_TEXT_MAX, "%d x", c->replicas);
+    if (s->ep > s->tp) n += snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " EP%d", s->ep);
+    n += snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " TP%d", s->tp);
+    if (s->pp > 1) snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " PP%d", s->pp);
+    return out;
+}
+
+static void print_row(const struct plan *p, int rank, const struct search_chip *s, FILE *f)
+{
+    char a[TEXT_MAX], b[TEXT_MAX], d[TEXT_MAX], g[TEXT_MAX], split[PLAN_TEXT_MAX], error[TEXT_MAX] = "n/p";
+    const struct candidate *c = &s->best;
+    double tokens = p->traffic.rate * p->traffic.answer;
+    int n = candidate_chips(c);
+    if (!isnan(c->error)) snprintf(error, sizeof error, "%.0f", 100 * c->error);
+    fprintf(f, "%2d  %-11s %6d  %-16s %-6s %7.0f %7.1f  %6.3g %6.3g  %6.3g %6.3g  %8s %8s %7s %7s  %-9s %4s\n", rank, s->device->figures.chip, n, plan_split(c, split),
+            c->replica.setup.precision->name, tokens / n, 1 / c->sum.tpot50, c->sum.ttft50, c->sum.ttft99, 1e3 * c->sum.tpot50, 1e3 * c->sum.tpot99,
+            number(c->cost.hour, 4, a), number(1e6 * c->dollars_per_token, 3, b), number(c->joules_per_token, 3, d),
+            number(1e-3 * c->cost.watts_limit, 3, g), evidence_name[c->evidence], error);
+}
+
+static void print_table(const struct plan *p, FILE *f)
+{
+    fprintf(f, "%2s  %-11s %6s  %-16s %-6s %7s %7s  %6s %6s  %6s %6s  %8s %8s %7s %7s  %-9s %4s\n", "", "chip", "chips", "shared", "type", "tok/s", "tok/s", "TTFT s", "",
+            "TPOT", "ms", "$/h", "$/Mtok", "J/tok", "kW", "times", "+-%");
+    fprintf(f, "%2s  %-11s %6s  %-16s %-6s %7s %7s  %6s %6s  %6s %6s  %8s %8s %7s %7s\n", "", "", "", "", "", "/chip", "/user", "p50", "p99", "p50", "p99", "", "out", "wall",
+            "limit");
+    int rank = 0;
+    for (int i = 0; i < p->n_devices; i++)
+        if (p->chips[i].found) print_row(p, ++rank, &p->chips[i], f);
+    if (!rank) fputs("    none\n", f);
+    for (int i = 0; i < p->n_devices; i++) {
+        const struct search_chip *s = &p->chips[i];
+        if (!s->found) fprintf(f, " -  %-11s %s\n", s->device->figures.chip, s->why);
+    }
+    for (int i = 0; i < p->n_refused; i++) fprintf(f, " -  %-11s %s\n", p->refused[i].name, p->refused[i].why);
+}
+
+static void print_step(const char *name, const struct device_step *t, FILE *f)
+{
+    fprintf(f, "%-8s %9.3f ms (floor %.3f):", name, 1e3 * t->seconds, 1e3 * t->floor);
+    for (int i = 0; i < DEVICE_PARTS; i++)
+        if (t->part[i] > 0) fprintf(f, " %s %.0f %%", device_part_name[i], 100 * t->part[i] / t->seconds);
+    fputs("; waits for", f);
+    for (int i = 0; i < DEVICE_RESOURCES; i++)
+        if (t->resource[i] > 0.005 * t->seconds) fprintf(f, " %s %.0f %%", device_resource_name[i], 100 * t->resource[i] / t->seconds);
+    if (t->note) fprintf(f, " (%s)", t->note);
+    fputc('\n', f);
+}
+
+static void print_load(const struct plan *p, FILE *f)
+{
+    const struct analysis *a = &p->analysis;
+    fprintf(f, "\nLoad of the first plan (requests/s of all its replicas; limits are met up to the knee)\n%10s %9s %9s %9s %9s %9s %7s\n", "offered/s", "goodput/s", "TTFT p50", "p99 s", "TPOT p50",
+            "p99 ms", "met");
+    for (int i = 0; i < a->n_load; i++) {
+        const struct load_point *l = &a->load[i];
+        fprintf(f, "%10.4g %9.4g %9.3g %9.3g %9.3g %9.3g %5.1f %%%s\n", l->rate, l->sum.goodput, l->sum.ttft50, l->sum.ttft99, 1e3 * l->sum.tpot50, 1e3 * l->sum.tpot99,
+                100 * l->sum.met, i == a->knee ? "  <- knee" : "");
+    }
+}
+
+static void print_cost(const struct plan *p, FILE *f)
+{
+    const struct candidate *c = &plan_best(p)->best;
+    const struct analysis *a = &p->analysis;
+    const struct economy_cost *m = &c->cost;
+    char x[6][TEXT_MAX];
+    fprintf(f, "\nCost per hour as of %s: %s. Bought: capital $%s (invest $%s), power $%s, hosting $%s; rented: $%s. Mean %s W per chip, %s kW at the wall\n", p->economy.date,
+            m->pay == ECONOMY_RENT ? "rented" : "bought", number(m->capital, 4, x[0]), number(m->invest, 4, x[1]), number(m->power, 4, x[2]), number(m->hosting, 4, x[3]),
+            number(m->rent, 4, x[4]), number(c->chip_watts, 3, x[5]), isnan(m->watts_mean) ? "n/p" : number(1e-3 * m->watts_mean, 3, x[0]));
+    if (a->n_bars) fprintf(f, "What moves it (cost per hour of this plan, and the cheapest chip then)\n");
+    for (int i = 0; i < a->n_bars; i++) {
+        const struct bar *b = &a->bars[i];
+        fprintf(f, "  %-13s %6.3g .. %-6.3g %-13s $%.4g .. $%.4g  %s .. %s\n", b->name, b->low, b->high, b->unit, b->cost_low, b->cost_high, b->chip_low, b->chip_high);
+    }
+}
+
+static void print_capacity(const struct plan *p, FILE *f)
+{
+    const struct analysis *a = &p->analysis;
+    fprintf(f, "\nCapacity: %.4g GB of weights, %.4g kB of cache per token. Context: users per replica (fewest chips that hold one)\n ", 1e-9 * a->weight_bytes, 1e-3 * a->token_bytes);
+    for (int i = 0; i < CAPACITY_ROWS; i++) fprintf(f, " %.0fk: %.0f (%d)", a->capacity[i].context / 1024, a->capacity[i].users, a->capacity[i].chips);
+    fputc('\n', f);
+}
+
+static void print_pareto(const struct plan *p, FILE *f)
+{
+    fputs("\nSpeed of a user against output of a chip (tokens/s, steady flow, * meets the limits)\n", f);
+    for (int i = 0; i < p->n_devices; i++) {
+        const struct candidate *c = &p->chips[i].best;
+        if (!p->chips[i].found) continue;
+        fprintf(f, "  %-11s", p->chips[i].device->figures.chip);
+        for (int k = 0; k < c->n_points; k += c->n_points > 8 ? c->n_points / 8 : 1)
+            fprintf(f, " %.3g/%.3g%s", c->point[k].user_rate, c->point[k].chip_rate, c->point[k].meets ? "*" : "");
+        fputc('\n', f);
+    }
+}
+
+static void print_trust(const struct plan *p, FILE *f)
+{
+    char error[TEXT_MAX];
+    fputs("\nHow far to trust it\n", f);
+    for (int i = 0; i < p->n_devices; i++) {
+        const struct device *d = p->chips[i].device;
+        const struct candidate *c = &p->chips[i].best;
+        if (!p->chips[i].found) continue;
+        fprintf(f, "  %-11s class %s, %s; times %s%s%s; expected error %s %% (%s); energy %s\n", d->figures.chip, d->class, *d->level ? d->level : "level not stated", evidence_name[c->evidence],
+                c->replica.note ? ": " : "", c->replica.note ? c->replica.note : "", number(100 * d->error, 3, error), isnan(d->error) ? "no comparable row" : evidence_name[d->error_evidence],
+                c->replica.has_joules ? "from the datasheet" : "n/p");
+    }
+    fprintf(f, "  Arrivals, batching and cache are simulated by Tutti's own policy; other servers batch otherwise. Search and simulation: %.1f s.\n", p->seconds);
+}
+
+static void print_nearest(const struct plan *p, FILE *f)
+{
+    const struct search_chip *s = &p->nearest;
+    char split[PLAN_TEXT_MAX];
+    fputs("\nNothing meets what was asked. ", f);
+    if (!s->found) {
+        fputs("No chip comes near: see the reasons above.\n", f);
+        return;
+    }
+    const struct candidate *c = &s->best;
+    fprintf(f, "The nearest plan: %d %s (%s, %s) with", candidate_chips(c), s->device->figures.chip, plan_split(c, split), c->replica.setup.precision->name);
+    if (p->relaxed.limits.ttft_s > 0) fprintf(f, " TTFT <= %.3g s", p->relaxed.limits.ttft_s);
+    if (p->relaxed.limits.tpot_s > 0) fprintf(f, " TPOT <= %.3g ms", 1e3 * p->relaxed.limits.tpot_s);
+    fprintf(f, ": %.3g kW at the wall", 1e-3 * c->cost.watts_limit);
+    if (!isnan(c->cost.hour)) fprintf(f, ", $%.0f a month", c->cost.hour * 730.5);
+    fputs(".\n", f);
+    double most = p->want.watts > 0 ? floor(p->want.watts / (c->cost.watts_limit / c->replicas)) : HUGE_VAL;
+    if (p->want.dollars > 0 && !isnan(c->cost.hour)) most = fmin(most, floor(p->want.dollars / (c->cost.hour * 730.5 / c->replicas)));
+    if (most < c->replicas)
+        fprintf(f, "Within the limits of power and cost: %.0f of %d replicas, %.3g of %.3g requests/s, %.0f tokens/s.\n", most, c->replicas,
+                fmin(1, most / c->replicas) * p->traffic.rate, p->traffic.rate, most / c->replicas * p->traffic.rate * p->traffic.answer);
+}
+
+void plan_text(const struct plan *p, FILE *f)
+{
+    print_asked(p, f);
+    print_table(p, f);
+    if (!plan_best(p)) {
+        print_nearest(p, f);
+        return;
+    }
+    print_load(p, f);
+    print_cost(p, f);
+    print_capacity(p, f);
+    fputs("\nTime of a step of the first plan\n", f);
+    print_step("decode", &p->analysis.decode, f);
+    print_step("prompt", &p->analysis.prefill, f);
+    print_pareto(p, f);
+    print_trust(p, f);
+}

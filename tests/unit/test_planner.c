@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* planner: phrases of traffic, money by hand, replicas against their device, a search with its refusals. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "plan/analysis.h"
+
+static void near(double a, double b, double share)
+{
+    if (!(fabs(a - b) <= share * fabs(b))) print_message("%g, expected %g\n", a, b);
+    assert_true(fabs(a - b) <= share * fabs(b));
+}
+
+static void phrases(void **state)
+{
+    static const char *const bad[][2] = {
+        {"", "not understood"}, {"500 users", "how many tokens come in"}, {"500 users, 8k in", "go out"}, {"500 users, 8k in, 5 out", "how fast"},
+        {"8k in, 5 out", "how much"}, {"-5 users, 30 tok/s, 8k in, 5 out", "'-5 users'"}, {"5 users, 5 users", "a second time"}, {"5 users, 3 req/s, 30 tok/s, 8k in, 5 out", "not both"},
+        {"5 penguins", "'5 penguins' is not understood"}, {"50% users", "not understood"}, {"1e9 users", "not understood"}, {"0 users", "expected 1.."},
+        {"120% cached", "is 1.2; expected 0..1"}, {"5 users,, 8k in", "not understood"}, {"/nowhere/trace.csv", "no file"},
+    };
+    struct traffic t;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(traffic_open(&t, "500 users, 30 tok/s each, 8k in, 500 out", &e), 0);
+    near(t.rate, 30, 1e-12);
+    assert_true(t.prompt == 8192 && t.answer == 500 && t.speed == 30);
+    assert_int_equal(traffic_open(&t, " 2k  Users , 20 TOK/S per user,1.5k tokens in,128 output tokens, think 10s , bursts x4, 50% Spread", &e), 0);
+    near(t.rate, 2000 / (128 / 20.0 + 10), 1e-12);
+    assert_true(t.users == 2000 && t.prompt == 1536 && t.burst == 4 && t.spread == 0.5);
+    assert_int_equal(traffic_open(&t, "600 req/min, 40% cached, 100 in, 10 out, even", &e), 0);
+    assert_true(t.rate == 10 && t.even && fabs(t.cached - 0.4) < 1e-12);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_true(traffic_open(&t, bad[i][0], &e) < 0);
+        if (!strstr(e.msg, bad[i][1])) print_message("%s\n", e.msg);
+        assert_non_null(strstr(e.msg, bad[i][1]));
+    }
+    double v;
+    assert_true(traffic_seconds(&v, "33 ms", "x", &e) == 0 && fabs(v - 0.033) < 1e-12);
+    assert_true(traffic_watts(&v, "1MW", "x", &e) == 0 && v == 1e6);
+    assert_true(traffic_dollars(&v, "$250k", "x", &e) == 0 && v == 250000);
+    assert_int_equal(traffic_seconds(&v, "2", "--ttft", &e), ERR_USAGE);
+    assert_int_equal(traffic_watts(&v, "-1W", "--power", &e), ERR_USAGE);
+}
+
+/* The published day of 226.75 nodes of 8 chips at 2 dollars an hour: 87,072 dollars, 0.518 per million of 168 G tokens. */
+static void money_by_hand(void **state)
+{
+    struct economy m;
+    struct device d = {.buy = 30000, .rent = 2, .tdp = 700};
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(economy_open(&m, NULL, &e), 0);
+    struct economy_cost c = economy_of(&m, &d, 226.75 * 8, 500, ECONOMY_RENT);
+    near(24 * c.hour, 87072, 1e-12);
+    near(1e6 * 24 * c.hour / 168e9, 0.518, 1e-3);
+    m.value[ECONOMY_PRICE] = 0.1, m.value[ECONOMY_PUE] = 1.25, m.value[ECONOMY_HOST] = 0.5, m.value[ECONOMY_HOSTING] = 100, m.value[ECONOMY_LIFE] = 4;
+    m.value[ECONOMY_SERVER] = 0.5, m.value[ECONOMY_SPARE] = 0;
+    c = economy_of(&m, &d, 10, 400, ECONOMY_BUY);
+    near(c.invest, 10 * 30000 * 1.5, 1e-12);
+    near(c.capital, 450000 / (4 * 8766.0), 1e-12);
+    near(c.watts_mean, 10 * (400 + 350) * 1.25, 1e-12);
+    near(c.power, 9.375 * 0.1, 1e-12);
+    near(c.hosting, 10 * 1.05 * 100 * 12 / 8766, 1e-12);
+    near(c.hour, c.capital + c.power + c.hosting, 1e-12);
+    d.buy = d.rent = NAN;
+    assert_true(isnan(economy_of(&m, &d, 10, 400, ECONOMY_CHEAPER).hour));
+    economy_close(&m);
+    assert_int_equal(economy_open(&m, "/nowhere/prices.ini", &e), ERR_NOT_FOUND);
+}
+
+static void open_h100(struct device **d)
+{
+    struct err e = {0};
+    int rc = device_open(d, "h100", NULL, &e);
+    if (rc) print_message("%s\n", e.msg);
+    assert_int_equal(rc, 0);
+}
+
+/* Tables say what the device says: a step of answers, and a prompt in one piece. */
+static void replicas_follow_their_device(void **state)
+{
+    struct device *d;
+    struct shape m;
+    struct err e = {0};
+    struct replica r;
+    struct sim_time t;
+    (void)state;
+    open_h100(&d);
+    assert_int_equal(shape_open(&m, "llama-3.1-8b", &e), 0);
+    for (int pp = 1; pp <= 2; pp++) {
+        struct device_setup s = {.shape = &m, .precision = device_precision("16-bit"), .tp = 2, .pp = pp, .ep = 1};
+        assert_int_equal(replica_open(&r, d, &s, 4096, 500, &e), 0);
+        assert_true(r.lanes == pp && r.chips == 2 * pp && r.tokens > 1e5);
+        struct sim_model sm = replica_model(&r);
+        assert_int_equal(sim_time_init(&t, &sm, 2048, 128, 8192, &e), 0);
+        static const int batch[] = {1, 7, 32, 100};
+        for (size_t i = 0; i < sizeof batch / sizeof *batch; i++) {
+            struct device_step x;
+            double j = 0;
+            int b = batch[i], c = 60 * SIM_BUCKET + SIM_BUCKET / 2;
+            assert_int_equal(device_decode(d, &s, b, c, &x, &e), 0);
+            near(1e-9 * (double)(sim_time_decode(&t, b, (int64_t)b * c, &j) + sim_time_dense(&t, b, b, &j)), x.seconds, 0.02);
+            if (pp == 1) near(j, x.joules, 0.1); /* a lane has its share of the static power; a step alone, all of it until the next can begin */
+        }
+        struct device_step x;
+        double j = 0;
+        s.pp = 1;
+        assert_int_equal(device_prefill(d, &s, 1, 2048, 0, &x, &e), 0);
+        near(1e-9 * (double)(sim_time_piece(&t, 0, 2048, &j) + sim_time_dense(&t, 2048, 1, &j)), x.seconds, 0.02);
+        sim_time_finish(&t);
+    }
+    device_close(d);
+}
+
+static void a_search_and_its_refusals(void **state)
+{
+    struct device *d[2];
+    struct shape m;
+    struct traffic t;
+    struct economy money;
+    struct err e = {0};
+    struct search_chip found[2], again[2], nearest;
+    (void)state;
+    open_h100(&d[0]);
+    assert_int_equal(device_open(&d[1], "rtx4090", NULL, &e), 0);
+    assert_int_equal(shape_open(&m, "llama-3.1-8b", &e), 0);
+    assert_int_equal(traffic_open(&t, "20 req/s, 1k in, 200 out, 30% spread", &e), 0);
+    assert_int_equal(economy_open(&money, NULL, &e), 0);
+    struct want w = {.shape = &m, .traffic = &t, .limits = {1, 0.03}, .attain = 0.99, .economy = &money, .seed = 1}, relaxed;
+    struct search_space space = {.devices = d, .n_devices = 2, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    assert_int_equal(search_run(found, &space, &w, &e), 0);
+    assert_true(found[0].found && found[0].best.meets && found[0].best.sum.met >= 0.99 && found[0].best.sum.ttft99 <= 1 && found[0].best.replicas >= 1);
+    const struct candidate *c = &found[0].best;
+    assert_true(c->sum.tpot50 >= c->fastest_tpot * 0.98 && c->lane_rate * c->replicas * c->replica.lanes >= 20 * 0.95);
+    assert_int_equal(search_run(again, &space, &w, &e), 0);
+    assert_true(again[0].best.replicas == c->replicas && again[0].best.stats.end_ns == c->stats.end_ns);
+
+    struct analysis a;
+    assert_int_equal(analysis_make(&a, found, 2, &w, &e), 0);
+    assert_true(a.n_load == LOAD_POINTS && a.knee >= 4 && a.load[LOAD_POINTS - 1].sum.met < 0.9 && a.n_bars >= 5);
+    near(a.weight_bytes, 2 * shape_weights(&m), 1e-9);
+
+    w.limits.tpot_s = 0.0005; /* faster than memory is */
+    assert_int_equal(search_run(found, &space, &w, &e), 0);
+    assert_true(!found[0].found && found[0].close && strstr(found[0].why, "too slow"));
+    assert_int_equal(analysis_nearest(&nearest, &relaxed, found, 2, &w, &e), 1);
+    assert_true(nearest.best.meets && relaxed.limits.tpot_s > 0.0005 && relaxed.limits.ttft_s >= 1);
+
+    w.limits.tpot_s = 0.03;
+    w.watts = 5;
+    assert_int_equal(search_run(found, &space, &w, &e), 0);
+    assert_true(!found[0].found && strstr(found[0].why, "kW at the wall"));
+    economy_close(&money);
+    device_close(d[0]);
+    device_close(d[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(money_by_hand), cmocka_unit_test(replicas_follow_their_device),
+                                       cmocka_unit_test(a_search_and_its_refusals)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
