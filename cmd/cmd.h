@@ -20,6 +20,7 @@
     X(explain, "show the program of a model: steps, buffers, kernels in use")                                \
     X(quantize, "write a model with other weight types: n4, q4_0, q8_0 ...")                                \
     X(sim, "time, energy and memory of a token on any chip")                                                 \
+    X(conform, "run the contract's vectors on a back end")                                                   \
     X(chips, "list chips, or the datasheet of one")                                                          \
     X(ppl, "perplexity over a text, and distance from a reference distribution")                             \
     X(verify, "compute the answer of a receipt again and compare")                                           \

@@ -41,8 +41,7 @@ static void show_load(void *ud, size_t done, size_t total)
     if (done == total) progress_end(&b->p, true);
 }
 
-/* A chip that no code of this program executes: the CPU does, and the chip's clock is counted. */
-static bool is_timed(const char *chip)
+bool common_is_timed(const char *chip)
 {
     int i = 0;
     while (chip && chip_at(i) && strcmp(chip_at(i)->name, chip)) i++;
@@ -63,7 +62,7 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
     struct load_bar bar = {.name = "loading", .begin = begin};
     *o = (struct opened){0};
     if (c->kv != 0 && c->kv != 8 && c->kv != 16) return args_fault(doc, "--kv takes 16 or 8, got %d", c->kv);
-    struct engine_options opt = {.chip = is_timed(c->chip) ? NULL : c->chip,
+    struct engine_options opt = {.chip = common_is_timed(c->chip) ? NULL : c->chip,
                                  .isa = c->isa,
                                  .n_threads = c->threads,
                                  .n_ctx = c->ctx,
@@ -75,7 +74,7 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
     if (opt.n_batch < min_batch) opt.n_batch = min_batch;
     int rc;
     if ((rc = model_path_resolve(model, &o->path, &e)) || (rc = engine_open(&o->engine, o->path.z, &opt, &e)) ||
-        (rc = text_open(&o->text, o->engine->file, &e)) || (is_timed(c->chip) && (rc = open_timed(o, c->chip, &e)))) {
+        (rc = text_open(&o->text, o->engine->file, &e)) || (common_is_timed(c->chip) && (rc = open_timed(o, c->chip, &e)))) {
         common_close(o);
         return common_fail(doc, &e);
     }

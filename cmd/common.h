@@ -45,6 +45,8 @@ struct opened {
  */
 int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c, int n_seqs,
                 int min_batch);
+/* A chip that no code of this program executes: the CPU does, and the chip's clock is counted. NULL: the CPU itself. */
+bool common_is_timed(const char *chip);
 /* The root of the model: a kept one, else computed and kept. */
 int common_root(const struct opened *o, uint8_t root[ROOT_BYTES], struct err *e);
 void common_close(struct opened *o); /* accepts a zeroed struct */

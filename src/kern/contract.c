@@ -33,10 +33,15 @@ struct state {
     uint64_t w[K];
 };
 
+static uint32_t draw_from(uint64_t *rng)
+{
+    *rng = *rng * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*rng >> 32);
+}
+
 static uint32_t draw(struct state *s)
 {
-    s->rng = s->rng * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(s->rng >> 32);
+    return draw_from(&s->rng);
 }
 
 static void fill(struct state *s, float *x, int n)
@@ -64,9 +69,39 @@ static size_t scale_at(enum dtype type)
     }
 }
 
-static void test_matmul(struct state *s, const struct kern *k, enum dtype type, enum mat_role role)
+void contract_row(uint64_t *rng, enum dtype type, uint8_t *row, int n)
 {
     const struct dtype_info *info = dtype_info(type);
+    if (info->block == 1) { /* floats of modest size in every format: the exponent's top bits fixed */
+        for (int i = 0; i < n; i++) {
+            float v = (float)(int32_t)draw_from(rng) * 0x1p-33f;
+            uint16_t h = type == DTYPE_F16 ? f16_from_f32(v) : (uint16_t)(f32_bits(v) >> 16);
+            memcpy(row + (type == DTYPE_F32 ? 4 : 2) * i, type == DTYPE_F32 ? (void *)&v : (void *)&h, type == DTYPE_F32 ? 4 : 2);
+        }
+        return;
+    }
+    for (uint64_t i = 0, bytes = dtype_row_bytes(type, (uint64_t)n); type == DTYPE_N4 && i < bytes; i++) row[i] = (uint8_t)draw_from(rng);
+    for (int g = 0; type == DTYPE_N4 && g < n; g += N4_GROUP) {
+        uint8_t *high = &row[g / N4_GROUP * N4_GROUP_BYTES + 1];
+        *high = (uint8_t)(0x20 | (*high & 0x83));
+    }
+    for (uint32_t b = 0; type != DTYPE_N4 && b < (uint32_t)n / info->block; b++) {
+        uint8_t *o = row + b * info->bytes;
+        for (uint32_t i = 0; i < info->bytes; i++) o[i] = (uint8_t)draw_from(rng);
+        if (type == DTYPE_NVFP4) continue; /* every byte is a scale */
+        if (type == DTYPE_MXFP4) {
+            o[0] = (uint8_t)(120 + o[0] % 8);
+            continue;
+        }
+        size_t at = scale_at(type);
+        o[at + 1] = (uint8_t)(0x20 | (o[at + 1] & 0x83)); /* fp16 scale of about 2^-7 */
+        if (type == DTYPE_IQ1_S || type == DTYPE_IQ1_M || type == DTYPE_IQ4_XS) continue;
+        if (info->bytes % 4 == 0 && at + 3 < info->bytes) o[at + 3] = (uint8_t)(0x20 | (o[at + 3] & 0x83));
+    }
+}
+
+static void test_matmul(struct state *s, const struct kern *k, enum dtype type, enum mat_role role)
+{
     struct mat m;
     struct act a;
     const int k_len = type == DTYPE_N4 ? K - 96 : K; /* a last group of five blocks */
@@ -74,37 +109,7 @@ static void test_matmul(struct state *s, const struct kern *k, enum dtype type, 
     must(act_bytes(mat_tier(type, role), k_len, MAT_TOKENS) <= sizeof s->act);
     m.data = s->mat;
     for (int p = 0; p < m.n_panels; p++) {
-        for (int r = 0; r < PANEL; r++) {
-            if (info->block == 1) { /* floats of modest size in every format: the exponent's top bits fixed */
-                for (int i = 0; i < K; i++) {
-                    float v = (float)(int32_t)draw(s) * 0x1p-33f;
-                    uint16_t h = type == DTYPE_F16 ? f16_from_f32(v) : (uint16_t)(f32_bits(v) >> 16);
-                    memcpy(s->rows[r] + (type == DTYPE_F32 ? 4 : 2) * i, type == DTYPE_F32 ? (void *)&v : (void *)&h, type == DTYPE_F32 ? 4 : 2);
-                }
-                continue;
-            }
-            if (type == DTYPE_N4) {
-                for (uint64_t i = 0; i < dtype_row_bytes(type, (uint64_t)k_len); i++) s->rows[r][i] = (uint8_t)draw(s);
-                for (int g = 0; g < k_len; g += N4_GROUP) {
-                    uint8_t *high = &s->rows[r][g / N4_GROUP * N4_GROUP_BYTES + 1];
-                    *high = (uint8_t)(0x20 | (*high & 0x83));
-                }
-                continue;
-            }
-            for (uint32_t b = 0; b < K / info->block; b++) {
-                uint8_t *o = s->rows[r] + b * info->bytes;
-                for (uint32_t i = 0; i < info->bytes; i++) o[i] = (uint8_t)draw(s);
-                if (type == DTYPE_NVFP4) continue; /* every byte is a scale */
-                if (type == DTYPE_MXFP4) {
-                    o[0] = (uint8_t)(120 + o[0] % 8);
-                    continue;
-                }
-                size_t at = scale_at(type);
-                o[at + 1] = (uint8_t)(0x20 | (o[at + 1] & 0x83)); /* fp16 scale of about 2^-7 */
-                if (type == DTYPE_IQ1_S || type == DTYPE_IQ1_M || type == DTYPE_IQ4_XS) continue;
-                if (info->bytes % 4 == 0 && at + 3 < info->bytes) o[at + 3] = (uint8_t)(0x20 | (o[at + 3] & 0x83));
-            }
-        }
+        for (int r = 0; r < PANEL; r++) contract_row(&s->rng, type, s->rows[r], type == DTYPE_N4 ? k_len : K);
         must(mat_pack(&m, p, s->rows[0], sizeof s->rows[0], NULL) == 0);
     }
     act_init(&a, mat_tier(type, role), k_len, MAT_TOKENS, s->act);

@@ -11,6 +11,10 @@ extern const char contract_text[];
 /* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about two milliseconds). */
 uint64_t contract_selftest(const struct kern *k);
 
+/* A row of n weights of any type that the contract knows, of modest size: the self-test's, and those of `tutti conform`. n is
+ * whole blocks. */
+void contract_row(uint64_t *rng, enum dtype type, uint8_t *row, int n);
+
 /*
  * kern_select and contract_check in one. Without a name (isa NULL and no $TUTTI_ISA) the best set that passes is taken:
  * *refused is then the best one that this machine has but that failed, or NULL. A named set must pass.

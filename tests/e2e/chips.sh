@@ -24,4 +24,8 @@ expect 7 '4 chips do' sim --shape llama-3.3-70b --chip h100
 expect 5 'memory.rate (GB/s)' sim --shape llama-3.1-8b --chip x220:4
 expect 0 'guessed' sim --shape qwen3-1.7b --precision int8 --chip x220 --assume memory.rate=40
 expect 2 'expected NAME or NAME:N' sim --shape llama-3.1-8b --chip h100:many
+expect 0 'conforming' conform --type Q4_K
+expect 0 'conforming' conform --type Q8_0 --chip lpu
+expect 0 'kernels of this CPU' conform --type Q8_0 --chip wse3
+expect 2 'Q9' conform --type Q9
 exit $bad
