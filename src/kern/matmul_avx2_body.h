@@ -36,7 +36,6 @@ enum {
     HALF = PANEL / 2,
     T_MAX = 8,
     AHEAD = 12288,           /* bytes that few-token kernels prefetch ahead, as in matmul_avx512.c */
-    BLOCK_BYTES = 256 << 10, /* packed weights that stay in L2 while tokens pass */
 };
 
 INLINE __m256i load256(const void *p)
@@ -539,82 +538,13 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
     }
 }
 
-/* --- instances: type x tokens ----------------------------------------------------------------------------- */
+/* --- all types and tokens: int16 sums, a line and temporaries share 16 registers ---------------------------------- */
 
-typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n);
-
-#define INSTANCE(type, T, call)                                                                              \
-    static void panel_##type##_##T(float *y, size_t stride, const struct mat *w, int p, const struct act *x, \
-                                   int t0, int n)                                                            \
-    {                                                                                                        \
-        call;                                                                                                \
-    }
-#define BLOCK32(type, T, has_m) \
-    INSTANCE(type, T, panel_block32(DTYPE_##type, T, has_m, y, stride, w, p, x, t0, n))
-#define K256(type, T) INSTANCE(type, T, panel_k256(DTYPE_##type, T, y, stride, w, p, x, t0, n))
-#define W16(T) INSTANCE(W16, T, panel_w16(T, y, stride, w, p, x, t0, n))
-
-/* tokens at a time: int16 sums, a line and temporaries share 16 registers; W16 has two sums per token */
-#define EACH_T(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8)
-#define B0(type, T) BLOCK32(type, T, 0)
-#define B1(type, T) BLOCK32(type, T, 1)
-EACH_T(B0, Q4_0)
-EACH_T(B0, Q5_0)
-EACH_T(B0, Q8_0)
-EACH_T(B0, IQ4_NL)
-EACH_T(B0, MXFP4)
-EACH_T(B0, Q2_0)
-EACH_T(B1, Q4_1)
-EACH_T(B1, Q5_1)
-EACH_T(K256, Q2_K)
-EACH_T(K256, Q3_K)
-EACH_T(K256, Q4_K)
-EACH_T(K256, Q5_K)
-EACH_T(K256, Q6_K)
-EACH_T(K256, IQ4_XS)
-EACH_T(K256, IQ1_M)
-EACH_T(K256, IQ2_S)
-EACH_T(K256, IQ3_XXS)
-EACH_T(K256, IQ3_S)
-EACH_T(K256, N4)
-#define PAIR(T) INSTANCE(NVFP4, T, panel_pair(T, y, stride, w, p, x, t0, n))
-PAIR(1) PAIR(2) PAIR(4) PAIR(8)
-W16(1) W16(2) W16(4)
-#define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
-Q8_A16(1) Q8_A16(2) Q8_A16(4)
-
-struct instances {
-    panel_fn *fn[4]; /* for 1, 2, 4, 8 tokens */
-    int max;         /* largest of them */
-};
-
-static const struct instances *instances(enum dtype type, enum act_tier tier)
-{
-#define ROW8(type) [DTYPE_##type] = {{panel_##type##_1, panel_##type##_2, panel_##type##_4, panel_##type##_8}, 8}
-#define ROW4(type) [DTYPE_##type] = {{panel_W16_1, panel_W16_2, panel_W16_4}, 4}
-    static const struct instances table[] = {
-        ROW8(Q4_0), ROW8(Q4_1), ROW8(Q5_0), ROW8(Q5_1), ROW8(Q8_0), ROW8(IQ4_NL), ROW8(MXFP4), ROW8(Q2_K),
-        ROW8(Q3_K), ROW8(Q4_K), ROW8(Q5_K), ROW8(Q6_K), ROW8(IQ4_XS), ROW8(N4), ROW8(Q2_0), ROW8(NVFP4),
-        ROW8(IQ1_M), ROW8(IQ2_S), ROW8(IQ3_XXS), ROW8(IQ3_S), ROW4(F32), ROW4(F16), ROW4(BF16),
-    };
-    static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4}, 4};
-    return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
-}
+#define TOKENS_MAX 8
+#include "kern/matmul_tiles_body.h"
 
 matmul_fn MATMUL_NAME;
 void MATMUL_NAME(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
-    const struct instances *in = instances(w->type, x->tier);
-    /* Panels of a block stay in the L2 cache while all tiles of tokens pass; a tile of activations stays in L1. */
-    int block = (int)(BLOCK_BYTES / w->panel_bytes);
-    if (block < 1) block = 1;
-    for (int b = p0; b < p1; b += block) {
-        int end = b + block < p1 ? b + block : p1;
-        for (int t = 0; t < n_tok;) {
-            int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : 3;
-            for (int p = b; p < end; p++)
-                in->fn[i](y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
-            t += n;
-        }
-    }
+    matmul_tiles(y, stride, w, p0, p1, x, t0, n_tok);
 }

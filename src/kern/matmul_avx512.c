@@ -22,7 +22,6 @@ enum {
     SEGMENT = ARITH_SEGMENT,
     AHEAD = 16384,           /* bytes that kernels prefetch ahead: 12 to 24 KiB measured best, 3x of none */
     N4_TOKENS = 8,           /* from here on N4 has a kernel of its own */
-    BLOCK_BYTES = 256 << 10, /* packed weights that stay in L2 while tokens pass */
 };
 
 /* Keeps the compiler from knowing where p comes from: gcc 12 would make an induction variable of each p + constant in
@@ -152,9 +151,14 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
     }
 }
 
-/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd ---------- */
+/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd ----------
+ * Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two
+ * units that multiply. */
 
-INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+/* Sums are kept in this type, not in __m512i (eight 64-bit integers): where the types differ gcc 12 copies accumulators. */
+typedef int32_t sum16 __attribute__((vector_size(64)));
+
+INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
 {
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
     const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
@@ -162,41 +166,68 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
-        __m512 acc[ACT_TILE];
+        __m512 acc[2][ACT_TILE];
 #pragma GCC unroll 16
-        for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+        for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm512_setzero_ps();
         for (int g = g0; g < g1; g++) {
-            __m512 sum[ACT_TILE];
+            __m512 sum[2][ACT_TILE];
 #pragma GCC unroll 16
-            for (int t = 0; t < T; t++) sum[t] = _mm512_setzero_ps();
+            for (int t = 0; t < T; t++) sum[0][t] = sum[1][t] = _mm512_setzero_ps();
             int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
             for (int b = 8 * g; b < b1; b++, lo += 512, wd += 32) {
                 const int8_t *qb = act_line(x, t0, b);
                 const int32_t *nb = ns + b * ACT_TILE;
                 HIDE(qb);
                 HIDE(nb);
-                prefetch(DTYPE_Q8_0, base, b);
-                __m512i s[ACT_TILE];
+#pragma GCC unroll 2
+                for (int i = 0; i < P; i++) prefetch(DTYPE_Q8_0, base + (size_t)(P - 1 + i) * w->panel_bytes, b);
+                sum16 s[2][ACT_TILE];
 #pragma GCC unroll 16
-                for (int t = 0; t < T; t++) s[t] = _mm512_slli_epi32(_mm512_set1_epi32(nb[t]), 7);
+                for (int t = 0; t < T; t++) s[0][t] = s[1][t] = (sum16)_mm512_slli_epi32(_mm512_set1_epi32(nb[t]), 7);
                 for (int j = 0; j < 8; j++) {
-                    __m512i c = _mm512_load_si512(lo + 64 * j), even = _mm512_and_si512(c, mask), odd = _mm512_srli_epi16(c, 8);
+                    __m512i even[2], odd[2];
+#pragma GCC unroll 2
+                    for (int i = 0; i < P; i++) {
+                        __m512i c = _mm512_load_si512(lo + (size_t)i * w->panel_bytes + 64 * j);
+                        even[i] = _mm512_and_si512(c, mask), odd[i] = _mm512_srli_epi16(c, 8);
+                    }
 #pragma GCC unroll 16
                     for (int t = 0; t < T; t++) {
-                        s[t] = _mm512_dpwssd_epi32(s[t], even, bcast32(qb + 64 * t + 8 * j));
-                        s[t] = _mm512_dpwssd_epi32(s[t], odd, bcast32(qb + 64 * t + 8 * j + 4));
+                        __m512i q0 = bcast32(qb + 64 * t + 8 * j), q1 = bcast32(qb + 64 * t + 8 * j + 4);
+                        if (P > 1) __asm__("" : "+v"(q0), "+v"(q1)); /* one broadcast for both */
+#pragma GCC unroll 2
+                        for (int i = 0; i < P; i++) {
+                            s[i][t] = (sum16)_mm512_dpwssd_epi32((__m512i)s[i][t], even[i], q0);
+                            s[i][t] = (sum16)_mm512_dpwssd_epi32((__m512i)s[i][t], odd[i], q1);
+                        }
                     }
                 }
-                __m512 d = scale16(DTYPE_Q8_0, wd);
+#pragma GCC unroll 2
+                for (int i = 0; i < P; i++) {
+                    __m512 d = scale16(DTYPE_Q8_0, wd + (size_t)i * w->panel_bytes);
 #pragma GCC unroll 16
-                for (int t = 0; t < T; t++) sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t]), d, sum[t]);
+                    for (int t = 0; t < T; t++) sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)s[i][t]), d, sum[i][t]);
+                }
             }
+            const float *xd = x->d + act_at(x->groups, t0, g);
+#pragma GCC unroll 2
+            for (int i = 0; i < P; i++)
 #pragma GCC unroll 16
-            for (int t = 0; t < T; t++)
-                acc[t] = _mm512_fmadd_ps(sum[t], _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]), acc[t]);
+                for (int t = 0; t < T; t++) acc[i][t] = _mm512_fmadd_ps(sum[i][t], _mm512_set1_ps(xd[t]), acc[i][t]);
         }
-        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+#pragma GCC unroll 2
+        for (int i = 0; i < P; i++) close_segment(y + i * PANEL, stride, acc[i], T < n ? T : n, g0 == 0);
     }
+}
+
+INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    panels_q8_a16(T, 1, y, stride, w, p, x, t0, n);
+}
+
+static void two_panels_q8_a16_8(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+{
+    panels_q8_a16(8, 2, y, stride, w, p, x, t0, n);
 }
 
 /* Rows past the last token hold anything, so their sums may wrap. */
@@ -335,87 +366,17 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
     }
 }
 
-/* --- instances: type x tokens --------------------------------------------------------------------------- */
+/* --- all types and tokens: fold accumulators, 8 lines of codes and temporaries share 32 registers ---------------- */
 
-typedef void panel_fn(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n);
-
-#define INSTANCE(type, T, call)                                                                              \
-    static void panel_##type##_##T(float *y, size_t stride, const struct mat *w, int p, const struct act *x, \
-                                   int t0, int n)                                                            \
-    {                                                                                                        \
-        call;                                                                                                \
-    }
-#define BLOCK32(type, T, has_m) \
-    INSTANCE(type, T, panel_block32(DTYPE_##type, T, has_m, y, stride, w, p, x, t0, n))
-#define K256(type, T) INSTANCE(type, T, panel_k256(DTYPE_##type, T, y, stride, w, p, x, t0, n))
-#define W16(T) INSTANCE(W16, T, panel_w16(T, y, stride, w, p, x, t0, n))
-
-/* tokens at a time: fold accumulators, 8 lines of codes and temporaries share 32 registers */
-#define EACH_T(X, ...) X(__VA_ARGS__, 1) X(__VA_ARGS__, 2) X(__VA_ARGS__, 4) X(__VA_ARGS__, 8) X(__VA_ARGS__, 16)
-#define B0(type, T) BLOCK32(type, T, 0)
-#define B1(type, T) BLOCK32(type, T, 1)
-EACH_T(B0, Q4_0)
-EACH_T(B0, Q5_0)
-EACH_T(B0, Q8_0)
-EACH_T(B0, IQ4_NL)
-EACH_T(B0, MXFP4)
-EACH_T(B0, Q2_0)
-EACH_T(B1, Q4_1)
-EACH_T(B1, Q5_1)
-EACH_T(K256, Q2_K)
-EACH_T(K256, Q3_K)
-EACH_T(K256, Q4_K)
-EACH_T(K256, Q5_K)
-EACH_T(K256, Q6_K)
-EACH_T(K256, IQ4_XS)
-EACH_T(K256, IQ1_M)
-EACH_T(K256, IQ2_S)
-EACH_T(K256, IQ3_XXS)
-EACH_T(K256, IQ3_S)
-EACH_T(K256, N4)
-#define PAIR(T) INSTANCE(NVFP4, T, panel_pair(T, y, stride, w, p, x, t0, n))
-PAIR(1) PAIR(2) PAIR(4) PAIR(8) PAIR(16)
-W16(1) W16(2) W16(4) W16(8)
-#define Q8_A16(T) INSTANCE(Q8_A16, T, panel_q8_a16(T, y, stride, w, p, x, t0, n))
-Q8_A16(1) Q8_A16(2) Q8_A16(4) Q8_A16(8)
-
-struct instances {
-    panel_fn *fn[5]; /* for 1, 2, 4, 8, 16 tokens */
-    int max;         /* largest of them */
-};
-
-static const struct instances *instances(enum dtype type, enum act_tier tier)
-{
-#define ROW32(type) [DTYPE_##type] = {{panel_##type##_1, panel_##type##_2, panel_##type##_4, panel_##type##_8, panel_##type##_16}, 16}
-#define ROW8(type, fn) [DTYPE_##type] = {{panel_##fn##_1, panel_##fn##_2, panel_##fn##_4, panel_##fn##_8}, 8}
-    static const struct instances table[] = {
-        ROW32(Q4_0),      ROW32(Q4_1),      ROW32(Q5_0),      ROW32(Q5_1),      ROW32(Q8_0),     ROW32(IQ4_NL),
-        ROW32(MXFP4),     ROW32(Q2_K), ROW32(Q3_K), ROW32(Q4_K), ROW32(Q5_K), ROW32(Q6_K),
-        ROW32(IQ4_XS), ROW32(N4), ROW32(Q2_0), ROW32(NVFP4), ROW32(IQ1_M),
-        ROW32(IQ2_S), ROW32(IQ3_XXS), ROW32(IQ3_S), ROW8(F32, W16), ROW8(F16, W16), ROW8(BF16, W16),
-    };
-    static const struct instances q8_a16 = {{panel_Q8_A16_1, panel_Q8_A16_2, panel_Q8_A16_4, panel_Q8_A16_8}, 8};
-    return tier == ACT_A16_W8 ? &q8_a16 : &table[type];
-}
+#define TOKENS_MAX 16
+#define TWO_PANELS two_panels_q8_a16_8
+#include "kern/matmul_tiles_body.h"
 
 matmul_fn matmul_avx512, matmul_n4_avx512;
 void matmul_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
 {
-    if (w->type == DTYPE_N4 && n_tok >= N4_TOKENS) {
+    if (w->type == DTYPE_N4 && n_tok >= N4_TOKENS)
         matmul_n4_avx512(y, stride, w, p0, p1, x, t0, n_tok);
-        return;
-    }
-    const struct instances *in = instances(w->type, x->tier);
-    /* Panels of a block stay in the L2 cache while all tiles of tokens pass; a tile of activations stays in L1. */
-    int block = (int)(BLOCK_BYTES / w->panel_bytes);
-    if (block < 1) block = 1;
-    for (int b = p0; b < p1; b += block) {
-        int end = b + block < p1 ? b + block : p1;
-        for (int t = 0; t < n_tok;) {
-            int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : n <= 8 ? 3 : 4;
-            for (int p = b; p < end; p++)
-                in->fn[i](y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
-            t += n;
-        }
-    }
+    else
+        matmul_tiles(y, stride, w, p0, p1, x, t0, n_tok);
 }
