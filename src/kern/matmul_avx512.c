@@ -155,9 +155,6 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
  * Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two
  * units that multiply. */
 
-/* Sums are kept in this type, not in __m512i (eight 64-bit integers): where the types differ gcc 12 copies accumulators. */
-typedef int32_t sum16 __attribute__((vector_size(64)));
-
 INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
 {
     const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;

@@ -73,9 +73,9 @@ static void sum_codes(struct work *s, const struct act *x, int g0, int t0, int n
 /* acc[token][panel] += the group's products of T tokens from t on (t0 + t of x) */
 INLINE void add_group(const struct work *s, __m512 acc[T][2], const struct act *x, int t0, int t, int g0, int g)
 {
-    __m512i sum[T][2];
+    sum16 sum[T][2];
 #pragma GCC unroll 8
-    for (int i = 0; i < T; i++) sum[i][0] = sum[i][1] = _mm512_set1_epi32(s->start[g][t + i]);
+    for (int i = 0; i < T; i++) sum[i][0] = sum[i][1] = (sum16)_mm512_set1_epi32(s->start[g][t + i]);
     for (int b = 0; b < s->blocks[g]; b++) {
         const int8_t *q = act_line(x, t0 + t, 4 * (g0 + g) + b / 2) + b % 2 * 32;
         const uint8_t *w = s->w[g][b][0];
@@ -87,8 +87,8 @@ INLINE void add_group(const struct work *s, __m512 acc[T][2], const struct act *
             for (int i = 0; i < T; i++) {
                 __m512i v = _mm512_set1_epi32(*(const int32_t *)(const void *)(q + 64 * i + 4 * j));
                 __asm__("" : "+v"(v)); /* one broadcast for both */
-                sum[i][0] = _mm512_dpbusd_epi32(sum[i][0], w0, v);
-                sum[i][1] = _mm512_dpbusd_epi32(sum[i][1], w1, v);
+                sum[i][0] = (sum16)_mm512_dpbusd_epi32((__m512i)sum[i][0], w0, v);
+                sum[i][1] = (sum16)_mm512_dpbusd_epi32((__m512i)sum[i][1], w1, v);
             }
         }
     }
@@ -97,8 +97,8 @@ INLINE void add_group(const struct work *s, __m512 acc[T][2], const struct act *
 #pragma GCC unroll 8
     for (int i = 0; i < T; i++) {
         __m512 by = _mm512_set1_ps(xd[i]);
-        acc[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i][0]), _mm512_mul_ps(d0, by), acc[i][0]);
-        acc[i][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i][1]), _mm512_mul_ps(d1, by), acc[i][1]);
+        acc[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum[i][0]), _mm512_mul_ps(d0, by), acc[i][0]);
+        acc[i][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)sum[i][1]), _mm512_mul_ps(d1, by), acc[i][1]);
     }
 }
 

@@ -9,6 +9,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Sums are kept in this type, not in __m512i (eight 64-bit integers): where the types differ gcc 12 copies accumulators. */
+typedef int32_t sum16 __attribute__((vector_size(64)));
+
 INLINE void nibbles(__m512i w[8], const uint8_t *lo)
 {
     const __m512i mask = _mm512_set1_epi8(15);
