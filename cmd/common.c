@@ -43,9 +43,7 @@ static void show_load(void *ud, size_t done, size_t total)
 
 bool common_is_timed(const char *chip)
 {
-    int i = 0;
-    while (chip && chip_at(i) && strcmp(chip_at(i)->name, chip)) i++;
-    return chip && !chip_at(i);
+    return chip && !chip_named(chip);
 }
 
 static int open_timed(struct opened *o, const char *chip, struct err *e)

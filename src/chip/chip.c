@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct chip_ops *const chips[] = {&chip_cpu, &chip_lpu};
@@ -13,15 +14,27 @@ const struct chip_ops *chip_at(int i)
     return (size_t)i < sizeof chips / sizeof *chips ? chips[i] : NULL;
 }
 
+const struct chip_ops *chip_named(const char *name)
+{
+    size_t n = strcspn(name, ":");
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++)
+        if (strlen(chips[i]->name) == n && strncmp(name, chips[i]->name, n) == 0) return chips[i];
+    return NULL;
+}
+
 int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e)
 {
-    char known[256] = "";
-    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
-        if (!name || strcmp(name, chips[i]->name) == 0) return chips[i]->load(c, p, opt, e);
-        size_t n = strlen(known);
-        snprintf(known + n, sizeof known - n, " %s", chips[i]->name);
-    }
-    return err(e, ERR_USAGE, "chip '%s' is unknown; known:%s", name, known);
+    const struct chip_ops *ops = name ? chip_named(name) : chips[0];
+    struct chip_options some = *opt;
+    char known[256] = "", *end = NULL;
+    for (size_t i = 0, n = 0; i < sizeof chips / sizeof *chips; i++, n = strlen(known)) snprintf(known + n, sizeof known - n, " %s", chips[i]->name);
+    if (!ops) return err(e, ERR_USAGE, "chip '%s' is unknown; known:%s", name, known);
+    const char *colon = name ? strchr(name, ':') : NULL;
+    long n = colon ? strtol(colon + 1, &end, 10) : 1;
+    if (n < 1 || n > ops->max_chips || (end && (*end || end == colon + 1)))
+        return err(e, ERR_USAGE, "chip '%s': expected a number of chips from 1 to %d after the colon", name, ops->max_chips);
+    some.n_chips = (int)n;
+    return ops->load(c, p, &some, e);
 }
 
 static int check_rows(const int *row, int n, int rows, struct err *e)

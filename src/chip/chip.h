@@ -22,6 +22,7 @@
 
 struct chip_options {
     int n_threads;       /* 0: all CPUs this process may use */
+    int n_chips;         /* that share the model, 0 as 1: from the name (chip_load) */
     const char *isa;     /* NULL: best; or the name of an instruction set */
     enum kv_type kv;     /* of the caches that steps will bring */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
@@ -78,6 +79,7 @@ struct chip_ops {
     void (*explain)(const struct chip *c, struct buf *out);
     void (*unload)(struct chip *c);
     int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure */
+    int max_chips; /* that can share a model */
 };
 
 struct chip {
@@ -94,8 +96,9 @@ struct chip {
 extern const struct chip_ops chip_cpu;
 extern const struct chip_ops chip_lpu; /* simulated */
 const struct chip_ops *chip_at(int i); /* NULL after the last */
+const struct chip_ops *chip_named(const char *name); /* NAME or NAME:N; NULL if unknown */
 
-/* name NULL: the CPU. Unknown names are refused with a list. */
+/* name NULL: the CPU; NAME:N: N such chips share the model. Unknown names are refused with a list. */
 int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e);
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
 /* While the sink or spread has row i_out: the quantised vector from which its logits were computed, as act_row hands it

@@ -148,6 +148,41 @@ static void same_bits_as_the_cpu(void **state)
     }
 }
 
+/* Chips in a line give the same bits; a launch whose vectors would not be there in time is refused. */
+static void same_bits_on_several_chips(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"tests/data/tiny.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+    static const char *const chips[] = {"lpu:2", "lpu:3"};
+    for (int i = 0; i < 3; i++) {
+        struct sum want = run(files[i], "cpu", KV16, 20);
+        for (int j = 0; j < 2; j++) {
+            struct sum got = run(files[i], chips[j], KV16, 20);
+            assert_int_equal(got.bad, 0);
+            assert_memory_equal(want.hash, got.hash, sizeof want.hash);
+        }
+    }
+    struct engine *en = open_engine(files[0], "lpu:2", KV16, 1);
+    struct lpu *c = ((struct lpu *)en->chip)->next;
+    struct lpu_launch *l = &c->body[1];
+    struct lpu_params p = c->params;
+    struct err e = {0};
+    assert_non_null(c);
+    assert_true(l->n_arrive > 0);
+    assert_int_equal(l->n_arrive, c->before->body[1].n_sent);
+    p.arrive = l->arrive;
+    p.n_arrive = l->n_arrive;
+    lpu_code_patch(&l->code, &c->arch, &p);
+    assert_int_equal(lpu_verify(&c->arch, &l->graph, &l->code, &p, &e), 0);
+    l->arrive[l->n_arrive - 1] += 4096;
+    assert_int_equal(lpu_verify(&c->arch, &l->graph, &l->code, &p, &e), ERR_INTERNAL);
+    assert_non_null(strstr(e.msg, "has not arrived"));
+    engine_close(en);
+    struct engine_options opt = {.chip = "lpu:40", .n_ctx = TOKENS, .n_seqs = 1, .n_threads = 1};
+    assert_int_equal(engine_open(&en, files[0], &opt, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.msg, "can be cut into"));
+}
+
 /* A model with an infinite norm gain: out of range from its first token on, and the chip says so, too. */
 static void out_of_range(void **state)
 {
@@ -283,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datasheet_faults),
         cmocka_unit_test(same_bits_as_the_cpu),
+        cmocka_unit_test(same_bits_on_several_chips),
         cmocka_unit_test(out_of_range),
         cmocka_unit_test(faults_are_found),
         cmocka_unit_test(doc_names_every_instruction),

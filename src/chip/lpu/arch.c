@@ -47,6 +47,16 @@ static int check(struct lpu_arch *a, struct err *e)
     return 0;
 }
 
+int lpu_link_gap(const struct lpu_arch *a)
+{
+    return (int)ceil(lpu_value(a, LPU_c2c_vectors) * lpu_value(a, LPU_chip_clock) * 1e6 / (lpu_value(a, LPU_c2c_link_rate) * 1e9));
+}
+
+int lpu_link_hop(const struct lpu_arch *a)
+{
+    return (int)ceil(lpu_value(a, LPU_c2c_hop) * lpu_value(a, LPU_chip_clock) * 1e-3);
+}
+
 static int finish(struct lpu_arch *a, int rc, struct err *e)
 {
     for (int i = 0; i < LPU_FIGURES && !rc; i++) a->d[i] = lpu_figures[i].whole ? (int)a->sheet.items[i].value : 0;

@@ -69,6 +69,10 @@ static inline int lpu_slice_position(const struct lpu_arch *a, int slice)
     return slice < a->half ? a->centre - 1 - slice / 2 : a->centre + 1 + (slice - a->half) / 2;
 }
 
+/* Cycles from one vector on a link to the next, and from a SEND to the cycle in which the other chip can take it. */
+int lpu_link_gap(const struct lpu_arch *a);
+int lpu_link_hop(const struct lpu_arch *a);
+
 static inline int lpu_edge_position(const struct lpu_arch *a, int hemisphere) /* of SXM and MXM */
 {
     return hemisphere ? 2 * a->centre : 0;

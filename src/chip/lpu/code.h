@@ -53,6 +53,8 @@ struct lpu_params {
     const int *tile_plane, *tile_row[2]; /* [tile] plane, and first row of slab 0 of each byte plane */
     int slab_rows;           /* rows from one slab to the next */
     int scale_step;          /* rows of scales per tile */
+    const int *arrive;       /* [n_arrive] first cycle in which each vector of the chip before can be taken */
+    int n_arrive;
 };
 
 int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct lpu_graph *g, struct err *e);

@@ -58,7 +58,8 @@ struct lpu_node {
     int32_t pass_act;      /* location of the activation row */
 };
 
-enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL, GROUP_SUM /* sums of a pass to a row of its hemisphere */ };
+enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL, GROUP_SUM /* sums of a pass to a row of its hemisphere */,
+                      GROUP_SEND, GROUP_RECEIVE /* a 32-bit vector, row by row */ };
 
 struct lpu_group {
     enum lpu_group_kind kind;

@@ -28,8 +28,10 @@ void lpu_queue_name(int q, char out[24])
         snprintf(out, 24, "mxm%d.pass", q - QUEUE_PASS);
     else if (q < QUEUE_SXM)
         snprintf(out, 24, "mxm%d.sums", q - QUEUE_OUT);
-    else
+    else if (q < QUEUE_C2C)
         snprintf(out, 24, "sxm.%s", q == QUEUE_SXM ? "west" : "east");
+    else
+        snprintf(out, 24, "c2c.%s", q == QUEUE_C2C ? "west" : "east");
 }
 
 bool lpu_queue_takes(int q, enum lpu_op op)
@@ -42,7 +44,8 @@ bool lpu_queue_takes(int q, enum lpu_op op)
     case UNIT_LOAD: return q >= QUEUE_LOAD && q < QUEUE_PASS;
     case UNIT_PASS: return q >= QUEUE_PASS && q < QUEUE_OUT;
     case UNIT_OUT: return q >= QUEUE_OUT && q < QUEUE_SXM;
-    case UNIT_SXM: return q >= QUEUE_SXM && q < LPU_QUEUES;
+    case UNIT_SXM: return q >= QUEUE_SXM && q < QUEUE_C2C;
+    case UNIT_C2C: return q >= QUEUE_C2C && q < LPU_QUEUES;
     default: return q >= QUEUE_ALU && q < QUEUE_LOAD;
     }
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The simulated LPU as a chip: load compiles and fills its memory; a step runs its tokens one after the other, each as a
- * launch of the body and, if its logits are wanted, of the head. See lpu.h and doc/lpu.md.
+ * launch of the body and, if its logits are wanted, of the head. Several chips stand in a line; the body of each begins when
+ * what the one before sends is there in time. See lpu.h and doc/lpu.md.
  */
 #include "chip/lpu/lpu.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +17,36 @@ static void launch_finish(struct lpu_launch *l)
 {
     lpu_graph_finish(&l->graph);
     lpu_code_finish(&l->code);
-    l->ready = false;
+    free(l->sent), free(l->arrive);
+    *l = (struct lpu_launch){0};
+}
+
+/* Cycles of an instruction of the links in the order of the graph. */
+static int list_cycles(const struct lpu_schedule *s, enum lpu_op op, int **list, int *n, struct err *e)
+{
+    *n = 0;
+    for (int i = 0; i < s->n; i++) *n += s->list[i].in.op == op;
+    *list = malloc(sizeof **list * (size_t)(*n + 1));
+    if (!*list) return err(e, ERR_MEMORY, "out of memory");
+    for (int i = 0, at = 0; i < s->n; i++)
+        if (s->list[i].in.op == op) (*list)[at++] = s->list[i].cycle;
+    return 0;
+}
+
+/* When the launch begins in common time, so that each vector of the chip before is there when it is received. */
+static int meet(struct lpu *c, struct lpu_launch *l, int chunks, const struct lpu_schedule *s, struct err *e)
+{
+    int rc = list_cycles(s, OP_SEND, &l->sent, &l->n_sent, e);
+    if (!rc) rc = list_cycles(s, OP_RECEIVE, &l->arrive, &l->n_arrive, e);
+    if (rc || !c->before || !chunks) return rc;
+    const struct lpu_launch *b = &c->before->body[chunks];
+    int64_t hop = lpu_link_hop(&c->arch);
+    if (b->n_sent != l->n_arrive) return err(e, ERR_INTERNAL, "chip %d sends %d vectors, chip %d receives %d", c->index - 1, b->n_sent, c->index, l->n_arrive);
+    l->start = b->start;
+    for (int i = 0; i < l->n_arrive; i++)
+        if (b->start + b->sent[i] + hop - l->arrive[i] > l->start) l->start = b->start + b->sent[i] + hop - l->arrive[i];
+    for (int i = 0; i < l->n_arrive; i++) l->arrive[i] = (int)(b->start + b->sent[i] + hop - l->start);
+    return 0;
 }
 
 /* chunks 0: the head. */
@@ -24,6 +55,7 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
     struct lpu_schedule s = {0};
     int rc = chunks ? lpu_map_body(c, &l->graph, chunks, e) : lpu_map_head(c, &l->graph, e);
     if (!rc) rc = lpu_schedule(&s, &c->arch, &l->graph, e);
+    if (!rc) rc = meet(c, l, chunks, &s, e);
     if (!rc) rc = lpu_trace(&l->trace, &c->arch, &l->graph, &s, e);
     if (!rc) rc = lpu_queues(&l->code, &c->arch, &s, e);
     lpu_schedule_finish(&s);
@@ -32,6 +64,8 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
         p.token = c->chip.program->model->h.n_vocab - 1;
         p.slot = 37;
         p.pages = NULL;
+        p.arrive = l->arrive;
+        p.n_arrive = l->n_arrive;
         lpu_code_patch(&l->code, &c->arch, &p);
         rc = lpu_verify(&c->arch, &l->graph, &l->code, &p, e);
     }
@@ -46,6 +80,7 @@ int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
 {
     int cycles, rc;
     lpu_code_patch(&l->code, &c->arch, &c->params);
+    lpu_sim_links(c->sim, c->before ? &c->before->link : NULL, c->next ? &c->link : NULL, l->start);
     if ((rc = lpu_sim_run(c->sim, &l->code, &cycles, trapped, e))) return rc;
     if (cycles != l->code.cycles) return err(e, ERR_INTERNAL, "the compiler announced %d cycles, the chip took %d", l->code.cycles, cycles);
     return 0;
@@ -53,7 +88,7 @@ int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
 
 /* --- a token ---------------------------------------------------------------------------------------------- */
 
-static int read_logits(struct lpu *c, struct err *e)
+static int read_logits(const struct lpu *c, float *logits, struct err *e)
 {
     const struct lpu_buffer *b = &c->buffers[c->chip.program->logits];
     uint32_t v[LPU_LANES];
@@ -61,7 +96,7 @@ static int read_logits(struct lpu *c, struct err *e)
     for (int i = 0; i < b->n_vec; i++) {
         if (lpu_sim_get(c->sim, b->at[i], v)) return err(e, ERR_INTERNAL, "logits %d were never written", i * b->lanes);
         int m = n - i * b->lanes < b->lanes ? n - i * b->lanes : b->lanes;
-        memcpy(c->logits + i * b->lanes, v, (size_t)m * sizeof *v);
+        memcpy(logits + i * b->lanes, v, (size_t)m * sizeof *v);
     }
     return 0;
 }
@@ -77,15 +112,18 @@ static int run_token(struct lpu *c, const struct batch_part *p, int i, bool want
         if (page >= c->kv_pages) return err(e, ERR_LIMIT, "sequences need more than the %d pages of keys and values that the chip holds", c->kv_pages);
         c->pages[j] = (int32_t)page;
     }
-    struct lpu_launch *l = &c->body[chunks];
-    if (!l->ready && (rc = compile(c, l, chunks, e))) return rc;
-    c->params.token = p->tokens[i];
-    c->params.slot = pos % ATTN_CHUNK;
-    lpu_map_turn(c, pos);
-    bool head_bad = false;
-    if ((rc = lpu_run(c, l, bad, e))) return rc;
-    if (want && ((rc = lpu_run(c, &c->head, &head_bad, e)) || (rc = read_logits(c, e)))) return rc;
-    *bad |= head_bad;
+    for (struct lpu *k = c; k; k = k->next) {
+        struct lpu_launch *l = &k->body[chunks];
+        if (!l->ready && (rc = compile(k, l, chunks, e))) return rc;
+        k->params.token = p->tokens[i];
+        k->params.slot = pos % ATTN_CHUNK;
+        k->params.pages = c->pages;
+        lpu_map_turn(k, pos);
+        bool one_bad = false, head_bad = false;
+        if ((rc = lpu_run(k, l, &one_bad, e))) return rc;
+        if (!k->next && want && ((rc = lpu_run(k, &k->head, &head_bad, e)) || (rc = read_logits(k, c->logits, e)))) return rc;
+        *bad |= one_bad | head_bad;
+    }
     c->tokens++;
     return 0;
 }
@@ -116,13 +154,16 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
 
 static void unload(struct chip *chip)
 {
-    struct lpu *c = (struct lpu *)chip;
-    for (int i = 0; c->body && i <= c->max_chunks; i++) launch_finish(&c->body[i]);
-    launch_finish(&c->head);
-    lpu_sim_destroy(c->sim);
-    lpu_arch_close(&c->arch);
-    arena_finish(&c->arena);
-    free(c);
+    for (struct lpu *c = (struct lpu *)chip, *next; c; c = next) {
+        next = c->next;
+        for (int i = 0; c->body && i <= c->max_chunks; i++) launch_finish(&c->body[i]);
+        launch_finish(&c->head);
+        lpu_link_finish(&c->link);
+        lpu_sim_destroy(c->sim);
+        lpu_arch_close(&c->arch);
+        arena_finish(&c->arena);
+        free(c);
+    }
 }
 
 static int make_host(struct lpu *c, struct err *e)
@@ -135,12 +176,14 @@ static int make_host(struct lpu *c, struct err *e)
     return rope_init(c->rope, &h->rope[0], steps, e);
 }
 
-static int make_launches(struct lpu *c, struct err *e)
+/* pages: how many of keys and values fit on every chip of the line. */
+static int make_launches(struct lpu *c, int pages, struct err *e)
 {
     static const struct lpu_mat none = {.out_lanes = 1};
-    const struct lpu_mat *t = c->table < 0 ? &none : &c->mats[c->table];
+    const struct lpu_mat *t = c->table >= 0 && c->mats[c->table].own ? &c->mats[c->table] : &none;
     int train = (c->chip.program->model->h.n_ctx_train + ATTN_CHUNK - 1) / ATTN_CHUNK;
-    c->max_chunks = c->kv_pages < train ? c->kv_pages : train;
+    c->kv_pages = pages;
+    c->max_chunks = pages < train ? pages : train;
     c->body = ARENA_NEW(&c->arena, struct lpu_launch, (size_t)c->max_chunks + 1);
     c->pages = ARENA_NEW(&c->arena, int32_t, (size_t)c->max_chunks + 1);
     if (!c->body || !c->pages) return err(e, ERR_MEMORY, "out of memory");
@@ -151,7 +194,7 @@ static int make_launches(struct lpu *c, struct err *e)
                                     .slab_rows = (t->out_lanes + LPU_LOAD - 1) / LPU_LOAD,
                                     .scale_step = t->spans * (t->offset ? 2 : 1) + t->subs * (t->min ? 2 : 1)};
     int rc = compile(c, &c->body[1], 1, e);
-    return rc ? rc : compile(c, &c->head, 0, e);
+    return rc || c->next ? rc : compile(c, &c->head, 0, e);
 }
 
 /* What the mapping does not know yet is refused by name. */
@@ -176,27 +219,46 @@ static int check_supported(const struct program *p, struct err *e)
     return what ? err(e, ERR_UNSUPPORTED, "the simulated LPU does not know %s, which this model has", what) : 0;
 }
 
+static int load_one(struct lpu *c, const struct chip_options *opt, struct err *e)
+{
+    int rc;
+    if ((rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, e)) || (rc = make_host(c, e)) || (rc = lpu_place_all(c, opt, e)))
+        return c->n_chips > 1 && e ? err_prefix(e, "chip %d of %d", c->index, c->n_chips) : rc;
+    lpu_map_tables(c);
+    return 0;
+}
+
 static int load(struct chip **out, const struct program *p, const struct chip_options *opt, struct err *e)
 {
-    struct lpu *c = calloc(1, sizeof *c);
-    if (!c) return err(e, ERR_MEMORY, "out of memory");
-    c->chip.ops = &chip_lpu;
-    c->chip.program = p;
-    c->kv_bits = opt->kv == KV8 ? 8 : 16;
-    arena_init(&c->arena);
-    int rc;
-    if ((rc = check_supported(p, e)) || (rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, e)) || (rc = make_host(c, e)) ||
-        (rc = lpu_place_all(c, opt, e))) {
-        unload(&c->chip);
-        return rc;
+    int n = opt->n_chips ? opt->n_chips : 1, cut[LPU_CHIPS_MAX + 1], rc = check_supported(p, e), pages = INT_MAX;
+    struct lpu *first = NULL, *last = NULL;
+    if (!rc) rc = lpu_partition(p, n, cut, e);
+    for (int i = 0; i < n && !rc; i++) {
+        struct lpu *c = calloc(1, sizeof *c);
+        if (!c) {
+            rc = err(e, ERR_MEMORY, "out of memory");
+            break;
+        }
+        *(first ? &last->next : &first) = c;
+        c->before = last;
+        last = c;
+        c->chip.ops = &chip_lpu;
+        c->chip.program = p;
+        c->kv_bits = opt->kv == KV8 ? 8 : 16;
+        c->index = i;
+        c->n_chips = n;
+        c->first = cut[i];
+        c->end = cut[i + 1];
+        arena_init(&c->arena);
     }
-    lpu_map_tables(c);
-    if ((rc = make_launches(c, e))) {
-        unload(&c->chip);
-        return rc;
-    }
-    *out = &c->chip;
-    return 0;
+    for (struct lpu *c = first; c && !rc; c = c->next)
+        if (!(rc = load_one(c, opt, e)) && c->kv_pages < pages) pages = c->kv_pages;
+    for (struct lpu *c = first; c && !rc; c = c->next) rc = make_launches(c, pages, e);
+    if (rc && first)
+        unload(&first->chip);
+    else if (!rc)
+        *out = &first->chip;
+    return rc;
 }
 
 static void explain(const struct chip *chip, struct buf *out)
@@ -217,4 +279,5 @@ const struct chip_ops chip_lpu = {.name = "lpu",
                                   .load = load,
                                   .step = step,
                                   .explain = explain,
+                                  .max_chips = LPU_CHIPS_MAX,
                                   .unload = unload};

@@ -2,6 +2,7 @@
 /*
  * lpu: the back end's parts, in the order in which a program passes through them. doc/lpu.md tells it at length.
  *
+ *   divide   (partition.c)     steps to chips, if several share the model
  *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written there
  *   map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h)
  *   schedule, queues           (sched.c, queue.c; code.h)
@@ -30,6 +31,7 @@ struct lpu_mat {
     enum act_tier tier;
     int out_lanes, in_lanes, n_tiles, n_slabs;
     bool columns;    /* vectors are rows of the table: it serves the embedding, too */
+    bool own;        /* it lies on this chip */
     int parts;       /* 1, or 2 byte planes (W16): low ones one plane further */
     bool merged;     /* the sub-scales are multiplied into the codes: N4, whose products fit a byte */
     int *at;         /* [tile][part][slab] location of vector 0; vector i is i % 16 slices and i / 16 rows on */
@@ -82,11 +84,19 @@ struct lpu_launch { /* compiled */
     struct lpu_graph graph;
     struct lpu_code code;
     struct lpu_trace trace;
+    int64_t start;   /* cycle 0 in the time that all chips have in common: 0 is that of the first chip's body */
+    int *sent, n_sent;       /* own cycles of what goes to the next chip */
+    int *arrive, n_arrive;   /* own cycles from which the vectors of the chip before can be taken */
     bool ready;
 };
 
-struct lpu {
+struct lpu { /* one chip; the first of a line is the one that callers know */
     struct chip chip;
+    struct lpu *next;            /* chip of the line, or NULL */
+    struct lpu *before;
+    int index, n_chips;
+    int first, end;              /* steps of the body that it runs; the last one runs the head, too */
+    struct lpu_link link;        /* to the next chip */
     struct lpu_arch arch;
     struct lpu_sim *sim;
     struct lpu_place place;
@@ -130,6 +140,15 @@ int lpu_lanes_of(const struct lpu *c, int buffer);
 
 enum { LPU_EXPS = 16, LPU_EXP_ROWS = 5 };
 
+/* partition.c: body steps cut[i] .. cut[i + 1] - 1 are those of chip i of n. */
+enum { LPU_CHIPS_MAX = 64 };
+int lpu_partition(const struct program *p, int n, int *cut, struct err *e);
+bool lpu_crosses(const struct program *p, int buffer, int cut); /* goes from the chip before the cut to the one behind it */
+static inline bool lpu_has_step(const struct lpu *c, int i)
+{
+    return (i >= c->first && i < c->end) || (i >= c->chip.program->n_body && !c->next);
+}
+
 /* map.c: one graph per launch. chunks: 128-key chunks that the token sees. */
 struct lpu_mapper {
     struct lpu *c;
@@ -166,5 +185,6 @@ int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_gr
 
 /* report.c: cycles, time, use of units and energy of a token, as text. */
 void lpu_report(const struct lpu *c, struct buf *out);
+int64_t lpu_token_cycles(const struct lpu *c, int chunks); /* of the whole line, with logits */
 
 #endif

@@ -328,9 +328,32 @@ static int map_section(struct lpu *c, struct lpu_graph *g, int first, int end, i
     return !m.rc && g->failed ? err(e, ERR_MEMORY, "out of memory") : m.rc;
 }
 
+/* What goes from chip to chip at a cut, in the same order on both sides. */
+static void map_transfer(struct lpu *c, struct lpu_graph *g, enum lpu_group_kind kind, int cut)
+{
+    const struct program *p = c->chip.program;
+    g->what = kind == GROUP_SEND ? "send" : "receive";
+    for (int b = 0; b < p->n_buffers; b++) {
+        if (!lpu_crosses(p, b, cut)) continue;
+        must(p->buffers[b].kind == BUFFER_FLOAT);
+        for (int v = 0; v < c->buffers[b].n_vec; v++) {
+            struct lpu_node n = {.op = kind == GROUP_SEND ? OP_SEND : OP_RECEIVE, .alu = ARG_NONE};
+            if (kind == GROUP_SEND)
+                n.arg[0] = (struct lpu_arg){.kind = SRC_MEM, .v = c->buffers[b].at[v]};
+            else
+                n.n_dst = 1, n.dst[0] = c->buffers[b].at[v];
+            lpu_graph_group(g, kind, kind == GROUP_SEND ? cut - 1 : cut);
+            lpu_graph_node(g, &n);
+        }
+    }
+}
+
 int lpu_map_body(struct lpu *c, struct lpu_graph *g, int chunks, struct err *e)
 {
-    return map_section(c, g, 0, c->chip.program->n_body, chunks, e);
+    if (c->first) map_transfer(c, g, GROUP_RECEIVE, c->first);
+    int rc = map_section(c, g, c->first, c->end, chunks, e);
+    if (!rc && c->next) map_transfer(c, g, GROUP_SEND, c->end);
+    return rc;
 }
 
 int lpu_map_head(struct lpu *c, struct lpu_graph *g, struct err *e)

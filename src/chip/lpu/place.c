@@ -16,7 +16,10 @@
 #include "chip/lpu/lpu.h"
 #include "kern/arith.h"
 
-enum { BUFFER_QUAD = 0 }; /* of the three of a hemisphere */
+enum {
+    BUFFER_QUAD = 0,        /* of the three of a hemisphere */
+    KV_PAGES_ANY = 1 << 16, /* of a chip that keeps no keys */
+};
 
 static int quad_slice(const struct lpu *c, int quad)
 {
@@ -232,6 +235,14 @@ static int place_mats(struct lpu *c, struct err *e)
     for (int i = 0; i < p->n_steps; i++)
         for (int j = 0; p->steps[i].kind == STEP_ROWS && j < p->steps[i].n; j++)
             if (p->steps[i].row[j].kind == ROW_EMBED) c->table = p->steps[i].row[j].w, embed = p->steps[i].row[j].dst;
+    bool *own = ARENA_NEW(&c->arena, bool, (size_t)p->n_weights);
+    if (!own) return err(e, ERR_MEMORY, "out of memory");
+    for (int i = 0; i < p->n_steps; i++) {
+        if (!lpu_has_step(c, i)) continue;
+        for (int j = 0; p->steps[i].kind == STEP_MATMUL && j < p->steps[i].n; j++) own[p->steps[i].mat[j].w] = true;
+        for (int j = 0; p->steps[i].kind == STEP_ROWS && j < p->steps[i].n; j++)
+            if (p->steps[i].row[j].kind == ROW_EMBED) own[c->table] = true;
+    }
     for (int i = 0; i < p->n_weights; i++) {
         struct lpu_mat *m = &c->mats[i];
         m->w = &p->weights[i];
@@ -250,12 +261,13 @@ static int place_mats(struct lpu *c, struct err *e)
         struct lpu_mat *m = &c->mats[i];
         m->n_tiles = (m->w->n + m->out_lanes - 1) / m->out_lanes;
         m->n_slabs = (m->w->k + m->in_lanes - 1) / m->in_lanes;
-        if ((rc = size_mat(c, i, e))) return rc;
+        m->own = own[i];
+        if (own[i] && (rc = size_mat(c, i, e))) return rc;
     }
     for (int i = -1; i < p->n_steps; i++) { /* the table first, then step by step */
         const struct step *s = i < 0 ? NULL : &p->steps[i];
         int next = 0;
-        if (s ? s->kind != STEP_MATMUL : c->table < 0) continue;
+        if (s ? s->kind != STEP_MATMUL || !lpu_has_step(c, i) : c->table < 0 || !own[c->table]) continue;
         for (int j = 0; j < (s ? s->n : 1); j++) {
             int w = s ? s->mat[j].w : c->table;
             if (s && w == c->table) continue;
@@ -340,9 +352,10 @@ static int write_mats(struct lpu *c, const struct chip_options *opt, struct err 
 {
     const struct program *p = c->chip.program;
     size_t done = 0, all = 0;
-    for (int i = 0; i < p->n_weights; i++) all += (size_t)p->weights[i].n * (size_t)p->weights[i].k;
+    for (int i = 0; i < p->n_weights; i++) all += c->mats[i].own ? (size_t)p->weights[i].n * (size_t)p->weights[i].k : 0;
     for (int i = 0; i < p->n_weights; i++) {
         const struct weight *w = &p->weights[i];
+        if (!c->mats[i].own) continue;
         size_t row_bytes = dtype_row_bytes(w->t->type, (uint64_t)w->k);
         clear_mat(c, &c->mats[i]);
         if (!w->t->data) continue; /* for the time only */
@@ -374,7 +387,7 @@ static int place_vectors(struct lpu *c, struct err *e)
     if (!c->vectors) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
-        for (int j = 0; j < s->n && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL); j++) {
+        for (int j = 0; lpu_has_step(c, i) && j < s->n && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL); j++) {
             int v = s->kind == STEP_MATMUL ? s->mat[j].bias : s->row[j].kind == ROW_NORM ? s->row[j].w : -1;
             const struct lpu_buffer *b = &c->buffers[s->kind == STEP_MATMUL ? s->mat[j].dst : s->row[j].dst];
             if (v < 0) continue;
@@ -404,14 +417,19 @@ static int place_kv(struct lpu *c, struct err *e)
     const struct hparams *h = &c->chip.program->model->h;
     const struct lpu_arch *a = &c->arch;
     int bank = a->rows / 2, arrays = c->kv_bits == 16 ? 4 : 2, key_rows = ATTN_CHUNK / LPU_LOAD;
-    c->kv_pages = 1;
-    if (!h->n_layer) return 0;
+    const struct program *p = c->chip.program;
+    int layers = 0, *of = ARENA_NEW(&c->arena, int, (size_t)h->n_layer + 1); /* own layers that keep keys */
+    if (!of) return err(e, ERR_MEMORY, "out of memory");
+    for (int i = c->first; i < c->end; i++)
+        if (p->steps[i].kind == STEP_STORE) of[layers++] = p->steps[i].layer;
+    c->kv_pages = KV_PAGES_ANY;
+    if (!layers) return 0;
     c->kv_heads = LPU_LANES / h->head_dim < h->n_head_kv ? LPU_LANES / h->head_dim : h->n_head_kv;
     c->n_kv = (h->n_head_kv + c->kv_heads - 1) / c->kv_heads;
-    int slabs = h->n_layer * c->n_kv, per_plane = (slabs * arrays + LPU_PLANES - 1) / LPU_PLANES, most = 0, low = bank;
-    for (int p = 0; p < LPU_PLANES; p++) low = c->place.wide[p] > low ? c->place.wide[p] : low;
+    int slabs = layers * c->n_kv, per_plane = (slabs * arrays + LPU_PLANES - 1) / LPU_PLANES, most = 0, low = bank;
+    for (int i = 0; i < LPU_PLANES; i++) low = c->place.wide[i] > low ? c->place.wide[i] : low;
     /* scales: dk and dv of each kv head */
-    int vectors = 2 * h->n_layer * h->n_head_kv, quads = 4, per_quad = (vectors + quads - 1) / quads, qlow = bank;
+    int vectors = 2 * layers * h->n_head_kv, quads = 4, per_quad = (vectors + quads - 1) / quads, qlow = bank;
     for (int q = 0; q < LPU_QUADS; q++)
         if (q % 3 != BUFFER_QUAD && c->place.constants[q] > qlow) qlow = c->place.constants[q];
     c->kv_rows = per_plane * key_rows;
@@ -420,14 +438,14 @@ static int place_kv(struct lpu *c, struct err *e)
     if ((a->rows - qlow) / per_quad < most) most = (a->rows - qlow) / per_quad;
     if (most < 1) return err(e, ERR_LIMIT, "no room for the keys and values of %d tokens beside the weights", ATTN_CHUNK);
     c->kv_pages = most;
-    c->kv = ARENA_NEW(&c->arena, struct lpu_kv, (size_t)slabs);
+    c->kv = ARENA_NEW(&c->arena, struct lpu_kv, (size_t)(h->n_layer * c->n_kv));
     if (!c->kv) return err(e, ERR_MEMORY, "out of memory");
     int used[LPU_PLANES] = {0}, next = 0, scale = 0;
     for (int i = 0; i < slabs; i++) {
-        struct lpu_kv *k = &c->kv[i];
+        struct lpu_kv *k = &c->kv[of[i / c->n_kv] * c->n_kv + i % c->n_kv];
         for (int j = 0; j < LPU_KV_ARRAYS; j += arrays == 4 ? 1 : 2) {
-            int p = k->plane[j] = next++ % LPU_PLANES;
-            k->row[j] = lpu_loc(plane_slice(c, p), low + used[p]++ * key_rows);
+            int plane = k->plane[j] = next++ % LPU_PLANES;
+            k->row[j] = lpu_loc(plane_slice(c, plane), low + used[plane]++ * key_rows);
         }
         k->dk = ARENA_NEW(&c->arena, int, (size_t)c->kv_heads);
         k->dv = ARENA_NEW(&c->arena, int, (size_t)c->kv_heads);
@@ -440,12 +458,13 @@ static int place_kv(struct lpu *c, struct err *e)
     uint32_t zero[LPU_LANES] = {0};
     for (int page = 0; page < c->kv_pages; page++) {
         for (int i = 0; i < slabs; i++) {
+            const struct lpu_kv *k = &c->kv[of[i / c->n_kv] * c->n_kv + i % c->n_kv];
             for (int j = 0; j < LPU_KV_ARRAYS; j += arrays == 4 ? 1 : 2)
                 for (int v = 0; v < ATTN_CHUNK; v++)
-                    lpu_sim_row(c->sim, c->kv[i].row[j] + page * c->kv_rows + v % LPU_LOAD * LPU_ROWS + v / LPU_LOAD);
+                    lpu_sim_row(c->sim, k->row[j] + page * c->kv_rows + v % LPU_LOAD * LPU_ROWS + v / LPU_LOAD);
             for (int j = 0; j < c->kv_heads && i % c->n_kv * c->kv_heads + j < h->n_head_kv; j++) {
-                lpu_sim_put(c->sim, c->kv[i].dk[j] + page * c->kv_scale_step, zero);
-                lpu_sim_put(c->sim, c->kv[i].dv[j] + page * c->kv_scale_step, zero);
+                lpu_sim_put(c->sim, k->dk[j] + page * c->kv_scale_step, zero);
+                lpu_sim_put(c->sim, k->dv[j] + page * c->kv_scale_step, zero);
             }
         }
     }
@@ -540,7 +559,7 @@ int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e)
     if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) || (rc = place_vectors(c, e)) ||
         (rc = place_kv(c, e)) || (rc = write_mats(c, opt, e)))
         return rc;
-    if (c->table < 0) return 0;
+    if (c->table < 0 || !c->mats[c->table].own) return 0;
     const struct lpu_mat *t = &c->mats[c->table];
     c->tile_plane = ARENA_NEW(&c->arena, int, (size_t)t->n_tiles);
     c->tile_row[0] = ARENA_NEW(&c->arena, int, (size_t)t->n_tiles);

@@ -32,7 +32,7 @@ struct cycle { /* bookings; streams by their cycle at the VXM, the rest by its o
     uint32_t in[2], out[2];                         /* by hemisphere: streams towards and away from the VXM */
     uint64_t read[2], write[2], bank[2][2];         /* slices */
     uint16_t issue, latch;                          /* ALUs */
-    uint8_t load, pass, sum, sxm;                   /* planes, hemispheres */
+    uint8_t load, pass, sum, sxm, c2c;              /* planes, hemispheres */
 };
 
 struct undo {
@@ -77,6 +77,7 @@ struct sched {
     struct plane plane[LPU_PLANES];
     struct latches latch;
     uint8_t *ends; /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it writes */
+    int link_out, link_in; /* cycles from which the links are free */
     int group;
     int failed;
 };
@@ -588,6 +589,54 @@ static void place_sum(struct sched *x, const struct lpu_group *g)
     if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
 }
 
+/* The four rows of a vector onto the link to the next chip, in the order of the graph. */
+static void place_send(struct sched *x, const struct lpu_group *g)
+{
+    const struct lpu_node *n = &x->g->nodes[g->first];
+    int src = n->arg[0].v, h = lpu_hemisphere(x->a, lpu_loc_slice(src)), c = x->a->centre, s = 0;
+    int t = x->avail[src] + lpu_delay(x->a, OP_READ) + c - distance(x->a, lpu_loc_slice(src));
+    for (int i = 0; i < LPU_QUAD; i++, t++) {
+        if (t < x->link_out) t = x->link_out;
+        for (t = t > ORIGIN ? t : ORIGIN; !x->failed; t++) {
+            reach(x, t + 256);
+            if (!(at(x, t)->c2c >> h & 1) && read_rows(x, src + i * LPU_ROWS, 1, false, t - c, PATCH_NONE, 0, &s)) break;
+        }
+        touches(x, src, t, false);
+        BOOK(x, at(x, t)->c2c, (uint8_t)(1u << h));
+        struct lpu_instr in = {OP_SEND, ARG_NONE, (uint8_t)s, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
+        emit(x, t, QUEUE_C2C + h, 1, &in, PATCH_NONE, 0, 0);
+        x->link_out = t + lpu_link_gap(x->a);
+    }
+}
+
+/* The next four vectors of the chip before into four rows. The launch begins so late that they are there by then (lpu.c). */
+static void place_receive(struct sched *x, const struct lpu_group *g)
+{
+    const struct lpu_node *n = &x->g->nodes[g->first];
+    int dst = n->dst[0], h = lpu_hemisphere(x->a, lpu_loc_slice(dst)), c = x->a->centre, d = lpu_delay(x->a, OP_RECEIVE), t = ORIGIN, s = 0;
+    if (!x->link_in) { /* the first one */
+        struct lpu_instr skew = {OP_DESKEW, ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
+        for (int i = 0; i < 2; i++) emit(x, t - d, QUEUE_C2C + i, 1, &skew, PATCH_NONE, 0, 0);
+    }
+    for (int i = 0; i < LPU_QUAD; i++, t++) {
+        if (t < x->link_in) t = x->link_in;
+        for (; !x->failed; t++) {
+            int u = x->n_undo, l = x->s->n, k = x->n_touch;
+            reach(x, t + 256);
+            if (!(at(x, t)->c2c >> h & 1) && (s = free_stream(x, h, true, t + d + c, 1, 1)) >= 0) {
+                book_stream(x, h, true, t + d + c, 1, s, 1);
+                if (write_rows(x, dst + i * LPU_ROWS, 1, true, t + d + c, stream_code(h, true, s), PATCH_NONE, 0, 0)) break;
+            }
+            take_back(x, u, l, k);
+        }
+        touches(x, dst, t + d + c, true);
+        BOOK(x, at(x, t)->c2c, (uint8_t)(1u << h));
+        struct lpu_instr in = {OP_RECEIVE, (uint8_t)stream_code(h, true, s), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
+        emit(x, t, QUEUE_C2C + h, 1, &in, PATCH_NONE, 0, 0);
+        x->link_in = t + lpu_link_gap(x->a);
+    }
+}
+
 /* 16 vectors, from number 16 i on, at the MXM in cycle t: their streams, or -1 where something is in use. */
 static int chunk_streams(struct sched *x, const struct lpu_node *n, int i, int t)
 {
@@ -702,6 +751,10 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
             place_sxm(&x, gr);
         else if (gr->kind == GROUP_SUM)
             place_sum(&x, gr);
+        else if (gr->kind == GROUP_SEND)
+            place_send(&x, gr);
+        else if (gr->kind == GROUP_RECEIVE)
+            place_receive(&x, gr);
         else
             place_install(&x, gr);
         commit(&x);

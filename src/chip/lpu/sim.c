@@ -62,6 +62,9 @@ struct lpu_sim {
     int wheel[WHEEL];
     uint16_t map[LPU_MAPS][LPU_LANES];
     struct lpu_counters count;
+    struct lpu_link *link_in, *link_out;
+    int64_t start;
+    int sent; /* cycle of the last SEND */
     bool trapped;
     int end;
     /* where we are, for messages */
@@ -300,6 +303,51 @@ static int run_sxm(struct lpu_sim *s, const struct lpu_instr *in)
     return 0;
 }
 
+static int run_link(struct lpu_sim *s, const struct lpu_instr *in)
+{
+    int h = s->q - QUEUE_C2C;
+    struct lpu_link *l = in->op == OP_SEND ? s->link_out : s->link_in;
+    if (in->op == OP_DESKEW) return 0;
+    if (!l) return fault(s, "no chip is at the end of this link");
+    if (in->op == OP_RECEIVE) {
+        if (in->out >= 2 * LPU_STREAMS) return fault(s, "no such stream");
+        if (l->taken == l->n || l->cycle[l->taken] > s->start + s->now) return fault(s, "the vector has not arrived");
+        uint8_t *to = stream_put(s, h, in->out, s->now + lpu_delay(s->a, OP_RECEIVE), s->a->centre);
+        if (!to) return fault(s, "two values on one stream");
+        memcpy(to, l->vector[l->taken++], LPU_LANES);
+        return 0;
+    }
+    const uint8_t *v = in->a < 2 * LPU_STREAMS ? stream_get(s, h, in->a, s->a->centre) : NULL;
+    if (!v) return fault(s, "nothing is on the stream");
+    if (s->sent != NONE && s->now < s->sent + lpu_link_gap(s->a)) return fault(s, "the link is still busy");
+    if (l->n == l->cap) {
+        int cap = l->cap ? 2 * l->cap : 64;
+        int64_t *c = realloc(l->cycle, (size_t)cap * sizeof *c);
+        if (c) l->cycle = c;
+        uint8_t(*p)[LPU_LANES] = c ? realloc(l->vector, (size_t)cap * sizeof *p) : NULL;
+        if (!p) return err(s->e, ERR_MEMORY, "out of memory");
+        l->vector = p;
+        l->cap = cap;
+    }
+    l->cycle[l->n] = s->start + s->now + lpu_link_hop(s->a);
+    memcpy(l->vector[l->n++], v, LPU_LANES);
+    s->sent = s->now;
+    return 0;
+}
+
+void lpu_sim_links(struct lpu_sim *s, struct lpu_link *in, struct lpu_link *out, int64_t start)
+{
+    s->link_in = in;
+    s->link_out = out;
+    s->start = start;
+}
+
+void lpu_link_finish(struct lpu_link *l)
+{
+    free(l->cycle), free(l->vector);
+    *l = (struct lpu_link){0};
+}
+
 /* Operand i of the VXM into room (or where it lies); NULL: it is not there. */
 static const uint32_t *vxm_operand(struct lpu_sim *s, const struct lpu_instr *in, int i, uint32_t *room)
 {
@@ -379,6 +427,7 @@ static int run_one(struct lpu_sim *s, const struct lpu_instr *in)
     case UNIT_PASS: return run_pass(s, in);
     case UNIT_OUT: return run_sum(s, in);
     case UNIT_SXM: return run_sxm(s, in);
+    case UNIT_C2C: return run_link(s, in);
     default: return run_vxm(s, in);
     }
 }
@@ -437,6 +486,8 @@ int lpu_sim_run(struct lpu_sim *s, const struct lpu_code *c, int *cycles, bool *
     s->e = e;
     s->end = 0;
     s->trapped = false;
+    s->sent = NONE;
+    if (s->link_out) s->link_out->n = s->link_out->taken = 0;
     for (int h = 0; h < 2; h++)
         for (int d = 0; d < 2; d++)
             for (int i = 0; i < LPU_STREAMS; i++)
@@ -473,7 +524,7 @@ const struct lpu_counters *lpu_sim_counters(const struct lpu_sim *s)
     return &s->count;
 }
 
-double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n, double part[4])
+double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n, double part[5])
 {
     double ops = 0, lanes = 0, rows = (double)(n->issues[OP_READ] + n->issues[OP_WRITE]);
     for (int i = 0; i < LPU_OPS; i++) {
@@ -484,5 +535,6 @@ double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n,
     part[1] = rows * LPU_LANES * lpu_value(a, LPU_energy_sram_byte);
     part[2] = (double)n->hops * LPU_LANES * lpu_value(a, LPU_energy_hop_byte);
     part[3] = ops * lpu_value(a, LPU_energy_instruction);
-    return part[0] + part[1] + part[2] + part[3];
+    part[4] = (double)n->issues[OP_SEND] * LPU_LANES * lpu_value(a, LPU_energy_link_byte);
+    return part[0] + part[1] + part[2] + part[3] + part[4];
 }

@@ -28,6 +28,13 @@ struct lpu_counters {
 
 enum { LPU_MAPS = 12 };
 
+struct lpu_link { /* from one chip to the next: what a launch sent */
+    int n, cap, taken;
+    int64_t *cycle;               /* [n] in which each vector can be taken, in time common to all chips */
+    uint8_t (*vector)[LPU_LANES];
+};
+void lpu_link_finish(struct lpu_link *l);
+
 int lpu_sim_create(struct lpu_sim **s, const struct lpu_arch *a, struct err *e);
 void lpu_sim_destroy(struct lpu_sim *s); /* accepts NULL */
 
@@ -38,9 +45,12 @@ void lpu_sim_put(struct lpu_sim *s, int loc, const uint32_t v[LPU_LANES]); /* a 
 int lpu_sim_get(const struct lpu_sim *s, int loc, uint32_t v[LPU_LANES]);  /* ERR_INTERNAL: never written */
 void lpu_sim_map(struct lpu_sim *s, int map, const uint16_t from[LPU_LANES]);
 
+/* The links of the next runs, NULL: none; start: cycle 0 of the chip in common time. */
+void lpu_sim_links(struct lpu_sim *s, struct lpu_link *in, struct lpu_link *out, int64_t start);
+
 /* Runs filled queues to their end. *trapped: a range check hit. ERR_INTERNAL: the program of the chip is wrong. */
 int lpu_sim_run(struct lpu_sim *s, const struct lpu_code *c, int *cycles, bool *trapped, struct err *e);
 const struct lpu_counters *lpu_sim_counters(const struct lpu_sim *s);
-double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n, double part[4]); /* compute, memory, streams, instructions */
+double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n, double part[5]); /* compute, memory, streams, instructions, links */
 
 #endif

@@ -73,12 +73,14 @@ static sym constant(uint32_t imm)
 
 struct world {
     sym *row; /* [locations] */
-    sym traps;
+    sym traps, sent; /* sent: of all vectors on the link, in their order */
+    int received;
 };
 
 static int make_world(struct world *w, size_t n)
 {
-    w->traps = 0;
+    w->traps = w->sent = 0;
+    w->received = 0;
     w->row = malloc(n * sizeof *w->row);
     for (size_t i = 0; w->row && i < n; i++) w->row[i] = mix(i, 0x726f77);
     return w->row ? 0 : ERR_MEMORY;
@@ -148,6 +150,21 @@ static void run_sum(struct graph_run *g, const struct lpu_node *n)
     put_result(g, n, pass_symbol(g->array[n->pass_plane], row_of(g, n->pass_act), n->pass_x, n->pass_y, n->pass_flag));
 }
 
+static sym received_symbol(int i)
+{
+    return mix((sym)i, 0x6c696e6b);
+}
+
+static void run_transfer(struct graph_run *g, const struct lpu_node *n)
+{
+    for (int i = 0; i < LPU_QUAD; i++) {
+        if (n->op == OP_SEND)
+            g->w.sent = mix(g->w.sent, row_of(g, n->arg[0].v + i * LPU_ROWS));
+        else
+            g->w.row[n->dst[0] + i * LPU_ROWS] = received_symbol(g->w.received++);
+    }
+}
+
 static void run_move(struct graph_run *g, const struct lpu_node *n)
 {
     int loc = operand_at(g, &n->arg[0]), row = n->patch == PATCH_TOKEN_LANE ? g->p->token % g->p->tile_columns : n->row;
@@ -209,6 +226,9 @@ struct queue_run {
     sym buffer[LPU_PLANES], array[LPU_PLANES];
     int loaded[LPU_PLANES], buffer_at[LPU_PLANES], array_at[LPU_PLANES], pass_at[LPU_PLANES];
     int read_at[LPU_SLICES], read_bank[LPU_SLICES], write_at[LPU_SLICES], write_bank[LPU_SLICES];
+    const struct lpu_params *p;
+    bool aligned[2]; /* links of the hemispheres */
+    int sent_at;
     int now, queue;
     const char *why;
 };
@@ -338,6 +358,27 @@ static bool do_move(struct queue_run *r, const struct lpu_instr *in)
     return put_vector(r, h, in->out, t, r->a->centre, moved_symbol(in->op, in->row, join(v)));
 }
 
+static bool do_link(struct queue_run *r, const struct lpu_instr *in)
+{
+    int h = r->queue - QUEUE_C2C, i = r->w.received;
+    sym v;
+    if (in->op == OP_DESKEW) {
+        r->aligned[h] = true;
+        return true;
+    }
+    if (in->op == OP_RECEIVE) {
+        if (!r->aligned[h]) return no(r, "the link is not aligned");
+        if (i >= r->p->n_arrive || r->p->arrive[i] > r->now) return no(r, "the vector has not arrived");
+        r->w.received++;
+        return put(r, h, in->out, r->now + lpu_delay(r->a, OP_RECEIVE), r->a->centre, received_symbol(i));
+    }
+    if (!take(r, h, in->a, r->a->centre, &v)) return false;
+    if (r->sent_at >= 0 && r->now < r->sent_at + lpu_link_gap(r->a)) return no(r, "the link is still busy");
+    r->sent_at = r->now;
+    r->w.sent = mix(r->w.sent, v);
+    return true;
+}
+
 static bool do_vxm(struct queue_run *r, const struct lpu_instr *in)
 {
     int alu = r->queue - QUEUE_ALU, ready = r->now + lpu_delay(r->a, in->op);
@@ -391,6 +432,7 @@ static bool do_issue(struct queue_run *r, const struct issue *k)
     case UNIT_PASS: return do_pass(r, in);
     case UNIT_OUT: return do_sum(r, in);
     case UNIT_SXM: return do_move(r, in);
+    case UNIT_C2C: return do_link(r, in);
     default: return do_vxm(r, in);
     }
 }
@@ -487,6 +529,7 @@ static int compare(const struct world *want, const struct world *got, size_t n, 
     for (size_t i = 0; i < n; i++)
         if (want->row[i] != got->row[i])
             return err(e, ERR_INTERNAL, "verify: slice %d, row %d ends with another value than the graph gives it", lpu_loc_slice((int)i), lpu_loc_row((int)i));
+    if (want->sent != got->sent || want->received != got->received) return err(e, ERR_INTERNAL, "verify: other vectors go over the links than the graph sends and receives");
     return want->traps == got->traps ? 0 : err(e, ERR_INTERNAL, "verify: other range checks than the graph has");
 }
 
@@ -507,6 +550,8 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
         gr->p = p;
         qr->c = c;
         qr->used = gr->used;
+        qr->p = p;
+        qr->sent_at = -1;
         for (int i = 0; i < g->n_groups; i++) {
             const struct lpu_group *k = &g->groups[i];
             if (k->kind == GROUP_VXM)
@@ -515,6 +560,8 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
                 run_move(gr, g->nodes + k->first);
             else if (k->kind == GROUP_SUM)
                 run_sum(gr, g->nodes + k->first);
+            else if (k->kind == GROUP_SEND || k->kind == GROUP_RECEIVE)
+                run_transfer(gr, g->nodes + k->first);
             else
                 run_install(gr, g->nodes + k->first);
         }
