@@ -4,9 +4,10 @@
  *
  *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of token/split.c where
  *                     its patterns are the same, else by stages of its own   (pre = "tutti", keys tutti.pre.*)
- *   over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre = "tutti", SPLIT_CHARS
- *                     Mistral, Gemma as published)
+ *   over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre = "tutti", SPLIT_CHARS; model llama
+ *                     Mistral, Gemma as published)                           with scores where tokenizer.model has the same pieces
  *
+ * Without tokenizer.json, tokenizer.model alone and the added tokens of tokenizer_config.json are read.
  * Everything in the file either has an equal here or is refused by name. A vocabulary shorter than the embedding is filled up
  * with unused tokens "[PAD7]".
  */
@@ -14,13 +15,17 @@
 #include <stdlib.h>
 #include "folder/int.h"
 #include "folder/regex.h"
+#include "folder/sentencepiece.h"
 #include "token/split.h"
 #include "token/uclass.h"
 #include "token/vocab.h"
 
+enum { PAD_BYTES = 16 }; /* of the name of an unused token */
+
 struct reading {
     struct folder *f;
-    json_t *root; /* tokenizer.json */
+    json_t *root; /* tokenizer.json, or NULL */
+    struct sentencepiece spm; /* n = 0: there is no tokenizer.model that can be read */
     struct err *e;
     size_t n;              /* tokens */
     struct str *token;     /* [n] p = NULL: none yet */
@@ -215,17 +220,32 @@ static bool is_byte_name(struct str s)
     return s.n == 6 && memcmp(s.p, "<0x", 3) == 0 && s.p[5] == '>';
 }
 
-static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bool fallback)
+static int make_room(struct reading *r)
 {
-    enum { PAD_BYTES = 16 };
-    const char *key;
-    json_t *j;
-    size_t i;
-    int rc;
     r->token = calloc(r->n + 1, sizeof *r->token);
     r->type = calloc(r->n + 1, sizeof *r->type);
     r->pad = malloc(r->n * PAD_BYTES + 1);
-    if (!r->token || !r->type || !r->pad) return err(r->e, ERR_MEMORY, "out of memory for %zu tokens", r->n);
+    return r->token && r->type && r->pad ? 0 : err(r->e, ERR_MEMORY, "out of memory for %zu tokens", r->n);
+}
+
+/* Ids that nothing has. */
+static void fill_gaps(struct reading *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->token[i].p) continue;
+        char *z = r->pad + i * PAD_BYTES;
+        r->token[i] = (struct str){z, (size_t)snprintf(z, PAD_BYTES, "[PAD%zu]", i)};
+        r->type[i] = TOKEN_UNUSED;
+    }
+}
+
+static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bool fallback)
+{
+    const char *key;
+    json_t *j;
+    size_t i;
+    int rc = make_room(r);
+    if (rc) return rc;
     json_object_foreach(vocab, key, j)
     {
         struct str s = str_from(key);
@@ -237,12 +257,7 @@ static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bo
         if ((rc = set_token(r, json_integer_value(json_object_get(j, "id")), text_of(json_object_get(j, "content")), special ? TOKEN_CONTROL : TOKEN_USER_DEFINED)))
             return rc;
     }
-    for (i = 0; i < r->n; i++) {
-        if (r->token[i].p) continue;
-        char *z = r->pad + i * PAD_BYTES;
-        r->token[i] = (struct str){z, (size_t)snprintf(z, PAD_BYTES, "[PAD%zu]", i)};
-        r->type[i] = TOKEN_UNUSED;
-    }
+    fill_gaps(r);
     return 0;
 }
 
@@ -297,10 +312,82 @@ static int read_model(struct reading *r)
     if (r->bytes == r->sign) return refuse(r, "BPE with neither ByteLevel nor spaces as U+2581, or both:", type_of(json_object_get(r->root, "pre_tokenizer")));
     if (r->sign && r->n_stage) return refuse(r, "splits beside spaces as", "U+2581");
     if (r->sign) r->flags |= SPLIT_CHARS;
-    if ((rc = count_tokens(r, vocab, added)) || (rc = fill_tokens(r, vocab, added, fallback))) return rc;
-    gguf_make_strs(r->f->g, "tokenizer.ggml.tokens", r->token, r->n);
-    gguf_make_i32s(r->f->g, "tokenizer.ggml.token_type", r->type, r->n);
-    return put_merges(r, json_object_get(m, "merges"));
+    return (rc = count_tokens(r, vocab, added)) ? rc : fill_tokens(r, vocab, added, fallback);
+}
+
+/* Whether tokenizer.model has the pieces of tokenizer.json, and treats a text as it does. Then its scores say what the merges say. */
+static bool spm_is_the_same(const struct reading *r)
+{
+    bool each = r->flags & SPLIT_SPACE_EACH;
+    if (!r->sign || r->spm.n == 0 || r->spm.n > r->n || each != r->spm.space || r->norm || (r->flags & ~(unsigned)(SPLIT_CHARS | SPLIT_SPACE_EACH))) return false;
+    for (size_t i = 0; i < r->spm.n; i++)
+        if (!str_eq(r->spm.piece[i], r->token[i])) return false;
+    return true;
+}
+
+static int put_scores(struct reading *r)
+{
+    struct gguf *g = r->f->g;
+    float *score = calloc(r->n + 1, sizeof *score);
+    if (!score) return err(r->e, ERR_MEMORY, "out of memory for %zu tokens", r->n);
+    for (size_t i = 0; i < r->n; i++) {
+        score[i] = i < r->spm.n ? r->spm.score[i] : -1000.0f; /* added ones never come from merges */
+        if (i < r->spm.n && r->type[i] == TOKEN_NORMAL) r->type[i] = r->spm.type[i];
+    }
+    gguf_make_str(g, "tokenizer.ggml.model", STR("llama"));
+    gguf_make_f32s(g, "tokenizer.ggml.scores", score, r->n);
+    gguf_make_bool(g, "tokenizer.ggml.add_space_prefix", r->spm.space);
+    free(score);
+    return 0;
+}
+
+/* --- tokenizer.model ------------------------------------------------------------------------------------------- */
+
+/* added_tokens_decoder of tokenizer_config.json: {"32000": {"content": "<|im_start|>", "special": true}, ...} */
+static int set_added(struct reading *r, bool count)
+{
+    const char *key;
+    json_t *j;
+    json_object_foreach(json_object_get(r->f->tokenizer, "added_tokens_decoder"), key, j)
+    {
+        char *end;
+        unsigned long id = strtoul(key, &end, 10);
+        const json_t *text = json_object_get(j, "content");
+        if (*end || end == key || id >= VOCAB_TOKENS_MAX || json_string_length(text) == 0) return bad_id(r, str_from(key));
+        if (count && id >= r->n) r->n = id + 1;
+        if (count) continue;
+        r->token[id] = text_of(text);
+        if (r->type[id] != TOKEN_UNKNOWN) r->type[id] = json_is_true(json_object_get(j, "special")) ? TOKEN_CONTROL : TOKEN_USER_DEFINED;
+    }
+    return 0;
+}
+
+static int read_spm(struct reading *r)
+{
+    const json_t *rows = folder_value(r->f, "vocab_size");
+    int rc;
+    r->n = r->spm.n;
+    if (rows && id_ok(rows) && (size_t)json_integer_value(rows) > r->n) r->n = (size_t)json_integer_value(rows);
+    if ((rc = set_added(r, true)) || (rc = make_room(r))) return rc;
+    for (size_t i = 0; i < r->spm.n; i++) r->token[i] = r->spm.piece[i], r->type[i] = r->spm.type[i];
+    if ((rc = set_added(r, false))) return rc;
+    fill_gaps(r);
+    return 0;
+}
+
+/* The file, where it is there. needed: a fault in it is one. */
+static int open_spm(struct reading *r, bool needed)
+{
+    struct str file;
+    struct err own = {0};
+    int no, rc = folder_bytes(r->f, "tokenizer.model", &file, &no, &own);
+    if (!rc) rc = sentencepiece_read(&r->spm, file, gguf_make_arena(r->f->g), &own);
+    if (!rc) return 0;
+    r->spm.n = 0;
+    if (!needed) return 0;
+    if (r->e) *r->e = own;
+    if (rc == ERR_NOT_FOUND) return err(r->e, rc, "neither tokenizer.json nor tokenizer.model is there");
+    return rc;
 }
 
 /* The name of a known family with these stages, else the stages themselves. */
@@ -329,7 +416,7 @@ static int64_t find_token(const struct reading *r, struct str s)
 }
 
 /* A token of tokenizer_config.json, "<s>" or {"content": "<s>"}; else of config.json by id. */
-static int64_t named_token(const struct reading *r, const char *name, const char *id_name)
+static int64_t named_token(const struct reading *r, const char *name, const char *id_name, int32_t fallback)
 {
     const json_t *j = json_object_get(r->f->tokenizer, name);
     if (json_is_object(j)) j = json_object_get(j, "content");
@@ -338,7 +425,8 @@ static int64_t named_token(const struct reading *r, const char *name, const char
     j = folder_value(r->f, id_name);
     if (!j) j = json_object_get(r->f->config, id_name);
     if (json_is_array(j)) j = json_array_get(j, 0);
-    return id_ok(j) && (size_t)json_integer_value(j) < r->n ? json_integer_value(j) : -1;
+    if (id_ok(j) && (size_t)json_integer_value(j) < r->n) return json_integer_value(j);
+    return !r->root && fallback >= 0 && (size_t)fallback < r->n ? fallback : -1;
 }
 
 /* Whether the post-processor's template for one text begins (ends) with token id. */
@@ -360,15 +448,15 @@ static bool template_has(const struct reading *r, const json_t *post, bool end, 
 static void put_flag(struct reading *r, const char *key, const char *name, bool end, int64_t id)
 {
     const json_t *said = json_object_get(r->f->tokenizer, name);
-    bool v = json_is_boolean(said) ? json_is_true(said) : template_has(r, json_object_get(r->root, "post_processor"), end, id);
+    bool v = json_is_boolean(said) ? json_is_true(said) : !r->root ? !end && id >= 0 : template_has(r, json_object_get(r->root, "post_processor"), end, id);
     gguf_make_bool(r->f->g, key, v);
 }
 
 static void put_specials(struct reading *r)
 {
     struct gguf *g = r->f->g;
-    int64_t bos = named_token(r, "bos_token", "bos_token_id"), eos = named_token(r, "eos_token", "eos_token_id");
-    int64_t unk = named_token(r, "unk_token", "unk_token_id"), pad = named_token(r, "pad_token", "pad_token_id"), more[2] = {-1, -1};
+    int64_t bos = named_token(r, "bos_token", "bos_token_id", r->spm.bos), eos = named_token(r, "eos_token", "eos_token_id", r->spm.eos);
+    int64_t unk = named_token(r, "unk_token", "unk_token_id", r->spm.unk), pad = named_token(r, "pad_token", "pad_token_id", r->spm.pad), more[2] = {-1, -1};
     int n_more = 0;
     const json_t *ends = json_object_get(r->f->generation, "eos_token_id"), *j;
     size_t i;
@@ -390,12 +478,20 @@ static void put_specials(struct reading *r)
 
 static int read_all(struct reading *r)
 {
-    int rc = folder_json(r->f, "tokenizer.json", false, &r->root, r->e);
-    if (!rc) rc = read_normalizer(r, json_object_get(r->root, "normalizer"));
-    if (!rc) rc = read_pre(r, json_object_get(r->root, "pre_tokenizer"));
-    if (!rc) rc = read_model(r);
+    int rc = folder_json(r->f, "tokenizer.json", true, &r->root, r->e);
+    if (!rc) rc = open_spm(r, !r->root);
+    if (!rc && r->root) rc = read_normalizer(r, json_object_get(r->root, "normalizer"));
+    if (!rc && r->root) rc = read_pre(r, json_object_get(r->root, "pre_tokenizer"));
+    if (!rc) rc = r->root ? read_model(r) : read_spm(r);
+    if (!rc && (!r->root || spm_is_the_same(r))) {
+        rc = put_scores(r);
+    } else if (!rc) {
+        put_pre(r);
+        rc = put_merges(r, json_object_get(json_object_get(r->root, "model"), "merges"));
+    }
     if (rc) return rc;
-    put_pre(r);
+    gguf_make_strs(r->f->g, "tokenizer.ggml.tokens", r->token, r->n);
+    gguf_make_i32s(r->f->g, "tokenizer.ggml.token_type", r->type, r->n);
     put_specials(r);
     return 0;
 }

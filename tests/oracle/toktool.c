@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each
+ * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each; VOCAB may be a folder
  * (native order) toktool VOCAB decode [special]  < ids > texts toktool VOCAB bench FILE [repeats] MB/s of
  * encoding FILE, with the cache kept and with a new one The side of Tutti in tests/oracle/tokenizer.py.
  */
 #include <time.h>
-#include "token/tokenizer.h"
+#include "base/path.h"
+#include "folder/folder.h"
+#include "serve/text.h"
 #include "vocab_file.h"
 
 static double now_s(void)
@@ -106,18 +108,37 @@ static void bench(const struct tokenizer *t, const char *path, int n_repeat)
     buf_finish(&text);
 }
 
-int main(int argc, char **argv)
+/* The tokenizer of a folder, or of a vocabulary as vocab_file.h has it. */
+static struct tokenizer *open_vocab(const char *path)
 {
     struct arena a;
     struct err e;
     struct tokenizer *t;
+    struct gguf *g;
+    struct text text;
+    struct path config;
+    if (path_format(&config, NULL, "%s/config.json", path) == 0 && path_is_file(config.z)) {
+        check(model_file_open(&g, path, &e), &e);
+        check(text_open(&text, g, &e), &e);
+        t = text.tok;
+        text.tok = NULL;
+        text_close(&text);
+        gguf_close(g);
+        return t;
+    }
     arena_init(&a);
-    if (argc < 3) vocab_file_fail("-", "usage: toktool VOCAB encode|decode|bench ...");
-    struct vocab_spec spec = vocab_file_read(&a, argv[1]);
-    double t0 = now_s();
+    struct vocab_spec spec = vocab_file_read(&a, path);
     check(tokenizer_create(&t, &spec, &e), &e);
-    double load = now_s() - t0;
     arena_finish(&a); /* the tokenizer needs nothing of the spec */
+    return t;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) vocab_file_fail("-", "usage: toktool VOCAB encode|decode|bench ...");
+    double t0 = now_s();
+    struct tokenizer *t = open_vocab(argv[1]);
+    double load = now_s() - t0;
     bool special = argc > 3 && str_eqz(str_from(argv[3]), "special");
     if (str_eqz(str_from(argv[2]), "encode")) {
         encode_all(t, special ? TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL : 0);
