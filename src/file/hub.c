@@ -136,7 +136,7 @@ static int none_fits(const struct listing *l, const char *repo, const char *quan
     if (l->n == 0)
         return err(
             e, ERR_NOT_FOUND,
-            "repository '%s' has no GGUF model; look for one whose name ends in -GGUF (converted from it)",
+            "repository '%s' has neither a GGUF model nor config.json with model.safetensors; look for one whose name ends in -GGUF (converted from it)",
             repo);
     buf_init(&names, 600);
     for (size_t i = 0; i < l->n; i++) buf_printf(&names, "%s%s", i ? ", " : "", path_base(l->file[i].path));
@@ -177,6 +177,49 @@ static int collect_parts(const json_t *root, const char *base, const char *repo,
     return 0;
 }
 
+/* --- folders of safetensors --- */
+
+/* What folder/ reads, config.json apart; shards lie beside it and are named model... */
+static bool is_of_folder(const char *path)
+{
+    static const char *const names[] = {"generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json", "chat_template.jinja",
+                                        "chat_template.json",      "model.safetensors.index.json"};
+    static const char end[] = ".safetensors";
+    size_t n = strlen(path), k = sizeof end - 1;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(path, names[i]) == 0) return true;
+    return n > k && n < 200 && !strchr(path, '/') && strncmp(path, "model", 5) == 0 && strcmp(path + n - k, end) == 0;
+}
+
+/* All files of the model at the top of the repository, config.json first; n_files = 0 if there is none. */
+static int choose_folder(const json_t *root, const char *base, const char *repo, struct arena *a, struct hub_choice *out, struct err *e)
+{
+    const json_t *x, *config = NULL;
+    size_t at;
+    bool shards = false;
+    int n = 0;
+    json_array_foreach((json_t *)(uintptr_t)root, at, x)
+    {
+        const char *path = json_string_value(json_object_get(x, "path"));
+        if (path && strcmp(path, "config.json") == 0) config = x;
+        if (!path || !is_of_folder(path)) continue;
+        shards |= strstr(path, ".safetensors") != NULL && !strstr(path, ".json");
+        n++;
+    }
+    *out = (struct hub_choice){.quant = HUB_SAFETENSORS};
+    if (!config || !shards) return 0;
+    if (n >= HUB_PARTS_MAX) return err(e, ERR_LIMIT, "repository '%s': %d files of one model, at most %d are read", repo, n + 1, HUB_PARTS_MAX);
+    if (!(out->file = ARENA_NEW(a, struct hub_file, (size_t)n + 1))) return err(e, ERR_MEMORY, "out of memory for %d files", n + 1);
+    int rc = describe(a, base, repo, config, &out->file[0], e);
+    out->n_files = 1;
+    json_array_foreach((json_t *)(uintptr_t)root, at, x)
+    {
+        const char *path = json_string_value(json_object_get(x, "path"));
+        if (!rc && path && is_of_folder(path)) rc = describe(a, base, repo, x, &out->file[out->n_files++], e);
+    }
+    return rc;
+}
+
 static int choose(const json_t *root, const char *base, const char *repo, const char *quant, struct arena *a,
                   struct hub_choice *out, struct err *e)
 {
@@ -199,6 +242,10 @@ static int choose(const json_t *root, const char *base, const char *repo, const 
         int rc = describe(a, base, repo, x, &l.file[l.n], e);
         if (rc) return rc;
         l.n++;
+    }
+    if (l.n == 0 || strcasecmp(quant, HUB_SAFETENSORS) == 0) {
+        int rc = choose_folder(root, base, repo, a, out, e);
+        if (rc || out->n_files) return rc;
     }
     int i = pick(&l, quant, &type);
     if (i < 0) return none_fits(&l, repo, quant, e);

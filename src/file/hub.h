@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repositories of the Hugging Face kind: which GGUF files a repository has, which of them a wish like
+ * Repositories of the Hugging Face kind: which files make a model (GGUF, else a folder of safetensors), which GGUF files a repository has, which of them a wish like
  * "Q4_K_M" means, and where to fetch them. The base address comes from TUTTI_HUB, the token of gated models
  * from HF_TOKEN.
  */
@@ -14,6 +14,8 @@
 
 enum { HUB_FILES_MAX = 20000, HUB_PARTS_MAX = 1024 };
 
+#define HUB_SAFETENSORS "safetensors" /* the quant of a folder */
+
 struct hub_file {
     const char *path; /* inside the repository */
     const char *url;
@@ -24,7 +26,7 @@ struct hub_file {
 struct hub_choice {
     const char *quant; /* "Q4_K_M", or the file's name when it names no type */
     struct hub_file *file;
-    int n_files; /* parts in order */
+    int n_files; /* parts in order; config.json first of a folder */
 };
 
 const char *hub_base(void);

@@ -200,13 +200,17 @@ static int fetch_one(struct fetch *f, int i)
 static int check_model(struct fetch *f)
 {
     struct path path;
-    struct gguf *g;
+    struct gguf *g = NULL;
     int rc = path_format(&path, f->e, "%s/%s", f->partial.z, f->file[0].name);
-    if (!rc && (rc = gguf_open(&g, path.z, f->e))) {
+    if (rc) return rc;
+    if (strcmp(f->file[0].name, "config.json") == 0)
+        rc = f->p->check_folder ? f->p->check_folder(f->partial.z, f->e) : 0;
+    else
+        rc = gguf_open(&g, path.z, f->e);
+    gguf_close(g);
+    if (rc) {
         path_remove_tree(f->partial.z, NULL);
         err_prefix(f->e, "what was downloaded is not a usable model");
-    } else if (!rc) {
-        gguf_close(g);
     }
     return rc;
 }

@@ -49,5 +49,27 @@ for type in q8_0 f16; do
     "${tutti[@]}" quantize -q "$dir/gpt-oss" "$dir/a.gguf" --type $type --force && "${tutti[@]}" quantize -q "$dir/gpt-oss.gguf" "$dir/b.gguf" --type $type --force || fail "quantize"
     [ "$(digest "$dir/a.gguf")" = "$(digest "$dir/b.gguf")" ] || fail "quantize --type $type differs from that of the file"
 done
+
+# A repository without GGUF, from a hub of static files
+repo=$dir/hub/org/repo/resolve
+mkdir -p "$repo" "$dir/hub/api/models/org/repo/tree"
+mv "$dir/gpt-oss" "$repo/main"
+(cd "$repo/main" && ls | sed 's/.*/{"type": "file", "path": "&"}/' | paste -sd, | sed 's/.*/[{"path": "README.md"},&]/') >"$dir/hub/api/models/org/repo/tree/main"
+python3 -u -m http.server --bind 127.0.0.1 --directory "$dir/hub" 0 >"$dir/log" 2>&1 &
+server=$!
+trap 'kill "$server" 2>/dev/null; rm -rf "$dir"' EXIT
+for _ in $(seq 100); do
+    port=$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$dir/log" | head -1)
+    [ -n "$port" ] && break
+    sleep 0.1
+done
+export TUTTI_CACHE=$dir/cache TUTTI_HUB=http://127.0.0.1:$port no_proxy=127.0.0.1
+"${tutti[@]}" pull -q org/repo >"$dir/pulled" || fail "pull"
+grep -q '^org/repo:safetensors is ready' "$dir/pulled" || fail "pull says $(cat "$dir/pulled")"
+[ "$(digest org/repo)" = "$(digest "$dir/gpt-oss.gguf")" ] || fail "the pulled folder has another digest"
+echo '{}' >"$repo/main/config.json"
+"${tutti[@]}" pull -q --name broken org/repo 2>"$dir/pulled" && fail "a folder without architecture was accepted"
+grep -q 'not a usable model' "$dir/pulled" || fail "pull of a broken folder says $(cat "$dir/pulled")"
+"${tutti[@]}" rm broken 2>/dev/null && fail "a broken folder was kept"
 [ $bad = 0 ] && echo "folder: $runs folders give the bits of their files"
 exit $bad
