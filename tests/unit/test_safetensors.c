@@ -183,7 +183,7 @@ static void folders_are_checked(void **state)
     folder_refused(CONFIG, NULL, "{}", 0, "no tensor 'model.embed_tokens.weight'");
     folder_refused(CONFIG, NULL, EMBED ", \"model.layers.0.other\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [64, 65]}}", 65,
                    "'model.layers.0.other' has no place in family llama");
-    folder_refused(CONFIG, NULL, EMBED "}", 64, "tokenizer.json: there is no such file");
+    folder_refused(CONFIG, NULL, EMBED "}", 64, "neither tokenizer.json nor tokenizer.model is there");
 }
 
 int main(void)
