@@ -14,12 +14,13 @@
 #include "plan.h"
 
 struct options {
-    const char *shape, *traffic, *ttft, *tpot, *chips, *power, *budget, *price, *precision, *pay;
+    const char *shape, *traffic, *ttft, *tpot, *chips, *power, *budget, *price, *precision, *pay, *html;
     struct arg_strs assume;
     float attain, accept, draft_share;
     int draft, chips_max;
     uint64_t seed;
     bool json, quiet;
+    struct plan_asked more;
 };
 
 /* The shape of a GGUF file. */
@@ -129,13 +130,15 @@ static int search(struct plan *p, const struct options *o, struct err *e)
     if (!o->quiet && isatty(STDERR_FILENO)) space.progress = show_progress;
     rc = search_run(p->chips, &space, &p->want, e);
     if (!rc && plan_best(p)) rc = analysis_make(&p->analysis, p->chips, p->n_devices, &p->want, e);
-    else if (!rc && analysis_nearest(&p->nearest, &p->relaxed, p->chips, p->n_devices, &p->want, e) < 0) rc = e->code;
+    if (!rc) rc = plan_more(p, &o->more, &space, e);
+    if (!rc && !plan_best(p) && analysis_nearest(&p->nearest, &p->relaxed, p->chips, p->n_devices, &p->want, e) < 0) rc = e->code;
     p->seconds = common_now() - begin;
     return rc;
 }
 
 static void close_plan(struct plan *p)
 {
+    mix_close(&p->more.mix);
     for (int i = 0; i < p->n_devices; i++) device_close(p->devices[i]);
     economy_close(&p->economy);
     traffic_close(&p->traffic);
@@ -170,8 +173,8 @@ int cmd_plan(int argc, char **argv)
         "Give a model file, or --shape with a known name or a config.json. Traffic is a phrase, like \"500 users, 30 tok/s each, 8k in, 500 out\" or \"12 req/s, 2k in, 300 "
         "out, 50% spread, bursts x5, 40% cached\", or a trace: comma-separated or JSON lines with arrival_s, input_tokens, output_tokens. Every setup of every chip "
         "is screened, the best of each chip are simulated request by request. Figures that nobody published print as n/p; a chip that lacks "
-        "what its time needs is refused by name, --assume CHIP's KEY=VALUE fills it."};
-    struct options o = {.attain = 99, .precision = "fp8,16-bit", .seed = 1, .accept = 0.7f};
+        "what its time needs is refused by name, --assume KEY=VALUE fills it. Exit status 7: nothing meets what was asked; the nearest plan is printed."};
+    struct options o = {.attain = 99, .precision = "fp8,16-bit", .seed = 1, .accept = 0.7f, .more.share = 0.9f};
     int status;
     const struct arg table[] = {
         {"shape", 's', ARG_STR, &o.shape, "NAME", "a model's shape: a known name, or a config.json", 0, 0},
@@ -190,8 +193,18 @@ int cmd_plan(int argc, char **argv)
         {"accept", 0, ARG_FLOAT, &o.accept, "SHARE", "chance that a drafted token is accepted (default: 0.7)", 0, 1},
         {"draft-cost", 0, ARG_FLOAT, &o.draft_share, "SHARE", "of a step, what drafting a token takes (default: 0)", 0, 1},
         {"max-chips", 0, ARG_INT, &o.chips_max, "N", "at most so many chips", 1, SEARCH_CHIPS_MAX},
+        {"mix", 0, ARG_FLAG, &o.more.mix, NULL, "also prompts on one chip and answers on another: the best pairs", 0, 0},
+        {"cut", 0, ARG_STR, &o.more.cut, "A:B", "also attention on chip A and feed-forward on chip B", 0, 0},
+        {"link", 0, ARG_STR, &o.more.link, "RATE", "between the two, of each replica (default: 50GB/s)", 0, 0},
+        {"link-latency", 0, ARG_STR, &o.more.hop, "TIME", "of it (default: 10us)", 0, 0},
+        {"day", 0, ARG_FLAG, &o.more.day, NULL, "also the fleet by hour of a usual day, whose busiest hour is the traffic", 0, 0},
+        {"cluster", 0, ARG_INT, &o.more.cluster, "CHIPS", "also a day of so many chips of the first plan, with failures and stragglers", 1, 10000000},
+        {"cluster-load", 0, ARG_FLOAT, &o.more.share, "SHARE", "of what they can take at the busiest hour (default: 0.9)", 0.01, 1.5},
+        {"train", 0, ARG_FLOAT, &o.more.train, "TOKENS", "with --cluster: also a data-parallel training step of so many tokens", 1, 1e12},
+        {"timeline", 0, ARG_STR, &o.more.timeline, "FILE", "also write the steps of a lane of the first plan as a Chrome trace", 0, 0},
         {"seed", 0, ARG_U64, &o.seed, "N", "of arrivals and lengths (default: 1)", 0, 0},
         {"json", 0, ARG_FLAG, &o.json, NULL, "print a JSON object", 0, 0},
+        {"html", 0, ARG_STR, &o.html, "FILE", "also write a page with charts", 0, 0},
         {"quiet", 'q', ARG_FLAG, &o.quiet, NULL, "no progress bar", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
@@ -201,6 +214,7 @@ int cmd_plan(int argc, char **argv)
     struct err e = {0};
     struct plan *p = calloc(1, sizeof *p);
     int rc = p ? make_plan(p, o.shape ? NULL : argv[at], &o, &e) : err(&e, ERR_MEMORY, "out of memory");
+    if (!rc && o.html) rc = plan_html(p, o.html, &e);
     if (!rc && o.json) rc = print_json(p, &e);
     else if (!rc) plan_text(p, stdout);
     bool found = p && plan_best(p);

@@ -6,8 +6,34 @@
 #include <jansson.h>
 #include <stdio.h>
 #include "plan/analysis.h"
+#include "plan/fleet.h"
+#include "plan/mix.h"
 
 enum { PLAN_CHIPS_MAX = 128 };
+
+/* What is only computed if asked for; each is there if its `has` says so. */
+struct plan_more {
+    bool has_mix, has_cut, has_day, has_cluster, has_train;
+    struct mix_link link;
+    struct mix mix;
+    const struct device *cut_on[2];
+    struct mix_cut cut[MIX_CUTS];
+    int n_cut, cut_chips[2];
+    struct fleet_hour day[FLEET_HOURS];
+    struct fleet_trouble trouble;
+    struct fleet_cluster cluster;
+    int cluster_chips;
+    double cluster_share, cluster_s; /* of what all can take at the busiest hour; seconds it took */
+    struct fleet_train train;
+    double train_tokens;
+};
+
+struct plan_asked { /* by options */
+    const char *cut, *link, *hop, *timeline;
+    bool mix, day;
+    int cluster;
+    float share, train;
+};
 
 struct plan {
     struct shape shape;
@@ -26,6 +52,7 @@ struct plan {
     struct search_chip nearest; /* where nothing meets what was asked; nearest.found */
     struct want relaxed;       /* what it does meet */
     double seconds; /* of the search */
+    struct plan_more more;
 };
 
 static inline const struct search_chip *plan_best(const struct plan *p) /* NULL: nothing meets what was asked */
@@ -35,6 +62,11 @@ static inline const struct search_chip *plan_best(const struct plan *p) /* NULL:
 
 void plan_text(const struct plan *p, FILE *f);
 json_t *plan_json(const struct plan *p); /* NULL: out of memory */
+/* Computes what is asked for beyond the table; text and JSON of it. */
+int plan_more(struct plan *p, const struct plan_asked *o, const struct search_space *space, struct err *e);
+void plan_more_text(const struct plan *p, FILE *f);
+void plan_more_json(const struct plan *p, json_t *to);
+int plan_html(const struct plan *p, const char *path, struct err *e);
 
 enum { PLAN_TEXT_MAX = 64 };
 const char *plan_split(const struct candidate *c, char out[PLAN_TEXT_MAX]); /* "12 x TP4 PP2" */

@@ -142,5 +142,6 @@ json_t *plan_json(const struct plan *p)
         json_object_set_new(j, "nearest", near);
     }
     put(j, "seconds", p->seconds);
+    plan_more_json(p, j);
     return j;
 }

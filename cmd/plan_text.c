@@ -178,6 +178,7 @@ void plan_text(const struct plan *p, FILE *f)
     print_table(p, f);
     if (!plan_best(p)) {
         print_nearest(p, f);
+        plan_more_text(p, f);
         return;
     }
     print_load(p, f);
@@ -187,5 +188,6 @@ void plan_text(const struct plan *p, FILE *f)
     print_step("decode", &p->analysis.decode, f);
     print_step("prompt", &p->analysis.prefill, f);
     print_pareto(p, f);
+    plan_more_text(p, f);
     print_trust(p, f);
 }

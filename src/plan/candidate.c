@@ -192,7 +192,8 @@ int candidate_size(struct candidate *c, const struct want *w, struct err *e)
         }
     }
     if (c->meets) candidate_cost(c, w, w->economy);
-    if (c->meets && ((w->watts > 0 && c->cost.watts_limit > w->watts) || (w->dollars > 0 && c->cost.hour * HOURS_OF_MONTH > w->dollars))) c->meets = false;
+    if (w->watts > 0 && !(c->cost.watts_limit <= w->watts)) c->meets = false; /* n/p does not meet it */
+    if (w->dollars > 0 && !(c->cost.hour * HOURS_OF_MONTH <= w->dollars)) c->meets = false;
     sim_time_finish(&t);
     return found < 0 ? found : 0;
 }

@@ -101,7 +101,7 @@ struct replica_flow replica_flow(const struct replica *r, double batch, double i
         const struct replica *in;
         void *out;
     } ud = {.in = r};
-    double past = floor(cached * in), rows = in - past;
+    double past = fmax(0, floor(cached * in) - 1), rows = in - past; /* the last token is fed for its logits */
     struct replica_flow f = {0};
     double chunk = fmin(2048, rows), base = dense(ud.out, batch, batch).s;
     f.step_s = base + decode(ud.out, batch, in + out / 2).s;

@@ -82,10 +82,10 @@ static double rank(const struct candidate *c)
     return isfinite(c->guess) ? c->guess * c->replica.chips : 1e12 * (1 + c->fastest_tpot);
 }
 
-static void keep(struct candidate *best, int *n, const struct candidate *c)
+static void keep(struct candidate *best, int most, int *n, const struct candidate *c)
 {
-    int i = *n < SEARCH_PER_CHIP ? (*n)++ : SEARCH_PER_CHIP - 1;
-    if (i == SEARCH_PER_CHIP - 1 && *n == SEARCH_PER_CHIP && best[i].replica.device && rank(&best[i]) <= rank(c)) return;
+    if (*n == most && rank(&best[most - 1]) <= rank(c)) return;
+    int i = *n < most ? (*n)++ : most - 1;
     for (; i > 0 && rank(&best[i - 1]) > rank(c); i--) best[i] = best[i - 1];
     best[i] = *c;
 }
@@ -111,7 +111,10 @@ static bool better(const struct candidate *a, const struct candidate *b)
 static void say_miss(struct search_chip *c, const struct want *w)
 {
     const struct candidate *b = &c->best;
-    if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
+    if (b->replicas && ((w->watts > 0 && isnan(b->cost.watts_limit)) || (w->dollars > 0 && isnan(b->cost.hour))))
+        snprintf(c->why, sizeof c->why, "%s is not published, so that the limit cannot be checked; give it by --assume %s=VALUE",
+                 w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price", w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
+    else if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
         snprintf(c->why, sizeof c->why, "needs %.3g kW at the wall, %.3g are allowed", 1e-3 * b->cost.watts_limit, 1e-3 * w->watts);
     else if (b->replicas && w->dollars > 0 && b->cost.hour * 730.5 > w->dollars)
         snprintf(c->why, sizeof c->why, "costs $%.3g a month, %.3g are allowed", b->cost.hour * 730.5, w->dollars);
@@ -122,7 +125,9 @@ static void say_miss(struct search_chip *c, const struct want *w)
 
 static int search_one(struct search_chip *c, const struct search_space *space, const struct want *w, struct err *e)
 {
-    struct candidate best[SEARCH_PER_CHIP] = {{.replicas = 0}}, *one = malloc(sizeof *one);
+    /* Small caches of resident chips make requests wait for a place, which the formula does not see: more are simulated. */
+    int most = c->device->ops->resident ? SEARCH_PER_RESIDENT : SEARCH_PER_CHIP;
+    struct candidate best[SEARCH_PER_RESIDENT] = {{.replicas = 0}}, *one = malloc(sizeof *one);
     double tokens = w->traffic->prompt + w->traffic->answer, nearest = HUGE_VAL;
     int n = 0, rc = one ? 0 : err(e, ERR_MEMORY, "out of memory");
     for (int p = 0; p < space->n_precisions && !rc; p++) {
@@ -133,7 +138,7 @@ static int search_one(struct search_chip *c, const struct search_space *space, c
         for (int i = 0; i < all.n; i++) {
             int ok = candidate_screen(one, w, c->device, &all.s[i], NULL);
             c->screened++;
-            if (ok >= 0) keep(best, &n, one);
+            if (ok >= 0) keep(best, most, &n, one);
         }
     }
     free(one);

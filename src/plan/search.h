@@ -8,7 +8,7 @@
 
 #include "plan/candidate.h"
 
-enum { SEARCH_PRECISIONS_MAX = 5, SEARCH_PER_CHIP = 4, SEARCH_WHY_MAX = 320 };
+enum { SEARCH_PRECISIONS_MAX = 5, SEARCH_PER_CHIP = 4, SEARCH_PER_RESIDENT = 12, SEARCH_WHY_MAX = 320 };
 
 struct search_space {
     struct device *const *devices; /* [n_devices] */

@@ -229,6 +229,12 @@ int traffic_watts(double *out, const char *text, const char *what, struct err *e
     return quantity(out, text, what, units, "5W, 40kW or 1MW", e);
 }
 
+int traffic_link(double *out, const char *text, const char *what, struct err *e)
+{
+    static const struct unit units[] = {{"GB/s", 1e9}, {"MB/s", 1e6}, {"TB/s", 1e12}, {"Gb/s", 1e9 / 8}, {"Tb/s", 1e12 / 8}, {NULL, 0}};
+    return quantity(out, text, what, units, "50GB/s or 400Gb/s", e);
+}
+
 int traffic_dollars(double *out, const char *text, const char *what, struct err *e)
 {
     static const struct unit units[] = {{"", 1}, {"k", 1e3}, {"M", 1e6}, {"B", 1e9}, {"USD", 1}, {"k USD", 1e3}, {"M USD", 1e6}, {NULL, 0}};

@@ -37,6 +37,7 @@ int traffic_longest(const struct traffic *t); /* tokens of one request, in and o
 /* "2s", "33 ms" in seconds; "1MW", "5 W" in watts; "250k", "$2M" in dollars. ERR_USAGE names `what`. */
 int traffic_seconds(double *out, const char *text, const char *what, struct err *e);
 int traffic_watts(double *out, const char *text, const char *what, struct err *e);
+int traffic_link(double *out, const char *text, const char *what, struct err *e); /* "50GB/s", "400Gb/s" in bytes/s */
 int traffic_dollars(double *out, const char *text, const char *what, struct err *e);
 
 #endif

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include "plan/analysis.h"
+#include "plan/fleet.h"
+#include "plan/mix.h"
 
 static void near(double a, double b, double share)
 {
@@ -161,9 +163,109 @@ static void a_search_and_its_refusals(void **state)
     device_close(d[1]);
 }
 
+/* A plan for an 8B model on H100, and what stands on it. */
+struct base {
+    struct device *d;
+    struct shape m;
+    struct traffic t;
+    struct economy money;
+    struct want w;
+    struct search_chip chip;
+    struct search_space space;
+};
+
+static void open_base(struct base *b)
+{
+    struct err e = {0};
+    open_h100(&b->d);
+    assert_int_equal(shape_open(&b->m, "llama-3.1-8b", &e), 0);
+    assert_int_equal(traffic_open(&b->t, "60 req/s, 2k in, 200 out", &e), 0);
+    assert_int_equal(economy_open(&b->money, NULL, &e), 0);
+    b->w = (struct want){.shape = &b->m, .traffic = &b->t, .limits = {1, 0.03}, .attain = 0.99, .economy = &b->money, .seed = 1};
+    b->space = (struct search_space){.devices = &b->d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    assert_int_equal(search_run(&b->chip, &b->space, &b->w, &e), 0);
+    assert_true(b->chip.found);
+}
+
+static void close_base(struct base *b)
+{
+    economy_close(&b->money);
+    device_close(b->d);
+}
+
+/* Cache bytes by hand: 2 x 32 layers x 8 heads x 128 x 2 bytes x 2,048 tokens; the slower the link, the later; least_rate is the border. */
+static void two_pools(void **state)
+{
+    struct base b;
+    struct mix m, slow;
+    struct err e = {0};
+    (void)state;
+    open_base(&b);
+    assert_int_equal(mix_run(&m, &b.space, &b.w, &(struct mix_link){50e9, 1e-5}, &e), 0);
+    assert_int_equal(m.n_pairs, 1);
+    const struct mix_pair *p = &m.pair[0];
+    near(p->bytes, 2.0 * 32 * 8 * 128 * 2 * 2048, 1e-12);
+    near(p->transfer_s, p->bytes / 50e9 + 1e-5, 1e-12);
+    assert_true(p->meets && p->delay_s <= p->transfer_s && p->ttft99 <= 1 && p->tpot99 <= 0.03 && p->least_rate < 50e9);
+    assert_int_equal(mix_run(&slow, &b.space, &b.w, &(struct mix_link){0.99 * p->least_rate, 1e-5}, &e), 0);
+    assert_false(slow.pair[0].meets);
+    mix_close(&slow);
+    assert_int_equal(mix_run(&slow, &b.space, &b.w, &(struct mix_link){1.01 * p->least_rate, 1e-5}, &e), 0);
+    assert_true(slow.pair[0].meets);
+    mix_close(&slow);
+    mix_close(&m);
+    struct mix_cut cut[MIX_CUTS];
+    int chips[2], n = mix_cut(cut, chips, b.d, b.d, device_precision("16-bit"), &b.w, &(struct mix_link){50e9, 1e-5}, &e);
+    assert_true(n > 4 && chips[0] >= 1 && chips[1] >= 1);
+    for (int i = 0; i < n; i++) {
+        struct device_setup s = {.shape = &b.m, .precision = device_precision("16-bit"), .tp = 1, .pp = 1, .ep = 1};
+        struct device_step t;
+        near(cut[i].link_s, 2 * 32 * (1e-5 + cut[i].batch * 4096 * 2 / 50e9), 1e-12);
+        /* Both parts together are about the whole, where each is on one chip. */
+        assert_int_equal(device_decode(b.d, &s, cut[i].batch, 2148, &t, &e), 0);
+        if (chips[0] == 1 && chips[1] == 1) near(cut[i].attention_s + cut[i].ffn_s, t.seconds, 0.35);
+    }
+    close_base(&b);
+}
+
+static void days_and_clusters(void **state)
+{
+    struct base b;
+    struct fleet_grid g;
+    struct fleet_hour day[FLEET_HOURS];
+    struct fleet_cluster c, calm;
+    struct err e = {0};
+    double shape[FLEET_HOURS];
+    (void)state;
+    open_base(&b);
+    assert_int_equal(fleet_grid(&g, &b.chip.best, &b.w, &e), 0);
+    assert_true(g.met[0][0] > 0.98 && g.met[0][FLEET_LOADS - 1] < 0.9 && g.met[2][4] <= g.met[0][4]);
+    for (int h = 0; h < FLEET_HOURS; h++) shape[h] = h < 12 ? 0.3 : 1;
+    fleet_day(day, &g, &b.chip.best, &b.w, shape);
+    assert_true(day[0].replicas < day[20].replicas && day[20].rate == 60 && day[0].use <= 1 && day[20].spare >= 1 && day[0].watts < day[20].watts);
+    struct fleet_trouble t = fleet_trouble(b.d), none = t;
+    none.failures = none.jitter = none.slow_share = 0;
+    assert_int_equal(fleet_cluster(&calm, &g, &b.chip.best, &b.w, 20000, 0.8, &none, &e), 0);
+    assert_true(calm.failures == 0 && calm.broken == 0 && calm.alive_least == calm.replicas && fabs(calm.met - calm.met_untroubled) < 1e-9);
+    assert_int_equal(fleet_cluster(&c, &g, &b.chip.best, &b.w, 20000, 0.8, &t, &e), 0);
+    assert_true(c.met < calm.met && c.alive_least < c.replicas);
+    near(c.failures, 20000 * t.failures * 24, 0.8);
+    near(c.tokens, c.offered * 200, 1e-12);
+    assert_int_equal(fleet_cluster(&c, &g, &b.chip.best, &b.w, 0, 0.8, &t, &e), ERR_LIMIT);
+
+    struct fleet_train few, many;
+    assert_int_equal(fleet_train(&few, b.d, &b.m, 64, 1e6, 8192, &t, &e), 0);
+    assert_int_equal(fleet_train(&many, b.d, &b.m, 65536, 1024e6, 8192, &t, &e), 0);
+    near(many.compute_s, few.compute_s, 0.01); /* the same work for each */
+    assert_true(many.straggle_s > few.straggle_s && many.lost > few.lost && many.tier_s[2] > 0 && few.tier_s[2] >= 0 && many.use < few.use && few.use > 0.1 && few.use < 1);
+    near(many.mtbf_h, 1 / (65536 * t.failures), 1e-9);
+    assert_int_equal(fleet_train(&few, b.d, &b.m, 1, 1e6, 8192, &t, &e), ERR_LIMIT);
+    close_base(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(money_by_hand), cmocka_unit_test(replicas_follow_their_device),
-                                       cmocka_unit_test(a_search_and_its_refusals)};
+                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(two_pools), cmocka_unit_test(days_and_clusters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
