@@ -176,15 +176,21 @@ static void elem_cap(float *x, float cap, int n)
     for (int i = 0; i < n; i++) x[i] = cap * tanh32(x[i] / cap);
 }
 
-static void elem_rope(float *x, const float *cs, int n_head, int dim, int n_rot, int halves)
+static inline void turn(float *a, float *b, float c, float s)
+{
+    float x0 = *a, x1 = *b;
+    *a = fma32(x0, c, -(x1 * s));
+    *b = fma32(x0, s, x1 * c);
+}
+
+/* A loop for each order of pairs: with a stride that is not known neither vectorises. */
+static void elem_rope(float *restrict x, const float *restrict cs, int n_head, int dim, int n_rot, int halves)
 {
     for (int h = 0; h < n_head; h++, x += dim) {
-        int step = halves ? 1 : 2, far = halves ? n_rot : 1;
-        for (int i = 0; i < n_rot; i++) {
-            float c = cs[i], s = cs[n_rot + i], x0 = x[step * i], x1 = x[step * i + far];
-            x[step * i] = fma32(x0, c, -(x1 * s));
-            x[step * i + far] = fma32(x0, s, x1 * c);
-        }
+        if (halves)
+            for (int i = 0; i < n_rot; i++) turn(x + i, x + n_rot + i, cs[i], cs[n_rot + i]);
+        else
+            for (int i = 0; i < n_rot; i++) turn(x + 2 * i, x + 2 * i + 1, cs[i], cs[n_rot + i]);
     }
 }
 
