@@ -11,9 +11,10 @@
  * totals in y. T is a compile-time constant of each instance, chosen at run time by the number of tokens left; rows past the last
  * token of a tile are computed on whatever stands there (zero codes or old ones) and not stored.
  *
- * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + cvt + mul + fma (+ fma with offsets) = 11 or 12 operations on
- * the two units that multiply, for 1024 integer operations: 73 or 67 % of what vpdpbusd alone reaches. At few tokens the
- * stream of packed bytes is the limit.
+ * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + mul + fma (+ fma with offsets) = 10 or 11 operations on the two
+ * units that multiply (Zen 5 converts on two others), for 1024 integer operations: 80 or 73 % of what vpdpbusd alone reaches;
+ * and 10 or 11 loads of which two go at a time, so that 70 % is what is reached (doc/kern.md). At few tokens the stream of
+ * packed bytes is the limit.
  */
 #include "kern/arith.h"
 #include "kern/unpack_avx512_body.h"
