@@ -52,6 +52,7 @@ void api_completions(struct http_request *r);
 void api_responses(struct http_request *r);
 void api_messages(struct http_request *r);
 void api_count_tokens(struct http_request *r);
+void messages_write_fault(struct buf *out, const struct http_fault *f); /* errors of both, as Anthropic writes them */
 void api_models(struct http_request *r);
 void api_model(struct http_request *r);
 void api_tokenize(struct http_request *r);

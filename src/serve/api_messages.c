@@ -89,7 +89,7 @@ static json_t *choice_of(const json_t *choice)
 /* The body as chat/completions has it. */
 static int translate(const json_t *in, json_t **out, struct fault *f)
 {
-    static const char *const same[] = {"model", "max_tokens", "temperature", "top_p", "top_k", "stream"};
+    static const char *const same[] = {"model", "max_tokens", "temperature", "top_p", "top_k", "stream", "receipt"};
     const json_t *messages = json_object_get(in, "messages"), *system = json_object_get(in, "system"), *v;
     json_t *list = json_array(), *body = json_object(), *m;
     size_t i;
@@ -227,18 +227,45 @@ static void end_stream(struct job *j, struct buf *out)
     write_stop(j, b->n_calls, out);
     buf_append_z(out, "},\"usage\":");
     write_usage(j, out);
+    job_write_receipt(j, 0, out);
     buf_append_z(out, "}\n\n");
     event(out, "message_stop");
     buf_append_z(out, "}\n\n");
+}
+
+static const char *fault_type(int status)
+{
+    static const struct {
+        int status;
+        const char *type;
+    } types[] = {{401, "authentication_error"}, {402, "billing_error"}, {403, "permission_error"}, {404, "not_found_error"}, {413, "request_too_large"},
+                 {429, "rate_limit_error"}, {498, "overloaded_error"}, {503, "overloaded_error"}, {504, "timeout_error"}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].status == status) return types[i].type;
+    return status < 500 ? "invalid_request_error" : "api_error";
+}
+
+static void write_error(struct buf *out, int status, const char *message)
+{
+    buf_printf(out, "\"error\":{\"type\":\"%s\",\"message\":", fault_type(status));
+    json_quote(out, str_from(message));
+    buf_append_char(out, '}');
+}
+
+void messages_write_fault(struct buf *out, const struct http_fault *f)
+{
+    buf_append_z(out, "{\"type\":\"error\",");
+    write_error(out, f->status, f->message);
+    buf_append_z(out, "}\n");
 }
 
 static void write_fault(struct job *j, const struct fault *f, struct buf *out)
 {
     (void)j;
     event(out, "error");
-    buf_append_z(out, ",\"error\":{\"type\":\"api_error\",\"message\":");
-    json_quote(out, str_from(f->message));
-    buf_append_z(out, "}}\n\n");
+    buf_append_char(out, ',');
+    write_error(out, f->status, f->message);
+    buf_append_z(out, "}\n\n");
 }
 
 static void whole_part(void *ud, const struct part *p)
@@ -277,6 +304,7 @@ static void write_whole(struct job *j, struct buf *out)
     write_stop(j, b.n_calls, out);
     buf_append_z(out, ",\"usage\":");
     write_usage(j, out);
+    job_write_receipt(j, 0, out);
     buf_append_char(out, '}');
 }
 

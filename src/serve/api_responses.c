@@ -61,7 +61,7 @@ static json_t *tools_of(const json_t *tools)
 
 static int translate(const json_t *in, json_t **out, struct fault *f)
 {
-    static const char *const same[] = {"model", "temperature", "top_p", "stream", "seed", "top_k", "service_tier"};
+    static const char *const same[] = {"model", "temperature", "top_p", "stream", "seed", "top_k", "service_tier", "receipt"};
     const json_t *input = json_object_get(in, "input"), *v;
     json_t *list = json_array(), *body = json_object(), *item;
     size_t i;
@@ -239,6 +239,7 @@ static void write_response(const struct items *s, const char *status, struct buf
     buf_printf(out, "],\"error\":null,\"incomplete_details\":%s,\"instructions\":null,\"metadata\":{},\"parallel_tool_calls\":true,\"store\":false,\"tool_choice\":\"auto\",\"tools\":[],"
                     "\"service_tier\":\"%s\",\"temperature\":%.9g,\"top_p\":%.9g",
                cut ? "{\"reason\":\"max_output_tokens\"}" : "null", job_tier(j), (double)j->ask.sample.temperature, (double)j->ask.sample.top_p);
+    if (!status) job_write_receipt(j, 0, out);
     if (!status)
         buf_printf(out, ",\"usage\":{\"input_tokens\":%d,\"input_tokens_details\":{\"cached_tokens\":%d},\"output_tokens\":%d,\"output_tokens_details\":{\"reasoning_tokens\":0},"
                         "\"total_tokens\":%d}",

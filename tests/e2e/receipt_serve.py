@@ -22,6 +22,13 @@ VARIED = [
     {"max_tokens": 1}, {"top_k": 5, "top_p": 0.5, "min_p": 0.1, "temperature": 1, "seed": 2**53 - 1}, {"repetition_penalty": 1.3, "temperature": 0},
 ]
 
+SCHEMA = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+MESSAGES = {"model": "tiny", "messages": [{"role": "user", "content": "the work goes on"}], "max_tokens": 40, "receipt": True}
+RESPONSES = {"model": "tiny", "input": "the work goes on", "max_output_tokens": 40, "receipt": True}
+ANTHROPIC_TOOLS = {"tools": [{"name": "f", "input_schema": SCHEMA}], "tool_choice": {"type": "any"}}
+OPENAI_TOOLS = {"tools": [{"type": "function", "name": "f", "parameters": SCHEMA}], "tool_choice": "required"}
+CHAT_TOOLS = {"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}], "tool_choice": "required"}
+
 
 def body_of(i):
     body = {"model": "tiny", "messages": [{"role": "user", "content": "number %d: " % i + "the work goes on " * (i % 9)}], "max_tokens": 40, "receipt": True}
@@ -62,6 +69,16 @@ def main(tmp):
     status, r = s.json("POST", "/v1/completions", {"model": "tiny", "prompt": ["a b", "c d"], "max_tokens": 9, "n": 2, "temperature": 1, "receipt": True})
     check(status == 200 and all(c.get("receipt") for c in r["choices"]) and len(r["choices"]) == 4, "completions: %s" % r)
     replies.append(r)
+    for body, tools in (MESSAGES, ANTHROPIC_TOOLS), (RESPONSES, OPENAI_TOOLS):
+        path = "/v1/messages" if body is MESSAGES else "/v1/responses"
+        for more in {}, {"stream": True}, {"temperature": 0, **tools}, {"stream": True, **tools}:
+            status, _, data = s.request("POST", path, {**body, **more})
+            r = json.loads(data) if "stream" not in more else next((e.get("response", e) for e in reversed(sse(data)) if "receipt" in e.get("response", e)), {})
+            if check(status == 200 and r.get("receipt"), "%s %s: no receipt: %s" % (path, more, data)):
+                replies.append(r)
+    status, r = s.json("POST", CHAT, {**body_of(0), **CHAT_TOOLS})
+    check(status == 200 and r["choices"][0]["message"]["tool_calls"] and r["choices"][0]["receipt"], "chat with tools: %s" % r)
+    replies.append(r)
     status, r = s.json("POST", CHAT, {**body_of(0), "receipt": "yes"})
     check(status == 400 and r["error"]["param"] == "receipt", "receipt: yes: %d %s" % (status, r))
     status, r = s.json("POST", CHAT, {**body_of(0), "receipt": False})
@@ -81,7 +98,7 @@ def main(tmp):
             check(got == 11 and "not the prompt" in text, "a private receipt with another prompt: %d %s" % (got, text))
             with open(path + ".prompt", "w") as f:
                 json.dump({"messages": body_of(i)["messages"]}, f)
-        for choice in range(len(r["choices"])):
+        for choice in range(len(r.get("choices", [1]))):
             got, text = verify(path, "--key", key["key"], "--choice", str(choice), *(["--prompt", path + ".prompt"] if private else []))
             check(got == 0 and text.startswith("verified"), "request %d, choice %d, %s: %d %s" % (i, choice, VARIED[i % len(VARIED)], got, text))
 

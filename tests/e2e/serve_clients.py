@@ -149,8 +149,13 @@ def test_anthropic(s):
     try:
         c.messages.create(model="other", max_tokens=5, messages=hello["messages"])
         check(False, "anthropic: no fault")
-    except anthropic.NotFoundError:
-        pass
+    except anthropic.NotFoundError as e:
+        check(e.body["type"] == "error" and e.body["error"]["type"] == "not_found_error" and "other" in e.body["error"]["message"], "anthropic: fault: %s" % e.body)
+    try:
+        c.messages.create(max_tokens=-5, **hello)
+        check(False, "anthropic: no fault")
+    except anthropic.BadRequestError as e:
+        check(e.body["error"]["type"] == "invalid_request_error", "anthropic: fault: %s" % e.body)
 
 
 def test_groq(s):
