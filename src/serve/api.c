@@ -96,7 +96,7 @@ static bool before(void *ud, struct http_request *r)
     *c = (struct call){.r = r, .s = s, .done = {.id = http_id(r), .route = http_route(r)->path, .start_us = wall_us()}};
     http_set_data(r, c, free);
     if (http_route(r)->flags & API_PUBLIC) return true;
-    struct gate_request q = {.id = http_id(r), .key = key_of(r), .remote = http_remote(r), .method = http_method(r), .path = http_path(r)};
+    struct gate_request q = {.id = http_id(r), .key = key_of(r), .inside = http_is_inside(r), .owner = http_owner(r), .remote = http_remote(r), .method = http_method(r), .path = http_path(r)};
     struct gate_refusal no = {.status = 401, .type = "authentication_error", .retry_after_s = -1};
     struct fault f;
     if (s->o.gate->enter(s->o.gate->ud, &q, &c->pass, &no)) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/batches: batch.h by HTTP. */
-#include <stdio.h>
 #include <string.h>
 #include "serve/api_list.h"
 #include "serve/ask.h"
@@ -23,10 +22,11 @@ static const struct field table[] = {
 
 static const char *const endpoints[] = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"};
 
-/* The record as a client sees it: whose it is, is not its business. Frees it. */
+/* The record as a client sees it, without what is the server's own. Frees it. */
 static void write_record(json_t *record, struct buf *out)
 {
     json_object_del(record, "owner");
+    json_object_del(record, "parts");
     json_value(out, record);
     json_decref(record);
 }
@@ -54,13 +54,12 @@ void api_batch_create(struct http_request *r)
 {
     struct call *c = call_of(r);
     struct batch_ask a = {0};
-    struct batch_order o = {.owner = c->pass.owner, .authorization = http_header(r, "Authorization")};
-    const char *key = http_header(r, "x-api-key");
-    char bearer[256];
+    struct batch_order o = {.owner = c->pass.owner};
     struct fault f;
     struct err e = {0};
     json_t *body = NULL, *record = NULL;
-    int rc = ask_parse_object(http_body(r), &body, &f);
+    int rc = atomic_load(&c->s->loaded) ? 0 : fault_set(&f, 503, "unavailable_error", "model_loading", NULL, "the models are being loaded");
+    if (!rc) rc = ask_parse_object(http_body(r), &body, &f);
     if (!rc) rc = fields_read(table, 0, body, &a, &f);
     if (!rc) rc = check(&a, &f);
     if (rc) {
@@ -68,7 +67,6 @@ void api_batch_create(struct http_request *r)
         call_fail(c, &f);
         return;
     }
-    if (!o.authorization && key && snprintf(bearer, sizeof bearer, "Bearer %s", key) < (int)sizeof bearer) o.authorization = bearer;
     o.endpoint = a.endpoint;
     o.window = a.window;
     o.metadata = a.metadata;

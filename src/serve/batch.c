@@ -17,7 +17,6 @@ struct batch {
     struct batches *all;
     char id[STORE_ID_MAX];
     uint64_t owner;
-    char *authorization;
     struct store_file input, output, errors;
     int out_fd, err_fd;
     pthread_t thread;
@@ -26,6 +25,7 @@ struct batch {
     int in_flight, total, completed, failed;
     int64_t expires_at;
     json_t *record;
+    json_t *answered;    /* of an earlier server: custom_id -> how many lines; or NULL */
 };
 
 struct batches {
@@ -145,11 +145,9 @@ static bool validate(struct batch *b, struct str text, const char *endpoint)
     return bad == 0;
 }
 
-/* A reply arrived, on some thread. */
-static void take_reply(void *ud, const char *id, int status, struct str reply)
+/* The line goes to one of the files, and is counted. */
+static void keep_reply(struct batch *b, const struct line *l, const char *id, int status, struct str reply)
 {
-    struct line *l = ud;
-    struct batch *b = l->b;
     struct buf out;
     char bid[STORE_ID_MAX];
     store_make_id("batch_req_", bid);
@@ -158,16 +156,24 @@ static void take_reply(void *ud, const char *id, int status, struct str reply)
     buf_printf(&out, "{\"id\":\"%s\",\"custom_id\":%s,\"response\":{\"status_code\":%d,\"request_id\":\"%s\",\"body\":", bid, l->custom_id, status, id);
     buf_append_str(&out, reply);
     buf_append_z(&out, "},\"error\":null}\n");
-    pthread_mutex_lock(&b->all->lock);
     bool ok = status == 200 && !out.failed && !store_write(b->out_fd, buf_str(&out), NULL);
     if (!ok && !out.failed) store_write(b->err_fd, buf_str(&out), NULL);
     if (ok) b->completed++;
     else b->failed++;
-    b->in_flight--;
     if ((b->completed + b->failed) % SAVE_EVERY == 0) save(b);
+    buf_finish(&out);
+}
+
+/* A reply arrived, on some thread. What a stopping server refuses is asked again at the next start. */
+static void take_reply(void *ud, const char *id, int status, struct str reply)
+{
+    struct line *l = ud;
+    struct batch *b = l->b;
+    pthread_mutex_lock(&b->all->lock);
+    if (status != 503 || !b->all->stop) keep_reply(b, l, id, status, reply);
+    b->in_flight--;
     pthread_cond_broadcast(&b->all->wake);
     pthread_mutex_unlock(&b->all->lock);
-    buf_finish(&out);
     free(l->custom_id);
     free(l);
 }
@@ -184,6 +190,15 @@ static bool wait_for_room(struct batch *b)
     return go;
 }
 
+/* True: an earlier server had this line answered. */
+static bool was_answered(struct batch *b, const char *custom_id)
+{
+    json_t *n = custom_id ? json_object_get(b->answered, custom_id) : NULL;
+    if (json_integer_value(n) < 1) return false;
+    json_integer_set(n, json_integer_value(n) - 1);
+    return true;
+}
+
 static void send_line(struct batch *b, struct str text, const char *endpoint)
 {
     json_t *root, *body;
@@ -192,21 +207,22 @@ static void send_line(struct batch *b, struct str text, const char *endpoint)
     struct line *l = calloc(1, sizeof *l);
     char *dump = NULL;
     int rc = read_line(text, endpoint, &root, &custom_id, &body, &e);
+    bool skip = !rc && was_answered(b, custom_id);
     if (!rc) json_object_del(body, "stream"); /* there is nobody to stream to */
-    if (!rc && l) {
+    if (!rc && l && !skip) {
         l->b = b;
         l->custom_id = json_dumps(json_object_get(root, "custom_id"), JSON_ENCODE_ANY);
         dump = json_dumps(body, JSON_COMPACT);
     }
     json_decref(root);
     if (rc || !l || !l->custom_id || !dump) rc = ERR_MEMORY;
-    else rc = http_inside(b->all->http, "POST", endpoint, b->authorization, str_from(dump), take_reply, l, &e);
+    else rc = http_inside(b->all->http, "POST", endpoint, b->owner, str_from(dump), take_reply, l, &e);
     free(dump);
     if (!rc) return;
     if (l) free(l->custom_id);
     free(l);
     pthread_mutex_lock(&b->all->lock);
-    b->failed++;
+    b->failed += !skip;
     b->in_flight--;
     pthread_mutex_unlock(&b->all->lock);
 }
@@ -220,6 +236,7 @@ static void commit(struct batch *b, struct store_file *f, int fd, const char *fi
     else if (store_commit(&b->all->dir, f, fd, NULL) == 0) json_object_set_new(b->record, field, json_string(f->id));
 }
 
+/* Returns how it ended; NULL: not yet, the server is stopping. */
 static const char *run_lines(struct batch *b, struct str text, const char *endpoint)
 {
     struct str line;
@@ -231,8 +248,7 @@ static const char *run_lines(struct batch *b, struct str text, const char *endpo
     pthread_mutex_lock(&b->all->lock);
     while (b->in_flight) pthread_cond_wait(&b->all->wake, &b->all->lock);
     bool all_done = b->completed + b->failed == b->total;
-    const char *end = all_done ? "completed" : b->cancel ? "cancelled" : b->all->stop ? "failed" : "expired";
-    if (!all_done && !b->cancel && b->all->stop) add_error(b, "server_stopped", 0, "the server was stopped before the batch had ended");
+    const char *end = all_done ? "completed" : b->cancel ? "cancelled" : b->all->stop ? NULL : "expired";
     if (all_done) set_status(b, "finalizing");
     pthread_mutex_unlock(&b->all->lock);
     return end;
@@ -251,7 +267,7 @@ static void *run_batch(void *arg)
     if (store_map(&all->dir, &b->input, &text, &e) == 0) {
         if (validate(b, text, endpoint)) {
             pthread_mutex_lock(&all->lock);
-            set_status(b, "in_progress");
+            if (!b->cancel && strcmp(json_string_value(json_object_get(b->record, "status")), "in_progress") != 0) set_status(b, "in_progress");
             save(b);
             pthread_mutex_unlock(&all->lock);
             end = run_lines(b, text, endpoint);
@@ -260,9 +276,14 @@ static void *run_batch(void *arg)
     }
     pthread_mutex_lock(&all->lock);
     if (e.code) add_error(b, "invalid_file", 0, e.msg);
-    commit(b, &b->output, b->out_fd, "output_file_id");
-    commit(b, &b->errors, b->err_fd, "error_file_id");
-    set_status(b, end);
+    if (end) {
+        commit(b, &b->output, b->out_fd, "output_file_id");
+        commit(b, &b->errors, b->err_fd, "error_file_id");
+        set_status(b, end);
+    } else {
+        close(b->out_fd);
+        close(b->err_fd);
+    }
     save(b);
     b->done = true;
     pthread_mutex_unlock(&all->lock);
@@ -275,16 +296,22 @@ static void finish_slot(struct batch *b)
 {
     pthread_join(b->thread, NULL);
     json_decref(b->record);
-    free(b->authorization);
+    json_decref(b->answered);
     *b = (struct batch){0};
+}
+
+static void describe_outputs(struct batch *b)
+{
+    b->output.owner = b->errors.owner = b->owner;
+    snprintf(b->output.purpose, sizeof b->output.purpose, "batch_output");
+    b->errors = b->output;
+    snprintf(b->output.name, sizeof b->output.name, "%s_output.jsonl", b->id);
+    snprintf(b->errors.name, sizeof b->errors.name, "%s_error.jsonl", b->id);
 }
 
 static int begin_outputs(struct batch *b, struct err *e)
 {
-    b->output = (struct store_file){.owner = b->owner, .purpose = "batch_output"};
-    b->errors = b->output;
-    snprintf(b->output.name, sizeof b->output.name, "%s_output.jsonl", b->id);
-    snprintf(b->errors.name, sizeof b->errors.name, "%s_error.jsonl", b->id);
+    describe_outputs(b);
     int rc = store_begin(&b->all->dir, &b->output, &b->out_fd, e);
     if (rc) return rc;
     if ((rc = store_begin(&b->all->dir, &b->errors, &b->err_fd, e))) store_drop(&b->all->dir, &b->output, b->out_fd);
@@ -293,10 +320,18 @@ static int begin_outputs(struct batch *b, struct err *e)
 
 static json_t *make_record(const struct batch *b, const struct batch_order *o, int64_t now)
 {
-    return json_pack("{s:s, s:s, s:s, s:n, s:s, s:s, s:s, s:n, s:n, s:I, s:n, s:I, s:n, s:n, s:n, s:n, s:n, s:n, s:{s:i, s:i, s:i}, s:O?, s:I}", "id", b->id, "object", "batch",
+    return json_pack("{s:s, s:s, s:s, s:n, s:s, s:s, s:s, s:n, s:n, s:I, s:n, s:I, s:n, s:n, s:n, s:n, s:n, s:n, s:{s:i, s:i, s:i}, s:O?, s:I, s:[s, s]}", "id", b->id, "object", "batch",
                      "endpoint", o->endpoint, "errors", "input_file_id", o->input.id, "completion_window", o->window, "status", "validating", "output_file_id", "error_file_id",
                      "created_at", (json_int_t)now, "in_progress_at", "expires_at", (json_int_t)b->expires_at, "finalizing_at", "completed_at", "failed_at", "expired_at",
-                     "cancelling_at", "cancelled_at", "request_counts", "total", 0, "completed", 0, "failed", 0, "metadata", o->metadata, "owner", (json_int_t)b->owner);
+                     "cancelling_at", "cancelled_at", "request_counts", "total", 0, "completed", 0, "failed", 0, "metadata", o->metadata, "owner", (json_int_t)b->owner, "parts", b->output.id, b->errors.id);
+}
+
+static int start(struct batch *b, struct err *e)
+{
+    if (pthread_create(&b->thread, NULL, run_batch, b)) return err(e, ERR_MEMORY, "cannot start a thread");
+    save(b);
+    b->used = true;
+    return 0;
 }
 
 static int begin(struct batches *all, struct batch *b, const struct batch_order *o, struct err *e)
@@ -304,35 +339,31 @@ static int begin(struct batches *all, struct batch *b, const struct batch_order 
     int64_t now = (int64_t)time(NULL);
     *b = (struct batch){.all = all, .owner = o->owner, .input = o->input, .expires_at = now + 3600 * batch_hours(o->window)};
     store_make_id("batch_", b->id);
-    b->authorization = o->authorization ? strdup(o->authorization) : NULL;
-    if ((o->authorization && !b->authorization) || !(b->record = make_record(b, o, now))) {
-        free(b->authorization);
-        return err(e, ERR_MEMORY, "out of memory");
-    }
     int rc = begin_outputs(b, e);
-    if (!rc && pthread_create(&b->thread, NULL, run_batch, b)) {
+    if (rc) return rc;
+    if (!(b->record = make_record(b, o, now))) rc = err(e, ERR_MEMORY, "out of memory");
+    if (!rc) rc = start(b, e);
+    if (rc) {
         store_drop(&all->dir, &b->output, b->out_fd);
         store_drop(&all->dir, &b->errors, b->err_fd);
-        rc = err(e, ERR_MEMORY, "cannot start a thread");
-    }
-    if (rc) {
         json_decref(b->record);
-        free(b->authorization);
-        return rc;
     }
-    save(b);
-    b->used = true;
-    return 0;
+    return rc;
+}
+
+static struct batch *free_slot(struct batches *all)
+{
+    for (int i = 0; i < BATCHES_MAX; i++)
+        if (all->slot[i].used && all->slot[i].done) finish_slot(&all->slot[i]);
+    for (int i = 0; i < BATCHES_MAX; i++)
+        if (!all->slot[i].used) return &all->slot[i];
+    return NULL;
 }
 
 int batch_create(struct batches *all, const struct batch_order *o, json_t **record, struct err *e)
 {
-    struct batch *b = NULL;
     pthread_mutex_lock(&all->lock);
-    for (int i = 0; i < BATCHES_MAX; i++)
-        if (all->slot[i].used && all->slot[i].done) finish_slot(&all->slot[i]);
-    for (int i = 0; i < BATCHES_MAX && !b; i++)
-        if (!all->slot[i].used) b = &all->slot[i];
+    struct batch *b = free_slot(all);
     int rc = b && !all->stop ? begin(all, b, o, e) : err(e, ERR_BUSY, "%d batches are at work already: try again later", BATCHES_MAX);
     if (rc && b) *b = (struct batch){0};
     if (!rc) *record = json_deep_copy(b->record);
@@ -381,27 +412,94 @@ int batch_cancel(struct batches *all, uint64_t owner, const char *id, json_t **r
     return batch_find(all, owner, id, record, e);
 }
 
-/* Batches of a server that is gone have failed. */
-static void close_old(struct batches *all)
+/* --- after a restart; under the lock ---------------------------------------------------------------------------- */
+
+/* What an earlier server wrote: its last line may be a piece, which goes. Lines are counted in answered. */
+static int recall_lines(struct batch *b, struct store_file *f, int *fd, int *n, struct err *e)
+{
+    struct str all, text, line;
+    int number = 0, rc = store_reopen(&b->all->dir, f, fd, e);
+    if (!rc && (rc = store_map(&b->all->dir, f, &all, e))) close(*fd);
+    if (rc) return rc;
+    const char *end = all.n ? memrchr(all.p, '\n', all.n) : NULL;
+    text = (struct str){all.p, end ? (size_t)(end + 1 - all.p) : 0};
+    size_t whole = text.n;
+    while (next_line(&text, &line, &number)) {
+        json_t *root = json_loadb(line.p, line.n, JSON_ALLOW_NUL, NULL); /* answers may hold such */
+        const char *custom_id = json_string_value(json_object_get(root, "custom_id"));
+        if (custom_id) json_object_set_new(b->answered, custom_id, json_integer(json_integer_value(json_object_get(b->answered, custom_id)) + 1));
+        if (custom_id) ++*n;
+        json_decref(root);
+    }
+    store_unmap(all);
+    if (ftruncate(*fd, (off_t)whole) == 0) return 0;
+    close(*fd);
+    return err(e, ERR_IO, "cannot write '%s': %s", f->id, strerror(errno));
+}
+
+static int recall(struct batch *b, struct err *e)
+{
+    const char *input = NULL, *output = NULL, *errors = NULL, *status = NULL;
+    json_int_t owner = 0, expires = 0, created = 0;
+    int rc = json_unpack(b->record, "{s:s, s:s, s:I, s:I, s:I, s:[s, s]}", "input_file_id", &input, "status", &status, "owner", &owner, "expires_at", &expires, "created_at",
+                         &created, "parts", &output, &errors);
+    if (rc || !(b->answered = json_object())) return err(e, ERR_FORMAT, "its record cannot be read");
+    b->owner = (uint64_t)owner;
+    b->expires_at = expires;
+    b->cancel = strcmp(status, "cancelling") == 0;
+    describe_outputs(b);
+    snprintf(b->output.id, sizeof b->output.id, "%s", output);
+    snprintf(b->errors.id, sizeof b->errors.id, "%s", errors);
+    b->output.created_at = b->errors.created_at = created;
+    if ((rc = store_find(&b->all->dir, b->owner, input, &b->input, e)) || (rc = recall_lines(b, &b->output, &b->out_fd, &b->completed, e))) return rc;
+    if ((rc = recall_lines(b, &b->errors, &b->err_fd, &b->failed, e))) close(b->out_fd);
+    return rc;
+}
+
+static void go_on(struct batch *b)
+{
+    struct err e = {0};
+    int rc = recall(b, &e);
+    if (!rc && (rc = start(b, &e))) close(b->out_fd), close(b->err_fd);
+    if (!rc) return;
+    if (rc != ERR_BUSY) {
+        add_error(b, "server_stopped", 0, e.msg);
+        set_status(b, "failed");
+        store_put(&b->all->dir, b->id, b->record, NULL);
+    }
+    json_decref(b->record);
+    json_decref(b->answered);
+    *b = (struct batch){0};
+}
+
+static bool is_open(const json_t *record)
+{
+    static const char *const open[] = {"validating", "in_progress", "finalizing", "cancelling"};
+    const char *status = json_string_value(json_object_get(record, "status"));
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+        if (status && strcmp(status, open[i]) == 0) return true;
+    return false;
+}
+
+void batches_recall(struct batches *all)
 {
     char (*ids)[STORE_ID_MAX];
     size_t n;
-    if (store_list(&all->dir, "batch_", &ids, &n, NULL)) return;
-    for (size_t i = 0; i < n; i++) {
-        struct batch b = {.all = all};
-        if (store_get(&all->dir, ids[i], &b.record, NULL)) continue;
-        const char *status = json_string_value(json_object_get(b.record, "status"));
-        static const char *const open[] = {"validating", "in_progress", "finalizing", "cancelling"};
-        for (size_t k = 0; k < sizeof open / sizeof *open; k++) {
-            if (!status || strcmp(status, open[k]) != 0) continue;
-            snprintf(b.id, sizeof b.id, "%s", ids[i]);
-            add_error(&b, "server_stopped", 0, "the server was stopped before the batch had ended");
-            set_status(&b, "failed");
-            store_put(&all->dir, b.id, b.record, NULL);
-            break;
+    struct batch *b;
+    pthread_mutex_lock(&all->lock);
+    if (store_list(&all->dir, "batch_", &ids, &n, NULL)) n = 0, ids = NULL;
+    for (size_t i = n; i-- > 0 && !all->stop && (b = free_slot(all));) { /* the oldest first */
+        json_t *record;
+        if (find_live(all, ids[i]) || store_get(&all->dir, ids[i], &record, NULL)) continue;
+        if (!is_open(record)) {
+            json_decref(record);
+            continue;
         }
-        json_decref(b.record);
+        *b = (struct batch){.all = all, .record = record};
+        snprintf(b->id, sizeof b->id, "%s", ids[i]);
+        go_on(b);
     }
+    pthread_mutex_unlock(&all->lock);
     free(ids);
 }
 
@@ -413,7 +511,6 @@ int batches_open(struct batches **out, const struct path *dir, struct http *h, s
     all->http = h;
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->wake, NULL);
-    close_old(all);
     *out = all;
     return 0;
 }

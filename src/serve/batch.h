@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * batch: many requests in a file, answered when there is room. A batch has a thread that reads its lines and sends them as
- * requests from inside (http_inside), a few at a time, under the key of its client and with the lowest priority; what
+ * requests from inside (http_inside), a few at a time, on the account of its owner and with the lowest priority; what
  * comes back goes to the end of its output file, or of its error file. The record of a batch is in the store and says all
  * that a client sees.
  *
  *   validating -> in_progress -> finalizing -> completed        also: failed, expired, cancelling -> cancelled
  *
- * The key itself is never stored, so a batch does not outlive its server: one that is found unfinished at the next start
- * has failed, with the answers that it had.
+ * A batch outlives its server. One that is found unfinished at the next start goes on: lines that have their answer in one of
+ * its two files are not asked again. Keys are not stored; the requests say for which owner they are (http_owner).
  */
 #ifndef TUTTI_SERVE_BATCH_H
 #define TUTTI_SERVE_BATCH_H
@@ -28,14 +28,15 @@ enum {
 struct batches;
 
 int batches_open(struct batches **b, const struct path *dir, struct http *h, struct err *e);
-/* Sends no more lines; a batch that has some left will have failed. Accepts NULL. */
+/* Batches of an earlier server go on: once, when the models are ready. */
+void batches_recall(struct batches *b);
+/* Sends no more lines; a batch that has some left goes on at the next start. Accepts NULL. */
 void batches_stop(struct batches *b);
 /* Waits until all have ended. Before http_stop. Accepts NULL. */
 void batches_close(struct batches *b);
 
 struct batch_order {
     uint64_t owner;
-    const char *authorization; /* of the client, or NULL */
     const char *endpoint, *window;
     const json_t *metadata;    /* or NULL */
     struct store_file input;

@@ -33,6 +33,8 @@ enum gate_tier { GATE_DEFAULT, GATE_FLEX, GATE_BATCH };
 struct gate_request {
     const char *id;     /* "req_..." */
     const char *key;    /* of Authorization: Bearer or x-api-key; "" if there is none */
+    bool inside;        /* the server itself asks, for an owner whose key it has seen (gate_pass.owner); key is "" */
+    uint64_t owner;
     const char *remote; /* address of the peer, without port */
     const char *method, *path;
 };

@@ -249,7 +249,7 @@ static int enter(void *ud, const struct gate_request *q, struct gate_pass *p, st
         return ERR_MEMORY;
     }
     pthread_mutex_lock(&g->lock);
-    const struct key *k = key_table_find(&g->keys, key_of_header(q->key));
+    const struct key *k = q->inside ? key_table_by_id(&g->keys, (int64_t)q->owner) : key_table_find(&g->keys, key_of_header(q->key));
     if (k) {
         v->account = find_account(g, k->id);
         p->owner = (uint64_t)k->id;

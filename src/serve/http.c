@@ -422,14 +422,14 @@ void http_stop(struct http *h)
 
 /* --- requests from inside ---------------------------------------------------------------------------------- */
 
-int http_inside(struct http *h, const char *method, const char *path, const char *authorization, struct str body, http_done_fn *done,
+int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body, http_done_fn *done,
                 void *done_ud, struct err *e)
 {
     struct http_request *r = http_request_create(h, method, path);
     if (!r) return err(e, ERR_MEMORY, "out of memory");
     r->done = done;
     r->done_ud = done_ud;
-    if (authorization) http_pair_add(&r->head, "Authorization", authorization);
+    r->owner = owner;
     http_request_route(r);
     if (!r->early.status) http_body_take(r, body.p, body.n);
     if (r->early.status) {

@@ -110,6 +110,7 @@ const struct http_route *http_route(const struct http_request *r);
 void *http_ud(const struct http_request *r);           /* of the options */
 double http_begin_s(const struct http_request *r);     /* when it had arrived, monotonic */
 bool http_is_inside(const struct http_request *r);     /* made by http_inside */
+uint64_t http_owner(const struct http_request *r);     /* for whom, if from inside */
 bool http_gone(struct http_request *r);                /* the client does not wait any more */
 
 /* Something that the handler keeps with the request; freed with it. */
@@ -139,10 +140,10 @@ void http_defer(struct http_request *r, void (*fn)(struct http_request *r));
  * points to outlives the server's requests. */
 int http_on_gone(struct http_request *r, void (*fn)(void *ctx, uint64_t ticket), void *ctx, uint64_t ticket);
 
-/* A request from inside; done gets its reply on some thread. The strings are copied. ERR_MEMORY, or ERR_USAGE for a
- * route that does not exist. */
+/* A request from inside, for an owner that the caller knows (http_owner); done gets its reply on some thread. The strings are
+ * copied. ERR_MEMORY, or ERR_USAGE for a route that does not exist. */
 typedef void http_done_fn(void *ud, const char *id, int status, struct str body);
-int http_inside(struct http *h, const char *method, const char *path, const char *authorization, struct str body, http_done_fn *done,
+int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body, http_done_fn *done,
                 void *done_ud, struct err *e);
 
 /* "{"error": ...}" as OpenAI writes it. */

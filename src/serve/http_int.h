@@ -94,6 +94,7 @@ struct http_request {
     struct buf note;
     http_done_fn *done;           /* from inside */
     void *done_ud;
+    uint64_t owner;
 
     void (*work)(struct http_request *r);
     struct http_request *next;    /* in http_work */

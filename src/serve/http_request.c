@@ -274,6 +274,7 @@ const char *http_remote(const struct http_request *r) { return r->remote; }
 const struct http_route *http_route(const struct http_request *r) { return r->route; }
 void *http_ud(const struct http_request *r) { return r->h->o.ud; }
 double http_begin_s(const struct http_request *r) { return r->begin_s; }
+uint64_t http_owner(const struct http_request *r) { return r->owner; }
 bool http_is_inside(const struct http_request *r) { return r->done != NULL; }
 void *http_data(const struct http_request *r) { return r->data; }
 

@@ -102,6 +102,13 @@ const struct key *key_table_find(const struct key_table *t, const char *secret)
     return bsearch(&probe, t->key, (size_t)t->n, sizeof *t->key, by_hash);
 }
 
+const struct key *key_table_by_id(const struct key_table *t, int64_t id)
+{
+    for (int i = 0; i < t->n; i++)
+        if (t->key[i].id == id) return &t->key[i];
+    return NULL;
+}
+
 /* --- money ------------------------------------------------------------------------------------------------ */
 
 int money_parse(const char *text, int64_t *nusd, struct err *e)

@@ -40,6 +40,7 @@ struct key_table {
 void key_table_set(struct key_table *t, struct key *key, int n);
 void key_table_finish(struct key_table *t);
 const struct key *key_table_find(const struct key_table *t, const char *secret); /* NULL: unknown */
+const struct key *key_table_by_id(const struct key_table *t, int64_t id);
 
 /* "1.25" -> nano-dollars; up to nine decimals. */
 int money_parse(const char *text, int64_t *nusd, struct err *e);

@@ -71,6 +71,16 @@ int server_files(struct server *s, struct err *e)
     return rc;
 }
 
+/* Batches of an earlier server go on, if there are any. */
+static void recall_batches(struct server *s)
+{
+    struct path p;
+    struct err e = {0};
+    int rc = s->o.files ? path_format(&p, &e, "%s", s->o.files) : store_default_path(&p, &e);
+    if (!rc && access(p.z, F_OK) == 0 && !(rc = server_files(s, &e))) batches_recall(s->batches);
+    if (rc) log_event("fault", ",\"text\":\"no files and batches: %s\"", err_text(rc));
+}
+
 /* --- loading ----------------------------------------------------------------------------------------------- */
 
 static uint64_t file_bytes(const struct path *p)
@@ -175,6 +185,7 @@ static void *load_models(void *arg)
         log_event("loaded", ",\"model\":\"%s\",\"seconds\":%.3f,\"context\":%d,\"fingerprint\":\"%s\",\"template\":%s", m->name, server_now() - begin,
                   m->engine->n_ctx, m->fingerprint, m->text.chat ? "true" : "false");
     }
+    if (!rc && !atomic_load(&s->draining)) recall_batches(s);
     if (!rc && s->o.signing && !atomic_load(&s->draining)) server_begin_roots(s);
     atomic_store(rc ? &s->failed : &s->loaded, true);
     return NULL;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -113,7 +114,21 @@ int store_begin(const struct path *dir, struct store_file *f, int *fd, struct er
     int rc = path_format(&p, e, "%s/%s.data", dir->z, f->id);
     if (rc) return rc;
     *fd = open(p.z, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    return *fd < 0 ? err(e, ERR_IO, "cannot write '%s': %s", p.z, strerror(errno)) : 0;
+    if (*fd < 0) return err(e, ERR_IO, "cannot write '%s': %s", p.z, strerror(errno));
+    flock(*fd, LOCK_EX); /* for store_reopen, of another server */
+    return 0;
+}
+
+int store_reopen(const struct path *dir, struct store_file *f, int *fd, struct err *e)
+{
+    struct path p;
+    int rc = store_is_id("file-", f->id) ? path_format(&p, e, "%s/%s.data", dir->z, f->id) : err(e, ERR_NOT_FOUND, "No such File object: %.60s", f->id);
+    if (rc) return rc;
+    *fd = open(p.z, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (*fd < 0) return err(e, ERR_IO, "cannot write '%s': %s", p.z, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    close(*fd);
+    return err(e, ERR_BUSY, "another server writes '%s'", p.z);
 }
 
 int store_write(int fd, struct str data, struct err *e)

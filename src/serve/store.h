@@ -38,6 +38,8 @@ bool store_is_id(const char *prefix, const char *id);
 
 /* A new file: *fd is open for writing. Then commit, which closes it and fills n_bytes, or drop. */
 int store_begin(const struct path *dir, struct store_file *f, int *fd, struct err *e);
+/* The same file again, by f->id, after its server ended without either. ERR_BUSY: another server has it. */
+int store_reopen(const struct path *dir, struct store_file *f, int *fd, struct err *e);
 int store_commit(const struct path *dir, struct store_file *f, int fd, struct err *e);
 void store_drop(const struct path *dir, const struct store_file *f, int fd);
 int store_write(int fd, struct str data, struct err *e);

@@ -339,6 +339,40 @@ def test_tls():
     check(bad.process.wait(20) == 2, "TLS: a wrong certificate: %s" % bad.process.returncode)
 
 
+def test_batch_goes_on():
+    """A batch outlives its servers: the first is killed, the second stopped, the third ends it. Every line is answered once."""
+    files = home.name + "/batch"
+    form = '--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+    lines = [{"custom_id": "l%d" % i, "method": "POST", "url": CHAT, "body": chat(max_tokens=60 if i % 40 else 3, seed=i, n=2, ignore_eos=True)} for i in range(200)]
+    lines[5]["body"]["temperature"] = "hot"
+    subprocess.run([*program, "keys", "create", "--ledger", files + ".db"], capture_output=True, text=True, check=True)
+    key = {"Authorization": "Bearer " + subprocess.run([*program, "keys", "create", "--name", "b", "--ledger", files + ".db"], capture_output=True, text=True, check=True).stdout.strip()}
+    start = lambda: Server(program, "--files", files, "--ledger", files + ".db", "--require-key", "--drain", "0", "--threads", "1")
+    get = lambda s, b: s.json("GET", "/v1/batches/" + b["id"], headers=key)[1]
+    done = lambda b: sum(b["request_counts"][k] for k in ("completed", "failed"))
+    s = start()
+    f = s.json("POST", "/v1/files", form % "\n".join(json.dumps(l) for l in lines), {**key, "Content-Type": "multipart/form-data; boundary=x"})[1]
+    b = s.json("POST", "/v1/batches", {"input_file_id": f["id"], "endpoint": CHAT, "completion_window": "24h"}, key)[1]
+    counts = []
+    for how in signal.SIGKILL, signal.SIGTERM:
+        at = done(b) + 10
+        check(wait_until(lambda: done(get(s, b)) >= at, 60), "batch: no progress")
+        s.stop(how)
+        s = start()
+        b = get(s, b)
+        counts.append(done(b))
+        check(b["status"] in ("in_progress", "completed") and "parts" not in b and "owner" not in b, "batch after %s: %s" % (how, b))
+    check(wait_until(lambda: get(s, b)["status"] == "completed", 120), "batch: %s" % get(s, b))
+    b = get(s, b)
+    check(b["request_counts"] == {"total": 200, "completed": 199, "failed": 1}, "batch: counts %s" % b)
+    out = [json.loads(l) for l in s.request("GET", "/v1/files/%s/content" % b["output_file_id"], headers=key)[2].splitlines()]
+    check(sorted(l["custom_id"] for l in out) == sorted(l["custom_id"] for l in lines if l is not lines[5]), "batch: lines are missing or there twice: %s" % sorted(set(l["custom_id"] for l in lines) ^ set(l["custom_id"] for l in out)) + " %d" % len(out))
+    one = next(l for l in out if l["custom_id"] == "l7")["response"]["body"]["choices"]
+    alone = s.json("POST", CHAT, lines[7]["body"], key)[1]["choices"]
+    check([c["message"] for c in one] == [c["message"] for c in alone], "batch: another answer than alone")
+    check(s.stop() == 0 and counts[0] < 200, "batch: it was over before the server was killed")
+
+
 def test_spec():
     """With guesses or without, the same answers."""
     bodies = [chat(n=3, max_tokens=60, temperature=t, seed=5, ignore_eos=True, logprobs=True) for t in (0, 0.9)]
@@ -409,6 +443,7 @@ def main():
         test(s)
         if os.environ.get("VERBOSE"):
             print("%s %.1f s" % (getattr(test, "__name__", "?"), time.monotonic() - begin))
+    test_batch_goes_on()
     test_spec()
     test_second_signal()
     test_start()
