@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/quantile.h"
 #include "cmd.h"
 #include "common.h"
+#include "plan/layers.h"
 #include "plan/published.h"
 #include "plan/validate.h"
 
 enum { PUBLISHED_MAX = 4096 };
+enum { GPUS, OTHERS, KINDS };
 
 struct job {
     struct measured m;
@@ -24,8 +27,9 @@ struct job {
     json_t *chips;      /* object: chips without datasheet -> rows */
     json_t *published;  /* [results of whole models] */
     json_t *left_out;   /* object: why a published result is not compared -> rows */
-    double ape[PUBLISHED_MAX];
-    int n_ape;
+    double ape[KINDS][PUBLISHED_MAX]; /* of published results: on GPUs, on others */
+    int n_ape[KINDS];
+    struct layers layers;
     bool json;
     const char *op, *chip, *fit, *step_chip;
 };
@@ -124,6 +128,7 @@ static int report(struct job *j, struct err *e)
 static void show_published(void *ud, const struct published_row *r)
 {
     struct job *j = ud;
+    struct gpu g;
     if (j->chip && strcmp(j->chip, r->chip)) return;
     if (*r->why) {
         json_int_t n = json_integer_value(json_object_get(j->left_out, r->why));
@@ -131,21 +136,17 @@ static void show_published(void *ud, const struct published_row *r)
         return;
     }
     double error = r->predicted / r->value - 1;
-    if (j->n_ape < PUBLISHED_MAX) j->ape[j->n_ape++] = fabs(error);
-    json_array_append_new(j->published, json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:f}", "chip", r->chip, "n_chips",
+    int kind = gpu_find(&g, r->chip, NULL) ? OTHERS : GPUS;
+    if (j->n_ape[kind] < PUBLISHED_MAX) j->ape[kind][j->n_ape[kind]++] = fabs(error);
+    json_array_append_new(j->published, json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:o}", "chip", r->chip, "n_chips",
                                                   r->n_chips, "model", r->model, "precision", r->precision, "batch", r->batch, "input", r->input,
                                                   "output", r->output, "metric", r->metric, "unit", r->unit, "published", r->value, "predicted",
-                                                  r->predicted, "datasheet", r->datasheet));
-    if (!j->json)
-        printf("%-16s x%-4d %-16s %-7s batch %-4d %5d in %5d out  %-18s %10.4g %-9s predicted %10.4g (%+5.1f %%), datasheet alone %10.4g (%+.0f %%)\n",
-               r->chip, r->n_chips, r->model, r->precision, r->batch, r->input, r->output, r->metric, r->value, r->unit, r->predicted, 100 * error,
-               r->datasheet, 100 * (r->datasheet / r->value - 1));
-}
-
-static int order(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+                                                  r->predicted, "datasheet", isnan(r->datasheet) ? json_null() : json_real(r->datasheet)));
+    if (j->json) return;
+    printf("%-16s x%-4d %-16s %-7s batch %-4d %5d in %5d out  %-18s %10.4g %-9s predicted %10.4g (%+5.1f %%), datasheet alone ", r->chip, r->n_chips,
+           r->model, r->precision, r->batch, r->input, r->output, r->metric, r->value, r->unit, r->predicted, 100 * error);
+    if (isnan(r->datasheet)) puts("n/p");
+    else printf("%10.4g (%+.0f %%)\n", r->datasheet, 100 * (r->datasheet / r->value - 1));
 }
 
 /* What steps add is fitted last, with the constants that are known by then. */
@@ -157,6 +158,44 @@ static int fit_published(struct job *j, const char *dir, struct err *e)
     return rc;
 }
 
+static void print_kinds(struct job *j)
+{
+    static const char *const name[] = {"GPUs", "other chips"};
+    static const double bar[] = {0.15, 0.25};
+    for (int k = 0; k < KINDS; k++) {
+        size_t n = (size_t)j->n_ape[k];
+        if (!n) continue;
+        quantile_sort(j->ape[k], n);
+        double median = quantile_at(j->ape[k], n, 0.5);
+        printf("%s: %zu results compared, median error %.1f %% of %.0f: %s\n", name[k], n, 100 * median, 100 * bar[k], median <= bar[k] ? "met" : "MISSED");
+    }
+}
+
+/* Pieces of layers on chips that are no GPUs. */
+static int report_layers(struct job *j, const char *dir, struct err *e)
+{
+    int rc = layers_read(&j->layers, dir, &j->known, e);
+    if (rc) return rc == ERR_NOT_FOUND ? 0 : rc;
+    const struct layers *l = &j->layers;
+    for (int i = 0; i < LAYERS_PIECES; i++) {
+        const struct layers_group *g = &l->piece[i];
+        struct validate_errors plain, fitted;
+        if (!g->n || (j->chip && strcmp(j->chip, l->chip))) continue;
+        validate_sum(&plain, g->datasheet, g->n);
+        validate_sum(&fitted, g->ratio, g->n);
+        json_t *row = json_pack("{s:s, s:s, s:I, s:o, s:o}", "op", layers_piece_name[i], "chip", l->chip, "rows", (json_int_t)g->rows, "datasheet", errors_json(&plain),
+                                "fitted", errors_json(&fitted));
+        json_array_append_new(j->out, row);
+        if (!j->json)
+            printf("%-18s %-16s %-8s %-30s %7ld %6zu | %6.1f %6.1f %6.1f %+6.1f | %6.1f %6.1f %6.1f %+6.1f %-14s\n", "layer", l->chip, "", layers_piece_name[i],
+                   g->rows, g->n, 100 * plain.median, 100 * plain.mean, 100 * plain.p90, 100 * plain.bias, 100 * fitted.median, 100 * fitted.mean,
+                   100 * fitted.p90, 100 * fitted.bias, "own");
+    }
+    if (!j->json && (l->n_fused || l->n_unknown))
+        printf("%-18s %ld rows not compared: names that hold parts of others; %ld of other chips or models\n", "layer", l->n_fused, l->n_unknown);
+    return 0;
+}
+
 static int report_published(struct job *j, const char *dir, struct err *e)
 {
     const char *why;
@@ -165,8 +204,7 @@ static int report_published(struct job *j, const char *dir, struct err *e)
     int rc = published_read(dir, &j->known, show_published, j, e);
     if (rc == ERR_NOT_FOUND) return 0;
     if (!rc && !j->json) {
-        qsort(j->ape, (size_t)j->n_ape, sizeof *j->ape, order);
-        if (j->n_ape) printf("%d results compared: median error %.1f %%\n", j->n_ape, 100 * j->ape[j->n_ape / 2]);
+        print_kinds(j);
         json_object_foreach(j->left_out, why, n) printf("%lld not compared: %s\n", (long long)json_integer_value(n), why);
     }
     return rc;
@@ -200,7 +238,7 @@ int cmd_validate(int argc, char **argv)
         "Reads files of measured operators (gemm.csv, attention_context.csv, attention_decode.csv, moe.csv, collectives.csv, plain or .gz; "
         "whichever are there) and prints the error of every group on rows that no fit has seen: with the datasheet alone, and with fitted "
         "constants. Chips without datasheet are counted and passed over."};
-    struct job j = {0};
+    static struct job j;
     const char *dir = NULL, *constants = NULL;
     int status;
     const struct arg table[] = {{"data", 'd', ARG_STR, &dir, "DIR", "folder of measurements", 0, 0},
@@ -220,9 +258,11 @@ int cmd_validate(int argc, char **argv)
     if (!rc) rc = read_all(&j, dir, &e);
     if (!rc) rc = report(&j, &e);
     if (!rc && j.fit && j.step_chip) rc = fit_published(&j, dir, &e);
+    if (!rc && !j.op) rc = report_layers(&j, dir, &e);
     if (!rc && !j.op) rc = report_published(&j, dir, &e);
     if (!rc) rc = print_end(&j, &e);
     measured_close(&j.m);
+    layers_close(&j.layers);
     constants_close(&j.known);
     json_decref(j.out), json_decref(j.fitted), json_decref(j.chips), json_decref(j.published), json_decref(j.left_out);
     return rc ? common_fail(&doc, &e) : 0;

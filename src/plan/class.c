@@ -32,6 +32,13 @@ double class_peak_of(const struct device *d, const struct device_setup *s, const
     return class_peak(d, attention ? (int)(8 * s->precision->cache_bytes) : s->precision->bits);
 }
 
+double class_seconds(const struct device *d, const struct device_setup *s, const struct work *w)
+{
+    struct work_sum c = work_count(w, s->precision);
+    double floor = fmax(c.ops > 0 ? c.ops / class_peak_of(d, s, w) : 0, (c.weights + c.cache) / d->memory_rate);
+    return fmax(floor, d->ops->time(d, s, w).seconds);
+}
+
 double class_whole(double n, double unit)
 {
     return unit > 0 ? ceil(n / unit) * unit : n;
@@ -52,6 +59,7 @@ struct class_time class_longer(const struct device *d, const struct device_setup
     if (w->kind == WORK_DECODE) rate = class_figure(d, FIGURE_model_cache, 1, rate);
     if (w->kind == WORK_ROWS) t.software = class_figure(d, FIGURE_model_layer, 1e-6, 0);
     if (w->kind == WORK_DECODE) t.software = w->batch * class_figure(d, FIGURE_model_attend, 1e-6, 0);
+    if (w->kind == WORK_DECODE || w->kind == WORK_CONTEXT) t.software += class_figure(d, FIGURE_model_call, 1e-6, 0);
     t.compute = ops > 0 ? ops / (class_peak_of(d, s, w) * share) : 0;
     t.memory = (c.weights + c.cache) / (d->memory_rate * rate);
     t.seconds = fmax(t.compute, t.memory) + t.software;

@@ -38,6 +38,9 @@ struct class_ops {
 extern const struct class_ops class_gpu, class_array, class_bsp, class_wafer, class_dataflow, class_scheduled, class_cluster, class_roofline;
 const struct class_ops *class_find(const char *name); /* NULL if unknown */
 
+/* One time of w on one chip, at least its floor. */
+double class_seconds(const struct device *d, const struct device_setup *s, const struct work *w);
+
 /* --- for classes --- */
 /* A figure in SI units of the sheet times `unit`, or `other` if it is not published. */
 double class_figure(const struct device *d, enum figure i, double unit, double other);

@@ -63,6 +63,16 @@ static void take_figures(struct device *d)
     d->error_evidence = d->figures.sheet.items[FIGURE_model_error].evidence;
 }
 
+/* Where arrays, or cores, and a clock are stated, a stated peak must follow from them. */
+static int check_peak(const struct device *d, struct err *e)
+{
+    double arrays = class_figure(d, FIGURE_array_count, 1, 0) * class_figure(d, FIGURE_array_rows, 1, 0) * class_figure(d, FIGURE_array_columns, 1, 0);
+    double cores = class_figure(d, FIGURE_chip_cores, 1, 0) * class_figure(d, FIGURE_array_macs, 1, 0);
+    double peak = 2 * fmax(arrays, cores) * class_figure(d, FIGURE_chip_clock, 1e6, 0);
+    if (peak <= 0 || fabs(d->flops16 / peak - 1) < 0.03 || fabs(d->flops8 / peak - 1) < 0.03) return 0;
+    return sheet_fault(&d->figures.sheet, FIGURE_chip_clock, e, "arrays or cores give %.4g TFLOP/s at this clock, which is no stated peak", 1e-12 * peak);
+}
+
 /* Of GPUs every operator has fitted constants, whose evidence each step tells: only guesses count here. */
 static enum evidence evidence_of(const struct device *d)
 {
@@ -94,6 +104,7 @@ static int open_class(struct device *d, const struct device_options *o, struct e
     take_figures(d);
     if ((rc = check_needs(d, e))) return rc;
     if (class_peak(d, 16) <= 0) return err(e, ERR_UNSUPPORTED, "%s: not published: a peak; give it by --assume peak.fp16=VALUE", d->figures.chip);
+    if ((rc = check_peak(d, e))) return rc;
     if (d->ops->open && (rc = d->ops->open(d, e))) return rc;
     d->evidence = evidence_of(d);
     return 0;

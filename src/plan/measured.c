@@ -66,7 +66,7 @@ static int add_row(struct measured_group *g, const struct measured_row *r, struc
     return 0;
 }
 
-static uint64_t fnv(uint64_t h, struct str s)
+uint64_t measured_hash(uint64_t h, struct str s)
 {
     for (size_t i = 0; i <= s.n; i++) h = (h ^ (i < s.n ? (unsigned char)s.p[i] : ',')) * 0x100000001b3u;
     return h;
@@ -94,15 +94,15 @@ static int take_row(struct measured *m, const struct table *t, const struct op_m
     struct measured_row r = {0};
     struct measured_group *g = NULL;
     const char *words[OP_GROUP_MAX] = {0};
-    uint64_t h = fnv(0xcbf29ce484222325u, str_from(op->name));
+    uint64_t h = measured_hash(0xcbf29ce484222325u, str_from(op->name));
     int rc = table_number(t, c->us, &r.us, e), n = 0;
     for (int i = 0; i < OP_GROUP_MAX && op->group[i]; i++) {
         words[i] = table_cell(t, c->word[i]).p;
-        h = fnv(h, table_cell(t, c->word[i]));
+        h = measured_hash(h, table_cell(t, c->word[i]));
     }
     for (; !rc && n < OP_SHAPE_MAX && op->shape[n]; n++) {
         rc = table_number(t, c->shape[n], &r.shape[n], e);
-        h = fnv(h, table_cell(t, c->shape[n]));
+        h = measured_hash(h, table_cell(t, c->shape[n]));
         if (!rc && r.shape[n] < 0) rc = err(e, ERR_FORMAT, "line %ld: '%s' is negative", table_line(t), op->shape[n]);
     }
     if (!rc && r.us <= 0) rc = err(e, ERR_FORMAT, "line %ld: latency_us is %g, not above 0", table_line(t), r.us);

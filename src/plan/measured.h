@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/arena.h"
 #include "base/err.h"
 #include "plan/op.h"
@@ -41,5 +42,9 @@ void measured_close(struct measured *m); /* accepts a zeroed struct */
 
 /* Adds the rows of DIR/op.file or DIR/op.file.gz. ERR_NOT_FOUND if neither is there. */
 int measured_read(struct measured *m, const char *dir, const struct op_model *op, struct err *e);
+
+/* FNV-1a over the bytes of a cell and a comma behind it. */
+#define MEASURED_HASH_BEGIN UINT64_C(0xcbf29ce484222325)
+uint64_t measured_hash(uint64_t h, struct str cell);
 
 #endif

@@ -21,39 +21,40 @@ static void shape_name(char *out, size_t cap, const char *model)
     out[i] = 0;
 }
 
-static double decode_seconds(const struct device *d, const struct device_setup *s, double batch, double context)
-{
-    struct device_step t;
-    return device_decode(d, s, batch, context, &t, NULL) ? (double)NAN : t.seconds;
-}
+/* Seconds and joules of a static batch: its prompts, then output - 1 steps whose context grows. */
+struct batch_cost {
+    double prefill, decode; /* seconds; decode: of one step in the middle */
+    double seconds, joules;
+};
 
-static double prefill_seconds(const struct device *d, const struct device_setup *s, double batch, double tokens)
-{
-    struct device_step t;
-    return device_prefill(d, s, batch, tokens, 0, &t, NULL) ? (double)NAN : t.seconds;
-}
-
-/* A static batch: its prompts, then output - 1 steps whose context grows. */
-static double batch_seconds(const struct device *d, const struct device_setup *s, const struct published_row *r)
+static struct batch_cost cost_of(const struct device *d, const struct device_setup *s, const struct published_row *r)
 {
     enum { SAMPLES = 8 };
-    double decode = 0;
-    for (int i = 0; i < SAMPLES; i++) decode += decode_seconds(d, s, r->batch, r->input + (i + 0.5) / SAMPLES * r->output) / SAMPLES;
-    return prefill_seconds(d, s, r->batch, r->input) + decode * (r->output - 1);
+    struct batch_cost c = {0};
+    struct device_step t;
+    if (device_prefill(d, s, r->batch, r->input, 0, &t, NULL)) return (struct batch_cost){NAN, NAN, NAN, NAN};
+    c.prefill = c.seconds = t.seconds, c.joules = t.joules;
+    for (int i = 0; i < SAMPLES; i++) {
+        if (device_decode(d, s, r->batch, r->input + (i + 0.5) / SAMPLES * r->output, &t, NULL)) return (struct batch_cost){NAN, NAN, NAN, NAN};
+        c.decode += t.seconds / SAMPLES;
+        c.seconds += t.seconds / SAMPLES * (r->output - 1), c.joules += t.joules / SAMPLES * (r->output - 1);
+    }
+    return c;
 }
 
 static double predict(const struct device *d, const struct device_setup *s, const struct published_row *r)
 {
-    if (!strcmp(r->metric, "batch_latency")) return batch_seconds(d, s, r);
-    if (!strcmp(r->metric, "output_throughput")) return r->batch * (double)r->output / batch_seconds(d, s, r);
-    if (!strcmp(r->metric, "ttft")) return 1e3 * prefill_seconds(d, s, r->batch, r->input);
-    double seconds = decode_seconds(d, s, r->batch, r->input + 0.5 * r->output);
-    return !strcmp(r->metric, "tpot") ? 1e3 * seconds : 1 / seconds;
+    struct batch_cost c = cost_of(d, s, r);
+    if (!strcmp(r->metric, "batch_latency")) return c.seconds;
+    if (!strcmp(r->metric, "output_throughput")) return r->batch * (double)r->output / c.seconds;
+    if (!strcmp(r->metric, "gpu_power_avg")) return c.joules / c.seconds / r->n_chips;
+    if (!strcmp(r->metric, "ttft")) return 1e3 * c.prefill;
+    return !strcmp(r->metric, "tpot") ? 1e3 * c.decode : 1 / c.decode;
 }
 
 static bool known_metric(const char *metric)
 {
-    static const char *const metrics[] = {"batch_latency", "output_throughput", "ttft", "tpot", "user_speed"};
+    static const char *const metrics[] = {"batch_latency", "output_throughput", "gpu_power_avg", "ttft", "tpot", "user_speed"};
     size_t i = 0;
     while (i < sizeof metrics / sizeof *metrics && strcmp(metric, metrics[i])) i++;
     return i < sizeof metrics / sizeof *metrics;
@@ -93,7 +94,7 @@ static void fill(struct published_row *r, struct chips *c)
         snprintf(r->why, sizeof r->why, "no model of '%s'", r->metric);
     else if (r->n_chips < 1 || r->batch < 1 || r->input < 1)
         snprintf(r->why, sizeof r->why, "%s not published", r->n_chips < 1 ? "chip count" : r->batch < 1 ? "batch" : "input length");
-    else if (r->output < 1 && (!strcmp(r->metric, "batch_latency") || !strcmp(r->metric, "output_throughput"))) /* else it matters little */
+    else if (r->output < 1 && strcmp(r->metric, "ttft") && strcmp(r->metric, "tpot") && strcmp(r->metric, "user_speed")) /* of these it matters little */
         snprintf(r->why, sizeof r->why, "output length not published");
     else if (chips_open(c, r->chip), !c->fitted)
         snprintf(r->why, sizeof r->why, "%.190s", c->e.code == ERR_NOT_FOUND ? "no datasheet of a chip of this name" : c->e.msg);
@@ -110,6 +111,10 @@ static void fill(struct published_row *r, struct chips *c)
         return;
     }
     r->predicted = predict(c->fitted, &s, r);
+    if (isnan(r->predicted)) {
+        snprintf(r->why, sizeof r->why, "the datasheet lacks what this takes");
+        return;
+    }
     r->datasheet = predict(c->datasheet, &s, r);
 }
 
@@ -163,7 +168,7 @@ struct sample {
 static void keep(void *ud, const struct published_row *r)
 {
     struct sample *s = ud;
-    if (!*r->why && !strcmp(r->chip, s->chips.name) && s->n < PUBLISHED_FIT_MAX) s->rows[s->n++] = *r;
+    if (!*r->why && strcmp(r->metric, "gpu_power_avg") && !strcmp(r->chip, s->chips.name) && s->n < PUBLISHED_FIT_MAX) s->rows[s->n++] = *r;
 }
 
 static double loss(void *ud, const double *overhead)

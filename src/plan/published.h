@@ -16,7 +16,7 @@ struct published_row {
     int n_chips, batch, input, output; /* 0: not stated */
     double value;
     double predicted;      /* by the datasheet and fitted constants */
-    double datasheet;      /* by the datasheet alone */
+    double datasheet;      /* by the datasheet alone; NAN: it lacks what this takes */
     char why[200];         /* not compared: the reason; else "" */
 };
 

@@ -3,14 +3,9 @@
 #include "plan/sim_sum.h"
 
 #include <stdlib.h>
+#include "base/quantile.h"
 
 static const double NS = 1e-9;
-
-static int order(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* Nearest rank of sorted x. */
 static double rank(const double *x, int n, int percent)
@@ -44,9 +39,9 @@ int sim_sum(struct sim_sum *out, const struct sim_stats *st, const struct sim_se
         latency[out->n++] = NS * (double)(v->last_ns - v->arrive_ns);
         met += (limits->ttft_s <= 0 || first <= limits->ttft_s) && (limits->tpot_s <= 0 || each <= limits->tpot_s);
     }
-    qsort(x, (size_t)out->n, sizeof *x, order);
-    qsort(tpot, (size_t)n_tpot, sizeof *tpot, order);
-    qsort(latency, (size_t)out->n, sizeof *latency, order);
+    quantile_sort(x, (size_t)out->n);
+    quantile_sort(tpot, (size_t)n_tpot);
+    quantile_sort(latency, (size_t)out->n);
     out->ttft50 = rank(x, out->n, 50), out->ttft99 = rank(x, out->n, 99);
     out->tpot50 = rank(tpot, n_tpot, 50), out->tpot99 = rank(tpot, n_tpot, 99);
     out->latency50 = rank(latency, out->n, 50), out->latency99 = rank(latency, out->n, 99);

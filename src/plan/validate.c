@@ -4,37 +4,39 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include "base/quantile.h"
 #include "plan/fit.h"
 
-static int order(const void *a, const void *b)
+void validate_sum(struct validate_errors *out, double *ratio, size_t n)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    *out = (struct validate_errors){.n = n, .below_floor = HUGE_VAL};
+    for (size_t i = 0; i < n; i++) {
+        out->bias += (ratio[i] - 1) / (double)n;
+        ratio[i] = fabs(ratio[i] - 1);
+        out->mean += ratio[i] / (double)n;
+    }
+    if (!n) return;
+    quantile_sort(ratio, n);
+    out->median = quantile_at(ratio, n, 0.5);
+    out->p90 = quantile_at(ratio, n, 0.9);
 }
 
 int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, bool counted,
                    struct err *e)
 {
-    double *ape = malloc((m->n_held + 1) * sizeof *ape);
-    if (!ape) return err(e, ERR_MEMORY, "out of memory");
-    *out = (struct validate_errors){.below_floor = HUGE_VAL};
+    double *ratio = malloc((m->n_held + 1) * sizeof *ratio), least = HUGE_VAL;
+    size_t n = 0;
+    if (!ratio) return err(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; i < m->n; i++) {
         const struct measured_row *r = &m->rows[i];
         if (!r->held || (counted && m->op->counts && !m->op->counts(r->shape))) continue;
-        double ratio = m->op->time_us(g, r->shape, c) / r->us, floor = m->op->floor_us(g, r->shape);
-        ape[out->n++] = fabs(ratio - 1);
-        out->mean += fabs(ratio - 1);
-        out->bias += ratio - 1;
-        if (floor > 0 && r->us / floor < out->below_floor) out->below_floor = r->us / floor;
+        double floor = m->op->floor_us(g, r->shape);
+        ratio[n++] = m->op->time_us(g, r->shape, c) / r->us;
+        if (floor > 0) least = fmin(least, r->us / floor);
     }
-    if (out->n) {
-        qsort(ape, out->n, sizeof *ape, order);
-        out->median = ape[out->n / 2];
-        out->p90 = ape[out->n * 9 / 10];
-        out->mean /= (double)out->n;
-        out->bias /= (double)out->n;
-    }
-    free(ape);
+    validate_sum(out, ratio, n);
+    out->below_floor = least;
+    free(ratio);
     return 0;
 }
 

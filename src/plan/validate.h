@@ -19,6 +19,9 @@ struct validate_errors { /* of |prediction / measured - 1| over rows */
 int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, bool counted,
                    struct err *e);
 
+/* Of predicted / measured; ratio[n] is used up. */
+void validate_sum(struct validate_errors *out, double *ratio, size_t n);
+
 /* The operator's constants as the datasheet implies them. */
 void validate_neutral(const struct op_model *op, double *c);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "plan/device.h"
+#include "plan/class.h"
 
 static struct shape shape_of(const char *name)
 {
@@ -159,12 +159,51 @@ static void missing_figures_are_named_and_assumed(void **state)
     assert_non_null(strstr(e.msg, "h100"));
 }
 
+/* What is published of the machines follows from the datasheets; a clock that contradicts a peak is refused. */
+static void published_micro_figures_follow(void **state)
+{
+    static const char *const wrong[] = {"chip.clock=1000", NULL};
+    struct device_options o = {.assume = wrong};
+    struct device *d = opened("tpuv5e", NULL), *none;
+    struct err e = {0};
+    (void)state;
+    assert_true(fabs(d->memory_bytes / d->memory_rate / 19.8e-3 - 1) < 0.02); /* all of its memory, once */
+    device_close(d);
+    d = opened("gc200", NULL);
+    assert_true(fabs(figures_value(&d->figures, FIGURE_chip_cores) * 4 * 1e6 * figures_value(&d->figures, FIGURE_chip_clock) / 7.8e12 - 1) < 0.01);
+    assert_true(fabs(d->memory_rate / 47e12 - 1) < 0.01);
+    device_close(d);
+    d = opened("lpu", NULL);
+    assert_true(fabs(d->flops8 / 737e12 - 1) < 0.001 && fabs(d->memory_rate / 50.7e12 - 1) < 0.001);
+    assert_int_equal(d->node, 8);
+    device_close(d);
+    assert_int_equal(device_open(&none, "bow", &o, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.msg, "which is no stated peak"));
+}
+
+/* A layer of a vertex: the busiest tile of one product takes the estimator's cycles. 1472 tiles, 4096 x 4096, one row: 46 x 32 parts of 90
+ * outputs and 128 inputs: 50 + 6 x 31 + 6 x 8 blocks x (32 + 24) cycles; 64 + 88 of exchange; two synchronisations of 200. */
+static void tiles_of_the_ipu_count_cycles(void **state)
+{
+    struct device *d = opened("gc200", NULL);
+    struct shape m = shape_of("llama-3.1-8b");
+    struct device_setup s = {.shape = &m, .precision = device_precision("16-bit"), .tp = 1, .pp = 1};
+    struct work w = {.kind = WORK_PRODUCT, .times = 1, .m = 1, .n = 4096, .k = 4096};
+    (void)state;
+    double cycles = 1325e6 * class_seconds(d, &s, &w);
+    assert_true(cycles < 50 + 6 * 31 + 6 * 8 * 56 + 64 + 88 + 400 + 1);
+    assert_true(cycles > 50 + 6 * 31 + 4096.0 * 4096 / 1472 / 256 * 56);
+    device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_lie_above_their_floor),
         cmocka_unit_test(more_work_takes_longer),
         cmocka_unit_test(memory_says_how_many_chips_do),
+        cmocka_unit_test(published_micro_figures_follow),
+        cmocka_unit_test(tiles_of_the_ipu_count_cycles),
         cmocka_unit_test(missing_figures_are_named_and_assumed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

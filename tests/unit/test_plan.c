@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include "plan/constants.h"
 #include "plan/fit.h"
+#include "plan/layers.h"
 #include "plan/measured.h"
 #include "plan/published.h"
 #include "plan/device.h"
@@ -39,7 +40,7 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-    static const char *const names[] = {"t.csv", "c.json", "gemm.csv", "published.csv", "config.json"};
+    static const char *const names[] = {"t.csv", "c.json", "gemm.csv", "published.csv", "config.json", "tpu_v6e_layers.csv"};
     char path[256];
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -273,7 +274,7 @@ static void count(void *ud, const struct published_row *r)
     (void)ud;
     n_rows++;
     n_compared += !*r->why;
-    if (!*r->why) assert_true(r->predicted > 0 && isfinite(r->predicted) && r->datasheet > 0);
+    if (!*r->why) assert_true(r->predicted > 0 && isfinite(r->predicted) && (r->datasheet > 0 || isnan(r->datasheet)));
 }
 
 static void published_rows_are_compared_or_say_why(void **state)
@@ -286,11 +287,44 @@ static void published_rows_are_compared_or_say_why(void **state)
                          "H100-SXM-80GB,1,Llama-3-70B,16-bit,16,1024,1024,batch_latency,10,s,made up: does not fit,claim\n"
                          "H100-SXM-80GB,1,Llama-3-8B,16-bit,offline,1024,1024,output_throughput,10,tokens/s,made up,claim\n"
                          "Abacus,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,10,s,made up,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,gpu_power_avg,10,W,made up,claim\n");
+                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,gpu_power_avg,400,W,made up,claim\n"
+                         "DeepX DX-M1,1,Qwen3-1.7B,int8,1,96,,user_speed,11,tokens/s/user,made up,claim\n"
+                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,system_wall_power,10,W,made up,claim\n");
     assert_int_equal(constants_open(&c, NULL, &e), 0);
     assert_int_equal(published_read(dir, &c, count, NULL, &e), 0);
-    assert_int_equal(n_rows, 5);
-    assert_int_equal(n_compared, 1);
+    assert_int_equal(n_rows, 7);
+    assert_int_equal(n_compared, 3);
+    constants_close(&c);
+}
+
+/* Pieces of layers: sums of what a compiler fused, rows of strangers counted, faults refused. */
+static void layers_are_summed_and_compared(void **state)
+{
+    char text[8192], *p = text;
+    struct constants c;
+    struct layers l;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(constants_open(&c, NULL, &e), 0);
+    assert_int_equal(layers_read(&l, dir, &c, &e), ERR_NOT_FOUND);
+    p += snprintf(p, 100, "gpu,model,dtype,tp,op,tokens,latency_us\n");
+    for (int t = 1; t <= 40; t++)
+        p += snprintf(p, 200, "TPU-v6e,Llama-3.1-8B,bfloat16,1,gate_proj,%d,80\nTPU-v6e,Llama-3.1-8B,bfloat16,1,down_proj,%d,155\n", t, t);
+    snprintf(p, 200, "TPU-v6e,Llama-3.1-8B,bfloat16,1,rope,8,1\nAbacus,Llama-3.1-8B,bfloat16,1,lm_head,8,1\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,680\n");
+    put("tpu_v6e_layers.csv", text);
+    assert_int_equal(layers_read(&l, dir, &c, &e), 0);
+    assert_int_equal(l.piece[LAYERS_FFN].rows, 40);
+    assert_in_range(l.piece[LAYERS_FFN].n, 1, 20);
+    for (size_t i = 0; i < l.piece[LAYERS_FFN].n; i++) {
+        assert_true(fabs(l.piece[LAYERS_FFN].ratio[i] - 1) < 0.1);
+        assert_true(l.piece[LAYERS_FFN].datasheet[i] < l.piece[LAYERS_FFN].ratio[i]);
+    }
+    assert_int_equal(l.piece[LAYERS_HEAD].rows, 1);
+    assert_int_equal(l.n_fused, 1);
+    assert_int_equal(l.n_unknown, 1);
+    layers_close(&l);
+    put("tpu_v6e_layers.csv", "gpu,model,dtype,tp,op,tokens,latency_us\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,-1\n");
+    assert_int_equal(layers_read(&l, dir, &c, &e), ERR_FORMAT);
     constants_close(&c);
 }
 
@@ -306,6 +340,7 @@ int main(void)
         cmocka_unit_test(measurements_split_one_in_five),
         cmocka_unit_test(a_fit_explains_its_own_formula),
         cmocka_unit_test(shapes_count_what_is_known),
+        cmocka_unit_test(layers_are_summed_and_compared),
         cmocka_unit_test(published_rows_are_compared_or_say_why),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
