@@ -7,6 +7,7 @@
 #include <string.h>
 #include "cmd.h"
 #include "common.h"
+#include "file/cache.h"
 #include "plan/device.h"
 #include "plan/shape_model.h"
 #include "plan/timed.h"
@@ -194,6 +195,22 @@ static void print_refused(const struct asked *q, const char *chip, const struct 
 
 /* --- the question ---------------------------------------------------------------------------------------------------- */
 
+/* The simulated LPU counts instructions for a model that it can hold: beside the figures of the class, its own. */
+static void print_instructions(const char *model)
+{
+    struct engine *en = NULL;
+    struct path path;
+    struct err e = {0};
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    int rc = model_path_resolve(model, &path, &e);
+    if (!rc) rc = engine_open(&en, path.z, &(struct engine_options){.chip = "lpu", .n_ctx = 1, .n_batch = 1}, &e);
+    if (!rc) chip_explain(en->chip, &b);
+    printf("\nby the instruction-level simulator, one chip:\n%s\n", rc ? e.msg : b.p ? b.p : "");
+    engine_close(en);
+    buf_finish(&b);
+}
+
 static int open_chip(struct answer *a, const struct asked *q, const char *name, struct err *e)
 {
     struct device_options o = {.assume = q->assumed, .framework = q->framework};
@@ -251,6 +268,7 @@ static int answer(const struct asked *q, const char *shape, const char *model, j
         if (!rc) a->precision = *p;
     }
     if (!rc) rc = strcmp(q->chip, "all") ? one(q, a, out, e) : every(q, a, out, e);
+    if (!rc && model && !out && !strcmp(q->chip, "lpu")) print_instructions(model);
     if (a) device_close(a->d);
     free(a);
     return rc;

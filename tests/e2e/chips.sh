@@ -20,6 +20,8 @@ for shape in llama-3.1-8b llama-3.3-70b mixtral-8x7b grok-1; do
 done
 expect 0 'tokens/s/user' sim --shape llama-3.1-8b --chip wse3
 expect 0 '"tokens_per_s"' sim $data/tiny.gguf --chip tpuv6e:4 --json
+expect 0 'launch:  body' sim $data/tiny.gguf --chip lpu
+expect 0 'room for 41' sim --shape llama-3.1-8b --chip rtx4090 # 41,408 tokens resolved by vLLM 0.19
 expect 7 '4 chips do' sim --shape llama-3.3-70b --chip h100
 expect 5 'memory.rate (GB/s)' sim --shape llama-3.1-8b --chip x220:4
 expect 0 'guessed' sim --shape qwen3-1.7b --precision int8 --chip x220 --assume memory.rate=40
