@@ -14,6 +14,7 @@
 #include "common.h"
 #include "plan/layers.h"
 #include "plan/published.h"
+#include "plan/regret.h"
 #include "plan/validate.h"
 
 enum { PUBLISHED_MAX = 4096 };
@@ -30,7 +31,7 @@ struct job {
     double ape[KINDS][PUBLISHED_MAX]; /* of published results: on GPUs, on others */
     int n_ape[KINDS];
     struct layers layers;
-    bool json;
+    bool json, transfer;
     const char *op, *chip, *fit, *step_chip;
 };
 
@@ -52,6 +53,32 @@ static int read_all(struct job *j, const char *dir, struct err *e)
 static json_t *errors_json(const struct validate_errors *v)
 {
     return json_pack("{s:I, s:f, s:f, s:f, s:f}", "rows", (json_int_t)v->n, "median", v->median, "mape", v->mean, "p90", v->p90, "bias", v->bias);
+}
+
+/* Constants of another chip (transfer), and what choices by these or by its own would cost (regret). */
+static int report_transfer(struct job *j, const struct measured_group *m, const struct gpu *g, const struct constants_set *own, json_t *row, struct err *e)
+{
+    struct gpu like = *g;
+    struct validate_errors v;
+    struct regret r;
+    like.aliases.n = 0;
+    const struct constants_set *sets[] = {own, constants_find(&j->known, m->op, &like, m->framework, m->words)};
+    static const char *const name[] = {"regret", "transfer_regret"};
+    int rc = 0;
+    for (int i = 0; i < 2 && !rc; i++) {
+        if (!sets[i] || (rc = regret_group(&r, m, g, sets[i]->value, e)) || !r.sweeps) continue;
+        json_object_set_new(row, name[i], json_pack("{s:I, s:f, s:f, s:f}", "sweeps", (json_int_t)r.sweeps, "mean", r.mean, "p90", r.p90, "tau", r.tau));
+        if (!j->json)
+            printf("%-18s choice of tp x ep by constants of %s: %zu sweeps, mean regret %.1f %%, p90 %.1f %%, Kendall tau %.2f\n", "", sets[i]->chip, r.sweeps, 100 * r.mean,
+                   100 * r.p90, r.tau);
+    }
+    if (rc || !sets[1] || (rc = validate_group(&v, m, g, sets[1]->value, false, e))) return rc;
+    json_object_set_new(row, "transfer", errors_json(&v));
+    json_object_set_new(row, "transfer_of", json_pack("{s:s, s:s}", "chip", sets[1]->chip, "framework", sets[1]->framework));
+    if (!j->json)
+        printf("%-18s constants of %s (%s): median %.1f, mean %.1f, p90 %.1f, bias %+.1f\n", "", sets[1]->chip, sets[1]->framework, 100 * v.median, 100 * v.mean,
+               100 * v.p90, 100 * v.bias);
+    return 0;
 }
 
 static int report_group(struct job *j, const struct measured_group *m, const struct gpu *g, struct err *e)
@@ -87,7 +114,7 @@ static int report_group(struct job *j, const struct measured_group *m, const str
         json_object_set_new(row, "bar", json_pack("{s:f, s:I, s:f}", "median", m->op->bar, "rows", (json_int_t)part.n, "reached", part.median));
     }
     json_array_append_new(j->out, row);
-    if (j->json) return 0;
+    if (j->json) return j->transfer ? report_transfer(j, m, g, set, row, e) : 0;
     char name[64] = "";
     for (int i = 0; i < OP_GROUP_MAX && m->words[i]; i++) {
         size_t n = strlen(name);
@@ -101,7 +128,7 @@ static int report_group(struct job *j, const struct measured_group *m, const str
     if (bar) printf(" %5.1f of %.0f %s", 100 * part.median, 100 * m->op->bar, part.median <= m->op->bar ? "met" : "MISSED");
     putchar('\n');
     fflush(stdout);
-    return 0;
+    return j->transfer ? report_transfer(j, m, g, set, row, e) : 0;
 }
 
 static int report(struct job *j, struct err *e)
@@ -247,6 +274,7 @@ int cmd_validate(int argc, char **argv)
                                 {"constants", 0, ARG_STR, &constants, "FILE", "fitted constants to use (default: those of the program)", 0, 0},
                                 {"fit", 0, ARG_STR, &j.fit, "FILE", "fit on the rows that are not held out, and write the constants to FILE", 0, 0},
                                 {"fit-step", 0, ARG_STR, &j.step_chip, "CHIP", "with --fit: fit what a step adds to its operators on this chip's published results", 0, 0},
+                                {"transfer", 0, ARG_FLAG, &j.transfer, NULL, "also with the constants of another chip, and the regret of choices", 0, 0},
                                 {"json", 0, ARG_FLAG, &j.json, NULL, "print a JSON object", 0, 0},
                                 {0}};
     int at = args_parse(&doc, table, argc, argv, &status);

@@ -34,6 +34,7 @@ struct op_model {
     double (*time_us)(const struct gpu *g, const double *shape, const double *c); /* at least the floor */
     /* A row that counts for the operator's bar (planning reference), or NULL: all do. */
     int (*counts)(const double *shape);
+    const int *split;     /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or NULL */
     double bar;           /* median absolute error to reach; 0: none is set */
     const char *bar_word; /* the bar is for groups of this first word; NULL: all */
 };

@@ -79,7 +79,10 @@ static int words(const char *const *w, double *shape)
     return shape[BYTES] > 0 && shape[TP] >= 1 && shape[EP] >= 1 && shape[TOPK] <= shape[EXPERTS] ? 0 : -1;
 }
 
+static const int split[] = {TP, EP};
+
 const struct op_model op_moe = {
+    .split = split,
     .name = "moe",
     .file = "moe.csv",
     .group = {"dtype", "distribution"},

@@ -15,6 +15,7 @@
 #include "plan/layers.h"
 #include "plan/measured.h"
 #include "plan/published.h"
+#include "plan/regret.h"
 #include "plan/device.h"
 #include "plan/table.h"
 #include "plan/validate.h"
@@ -328,6 +329,38 @@ static void layers_are_summed_and_compared(void **state)
     constants_close(&c);
 }
 
+/* Two ways for one problem: the choice costs what the measurements say, whatever the model thinks of their times. */
+static void regret_is_what_a_choice_costs(void **state)
+{
+    static const char *const words[] = {"bfloat16", "balanced"};
+    static const double ways[2][2] = {{8, 1}, {1, 8}};
+    struct measured_row rows[2] = {{.us = 100}, {.us = 80}};
+    struct measured_group m = {.op = &op_moe, .chip = "x", .framework = "y", .rows = rows, .n = 2};
+    double c[OP_CONSTANTS_MAX], predicted[2];
+    struct regret r;
+    struct gpu g;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(gpu_find(&g, "h100", &e), 0);
+    validate_neutral(&op_moe, c);
+    for (int i = 0; i < 2; i++) {
+        const double shape[] = {64, 4096, 14336, 2, 8, ways[i][0], ways[i][1], 3};
+        memcpy(rows[i].shape, shape, sizeof shape);
+        assert_int_equal(op_moe.words(words, rows[i].shape), 0);
+        predicted[i] = op_moe.time_us(&g, rows[i].shape, c);
+    }
+    int chosen = predicted[1] < predicted[0];
+    assert_int_equal(regret_group(&r, &m, &g, c, &e), 0);
+    assert_int_equal(r.sweeps, 1);
+    assert_true(fabs(r.mean - (1 - 80 / rows[chosen].us)) < 1e-12);
+    rows[chosen].us = 50, rows[!chosen].us = 100;
+    assert_int_equal(regret_group(&r, &m, &g, c, &e), 0);
+    assert_true(r.mean < 1e-12 && (predicted[0] == predicted[1] || r.tau == 1));
+    rows[1].shape[0] = 128; /* another problem: no choice is left */
+    assert_int_equal(regret_group(&r, &m, &g, c, &e), 0);
+    assert_int_equal(r.sweeps, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +373,7 @@ int main(void)
         cmocka_unit_test(measurements_split_one_in_five),
         cmocka_unit_test(a_fit_explains_its_own_formula),
         cmocka_unit_test(shapes_count_what_is_known),
+        cmocka_unit_test(regret_is_what_a_choice_costs),
         cmocka_unit_test(layers_are_summed_and_compared),
         cmocka_unit_test(published_rows_are_compared_or_say_why),
     };
