@@ -347,6 +347,45 @@ static int check_attention_scalar(const struct folder *f, struct err *e)
     return scalar == expected ? 0 : err(e, ERR_UNSUPPORTED, "config.json: query_pre_attn_scalar is %u; family %s computes with %u", scalar, f->arch->arch, expected);
 }
 
+/* --- published quantisation -------------------------------------------------------------------------------------- */
+
+static int four_bits(const json_t *q, const char *method, struct err *e)
+{
+    const json_t *bits = member(q, "bits|w_bit");
+    if (json_integer_value(bits) == 4) return 0;
+    return err(e, ERR_UNSUPPORTED, "config.json: %s of %" JSON_INTEGER_FORMAT " bits; 4 are read", method, json_integer_value(bits));
+}
+
+/* The tensors say most of it themselves; here is what they do not say, and what is not read. */
+static int read_quantization(struct folder *f, struct err *e)
+{
+    static const char *const known[] = {"fp8", "fbgemm_fp8", "mxfp4", "modelopt"};
+    const json_t *q = json_object_get(f->config, "quantization_config"), *method = member(q, "quant_method"), *tile = member(q, "weight_block_size");
+    if (!q || json_is_null(q)) q = json_object_get(f->text, "quantization_config"), method = member(q, "quant_method"), tile = member(q, "weight_block_size");
+    f->tile_n = f->tile_k = 128;
+    if (tile) {
+        f->tile_n = (uint64_t)json_integer_value(json_array_get(tile, 0)), f->tile_k = (uint64_t)json_integer_value(json_array_get(tile, 1));
+        if (f->tile_n < 1 || f->tile_k < 1 || f->tile_n > 1 << 20 || f->tile_k > 1 << 20) return not_a("weight_block_size", "two counts", e);
+    }
+    if (!method) return 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (is(method, known[i])) return 0;
+    if (is(method, "gptq")) {
+        f->quant = QUANT_GPTQ;
+        f->gptq_v2 = is(member(q, "checkpoint_format"), "gptq_v2");
+        return four_bits(q, "GPTQ", e);
+    }
+    if (is(method, "awq")) {
+        f->quant = QUANT_AWQ;
+        if (member(q, "version") && !is(member(q, "version"), "gemm") && !is(member(q, "version"), "GEMM"))
+            return err(e, ERR_UNSUPPORTED, "config.json: AWQ of another version than gemm");
+        return four_bits(q, "AWQ", e);
+    }
+    if (is(method, "compressed-tensors") && (is(member(q, "format"), "float-quantized") || is(member(q, "format"), "nvfp4-pack-quantized"))) return 0;
+    return err(e, ERR_UNSUPPORTED, "config.json: weights quantised by '%.32s' (format '%.32s') are not read; fp8, gptq, awq, mxfp4 and nvfp4 are",
+               json_is_string(method) ? json_string_value(method) : "?", json_is_string(member(q, "format")) ? json_string_value(member(q, "format")) : "");
+}
+
 int folder_read_config(struct folder *f, struct err *e)
 {
     const char *name = f->path, *slash;
@@ -357,6 +396,6 @@ int folder_read_config(struct folder *f, struct err *e)
     gguf_make_str(f->g, "general.architecture", str_from(f->arch->arch));
     gguf_make_str(f->g, "general.name", (struct str){name, n});
     int rc;
-    if ((rc = put_plain(f, e)) || (rc = put_window(f, e)) || (rc = refuse_others(f, e)) || (rc = check_attention_scalar(f, e))) return rc;
+    if ((rc = put_plain(f, e)) || (rc = put_window(f, e)) || (rc = refuse_others(f, e)) || (rc = check_attention_scalar(f, e)) || (rc = read_quantization(f, e))) return rc;
     return put_rotation(f, e);
 }

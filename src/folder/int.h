@@ -30,12 +30,18 @@ struct folder_arch {
     enum { TOPK_ANY, TOPK_PLAIN, TOPK_NORMED } topk; /* whether the weights of chosen experts must sum to 1 (norm_topk_prob) */
 };
 
+/* Packed 4-bit weights look alike: config.json says whose they are. */
+enum folder_quant { QUANT_OTHER, QUANT_GPTQ, QUANT_AWQ };
+
 struct folder {
     struct gguf *g; /* in the making */
     const char *path;
     const struct folder_arch *arch;
     json_t *config, *text, *defaults; /* text: the part of config that describes the language model */
     json_t *generation, *tokenizer;   /* generation_config.json, tokenizer_config.json; NULL: there is none */
+    enum folder_quant quant;
+    bool gptq_v2;                     /* zero points are stored as they are */
+    uint64_t tile_n, tile_k;          /* of FP8 scales by tile */
     struct st_tensor *t;              /* of all shards, by name */
     bool *used;                       /* [n] */
     size_t n;

@@ -5,8 +5,9 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include "kern/num.h"
 
-enum { MX_BLOCK = 32, MX_CODE_BYTES = 16 };
+enum { MX_BLOCK = 32, MX_CODE_BYTES = 16, NV_BLOCK = 16, PACK = 8, Q_BLOCK = 32, Q4_MIDDLE = 8, Q5_MIDDLE = 16 };
 
 /* --- finding ------------------------------------------------------------------------------------------------- */
 
@@ -86,12 +87,152 @@ static int find_mxfp4(struct folder *f, const struct st_tensor *t, const struct 
     return make_list(f, &s, *count, blocks * MX_CODE_BYTES, blocks, list, e);
 }
 
+static bool is_fp8(enum st_type t)
+{
+    return t == ST_F8_E4M3 || t == ST_F8_E5M2;
+}
+
+static float load_float(enum st_type type, const uint8_t *p)
+{
+    float x;
+    uint16_t h;
+    switch (type) {
+    case ST_F32: memcpy(&x, p, sizeof x); return x;
+    case ST_F16: memcpy(&h, p, sizeof h); return f32_from_f16(h);
+    case ST_BF16: memcpy(&h, p, sizeof h); return f32_from_bf16(h);
+    case ST_F8_E4M3: return f32_from_e4m3(*p);
+    default: return 0;
+    }
+}
+
+static uint64_t elements(const struct st_tensor *t)
+{
+    return t->bytes / st_type_bytes(t->type);
+}
+
+/* Scales of an FP8 matrix: one, one per row, or one per tile of 128 x 128. */
+static int find_fp8(struct folder *f, const char *base, const struct st_tensor *t, struct stored **list, uint64_t *count, struct err *e)
+{
+    const struct st_tensor *u = folder_tensor(f, "%s.weight_scale_inv", base);
+    if (!u) u = folder_tensor(f, "%s.weight_scale", base);
+    if (t->n_dims != 2 || !shape_is_sane(t)) return wrong_shape(t, "a matrix", e);
+    if (!u) return err(e, ERR_FORMAT, "tensor '%.*s': 8-bit floats without '%s.weight_scale' or '.weight_scale_inv'", STR_ARG(t->name), base);
+    struct stored s = {.kind = t->type == ST_F8_E4M3 ? STORED_E4M3 : STORED_E5M2, .type = DTYPE_F32, .n = t->dim[0], .k = t->dim[1], .file = t->file,
+                       .codes = t->data, .scales = u->data, .scale_type = u->type, .tile_n = t->dim[0], .tile_k = t->dim[1], .factor = 1};
+    uint64_t n = elements(u);
+    bool rows = u->n_dims && u->dim[0] == s.n, tiles = u->n_dims == 2 && u->dim[0] == (s.n + f->tile_n - 1) / f->tile_n && u->dim[1] == (s.k + f->tile_k - 1) / f->tile_k;
+    if (stored_float_type(u->type) < 0) return wrong_shape(u, "scales of F32, F16 or BF16", e);
+    if (tiles)
+        s.tile_n = f->tile_n, s.tile_k = f->tile_k, s.scale_stride = u->dim[1];
+    else if (rows && n == s.n)
+        s.tile_n = 1, s.scale_stride = 1;
+    else if (n != 1)
+        return err(e, ERR_FORMAT, "tensor '%.*s': %" PRIu64 " scales; expected one, %" PRIu64 " (rows), or tiles of %" PRIu64 " x %" PRIu64, STR_ARG(u->name), n, s.n,
+                   f->tile_n, f->tile_k);
+    *count = 1;
+    return make_list(f, &s, 1, 0, 0, list, e);
+}
+
+/* [n][k / 2] codes, [n][k / 16] scales, a scale of the matrix that multiplies (weight_scale_2) or divides (weight_global_scale). */
+static int find_nvfp4(struct folder *f, const char *base, const struct st_tensor *t, struct stored **list, uint64_t *count, struct err *e)
+{
+    const struct st_tensor *u = folder_tensor(f, "%s.weight_scale", base), *times = folder_tensor(f, "%s.weight_scale_2", base);
+    const struct st_tensor *by = times ? NULL : folder_tensor(f, "%s.weight_global_scale", base), *all = times ? times : by;
+    if (t->type != ST_U8 || t->n_dims != 2 || !shape_is_sane(t) || t->dim[1] % (NV_BLOCK / 2)) return wrong_shape(t, "U8 codes [rows][columns / 2]", e);
+    if (!u || u->type != ST_F8_E4M3 || u->n_dims != 2 || u->dim[0] != t->dim[0] || u->dim[1] != t->dim[1] / (NV_BLOCK / 2))
+        return err(e, ERR_FORMAT, "tensor '%.*s': expected '%s.weight_scale', F8_E4M3 [rows][columns / 16]", STR_ARG(t->name), base);
+    if (!all || elements(all) != 1 || stored_float_type(all->type) < 0)
+        return err(e, ERR_FORMAT, "tensor '%.*s': expected one number '%s.weight_scale_2' or '.weight_global_scale'", STR_ARG(t->name), base);
+    struct stored s = {.kind = STORED_NVFP4, .type = DTYPE_F32, .n = t->dim[0], .k = 2 * t->dim[1], .file = t->file, .codes = t->data, .scales = u->data,
+                       .scale_type = u->type, .scale_stride = u->dim[1], .tile_n = 1, .tile_k = NV_BLOCK, .factor = load_float(all->type, all->data), .divide = by != NULL};
+    *count = 1;
+    return make_list(f, &s, 1, 0, 0, list, e);
+}
+
+static uint32_t load_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Where column c of 8 lies in a word: AWQ packs 0 2 4 6 1 3 5 7. */
+static int awq_place(uint64_t c)
+{
+    return (int)(c % 8 / 2 + c % 2 * 4);
+}
+
+static int zero_of(const struct stored *s, uint64_t group, uint64_t row)
+{
+    int place = s->kind == STORED_AWQ ? awq_place(row) : (int)(row % PACK);
+    return (int)(load_u32(s->zeros + (group * (s->n / PACK) + row / PACK) * 4) >> 4 * place & 15) + s->zero_add;
+}
+
+/* All zero points 8: Q4_0. A stored 15 of GPTQ's first format is 0 to some programs and 16 to others. */
+static int look_at_zeros(struct stored *s, uint64_t groups, const struct st_tensor *zeros, struct err *e)
+{
+    s->type = DTYPE_Q4_0;
+    for (uint64_t g = 0; g < groups; g++)
+        for (uint64_t i = 0; i < s->n; i++) {
+            int z = zero_of(s, g, i);
+            if (z != Q4_MIDDLE) s->type = DTYPE_Q5_0;
+            if (z > 15) return err(e, ERR_UNSUPPORTED, "tensor '%.*s': a stored zero point of 15, which is 0 to some programs and 16 to others", STR_ARG(zeros->name));
+        }
+    return 0;
+}
+
+/* Whether columns are in the order of their groups; the groups must exist. */
+static int look_at_order(struct stored *s, uint64_t groups, const struct st_tensor *order, struct err *e)
+{
+    for (uint64_t k = 0; k < s->k; k++) {
+        uint32_t g = load_u32(order->data + 4 * k);
+        if (g >= groups) return err(e, ERR_FORMAT, "tensor '%.*s': column %" PRIu64 " is of group %u of %" PRIu64, STR_ARG(order->name), k, g, groups);
+        if (g != k / s->tile_k) s->group = order->data;
+    }
+    return 0;
+}
+
+static int find_packed(struct folder *f, const char *base, const struct st_tensor *t, struct stored **list, uint64_t *count, struct err *e)
+{
+    const struct st_tensor *scales = folder_tensor(f, "%s.scales", base), *zeros = folder_tensor(f, "%s.qzeros", base), *order = folder_tensor(f, "%s.g_idx", base);
+    bool awq = f->quant == QUANT_AWQ;
+    int rc = 0;
+    if (f->quant != QUANT_GPTQ && !awq) return err(e, ERR_UNSUPPORTED, "tensor '%.*s': packed weights, but config.json has no quantization_config of gptq or awq", STR_ARG(t->name));
+    if (t->type != ST_I32 || t->n_dims != 2 || !shape_is_sane(t) || t->dim[0] > UINT32_MAX || t->dim[1] > UINT32_MAX) return wrong_shape(t, "I32 words of 8 codes", e);
+    struct stored s = {.kind = awq ? STORED_AWQ : STORED_GPTQ, .n = t->dim[1] * (awq ? PACK : 1), .k = t->dim[0] * (awq ? 1 : PACK), .file = t->file, .codes = t->data,
+                       .zero_add = !awq && !f->gptq_v2};
+    uint64_t groups = scales && scales->n_dims == 2 ? scales->dim[0] : 0;
+    if (!groups || scales->dim[1] != s.n || stored_float_type(scales->type) < 0 || s.k % groups)
+        return err(e, ERR_FORMAT, "tensor '%.*s': expected '%s.scales', floats [groups][%" PRIu64 "]", STR_ARG(t->name), base, s.n);
+    if (!zeros || zeros->type != ST_I32 || zeros->n_dims != 2 || zeros->dim[0] != groups || s.n % PACK || zeros->dim[1] != s.n / PACK)
+        return err(e, ERR_FORMAT, "tensor '%.*s': expected '%s.qzeros', I32 [%" PRIu64 "][%" PRIu64 "]", STR_ARG(t->name), base, groups, s.n / PACK);
+    if (order && (order->type != ST_I32 || order->n_dims != 1 || order->dim[0] != s.k)) return wrong_shape(order, "I32, one group per column", e);
+    s.scales = scales->data, s.scale_type = scales->type, s.zeros = zeros->data, s.tile_k = s.k / groups;
+    if ((rc = look_at_zeros(&s, groups, zeros, e)) || (order && (rc = look_at_order(&s, groups, order, e)))) return rc;
+    if (s.scale_type != ST_F16 || s.group || s.tile_k % Q_BLOCK) s.type = DTYPE_F32;
+    *count = 1;
+    return make_list(f, &s, 1, 0, 0, list, e);
+}
+
+bool stored_widen(struct stored *s)
+{
+    if (s->type != DTYPE_Q4_0 || (s->kind != STORED_GPTQ && s->kind != STORED_AWQ)) return false;
+    s->type = DTYPE_Q5_0;
+    return true;
+}
+
 int stored_find(struct folder *f, const char *base, struct stored **list, uint64_t *count, struct err *e)
 {
     const struct st_tensor *t, *u;
     *list = NULL;
     *count = 0;
-    if ((t = folder_tensor(f, "%s.weight", base))) return find_plain(f, t, false, list, count, e);
+    if ((t = folder_tensor(f, "%s.weight", base))) {
+        if (is_fp8(t->type)) return find_fp8(f, base, t, list, count, e);
+        if (t->type == ST_U8) return find_nvfp4(f, base, t, list, count, e);
+        return find_plain(f, t, false, list, count, e);
+    }
+    if ((t = folder_tensor(f, "%s.weight_packed", base))) return find_nvfp4(f, base, t, list, count, e);
+    if ((t = folder_tensor(f, "%s.qweight", base))) return find_packed(f, base, t, list, count, e);
     if ((t = folder_tensor(f, "%s_blocks", base)) && (u = folder_tensor(f, "%s_scales", base))) return find_mxfp4(f, t, u, list, count, e);
     if ((t = folder_tensor(f, "%s", base))) return find_plain(f, t, true, list, count, e); /* experts of gpt-oss in BF16 */
     return 0;
@@ -120,6 +261,66 @@ static void row_mxfp4(const struct stored *s, uint64_t row, uint8_t *out)
     }
 }
 
+static void put_f32(uint8_t *out, float x)
+{
+    memcpy(out, &x, sizeof x);
+}
+
+static void row_fp8(const struct stored *s, uint64_t row, uint8_t *out)
+{
+    const uint8_t *codes = s->codes + row * s->k, *scales = s->scales + row / s->tile_n * s->scale_stride * st_type_bytes(s->scale_type);
+    for (uint64_t k = 0; k < s->k; k += s->tile_k, scales += st_type_bytes(s->scale_type)) {
+        float scale = load_float(s->scale_type, scales);
+        for (uint64_t i = k; i < s->k && i < k + s->tile_k; i++)
+            put_f32(out + 4 * i, (s->kind == STORED_E4M3 ? f32_from_e4m3(codes[i]) : f32_from_e5m2(codes[i])) * scale);
+    }
+}
+
+static void row_nvfp4(const struct stored *s, uint64_t row, uint8_t *out)
+{
+    static const float value[16] = {0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -.5f, -1, -1.5f, -2, -3, -4, -6};
+    const uint8_t *codes = s->codes + row * (s->k / 2), *scales = s->scales + row * s->scale_stride;
+    for (uint64_t i = 0; i < s->k; i++) {
+        float x = value[codes[i / 2] >> 4 * (i % 2) & 15] * f32_from_e4m3(scales[i / NV_BLOCK]); /* exact */
+        put_f32(out + 4 * i, s->divide ? x / s->factor : x * s->factor);
+    }
+}
+
+/* The code of a packed matrix less its zero point: -15 .. 15. */
+static int packed_code(const struct stored *s, uint64_t row, uint64_t k, uint64_t group)
+{
+    uint32_t word = s->kind == STORED_AWQ ? load_u32(s->codes + (k * (s->n / PACK) + row / PACK) * 4) : load_u32(s->codes + (k / PACK * s->n + row) * 4);
+    int place = s->kind == STORED_AWQ ? awq_place(row) : (int)(k % PACK);
+    return (int)(word >> 4 * place & 15) - zero_of(s, group, row);
+}
+
+/* Q4_0: fp16 scale, 16 bytes of code + 8. Q5_0: the scale, 32 fifth bits, 16 bytes of the rest of code + 16. */
+static void row_packed(const struct stored *s, uint64_t row, uint8_t *out)
+{
+    uint64_t scale_bytes = st_type_bytes(s->scale_type);
+    if (s->type == DTYPE_F32) {
+        for (uint64_t k = 0; k < s->k; k++) {
+            uint64_t g = s->group ? load_u32(s->group + 4 * k) : k / s->tile_k;
+            put_f32(out + 4 * k, (float)packed_code(s, row, k, g) * load_float(s->scale_type, s->scales + (g * s->n + row) * scale_bytes));
+        }
+        return;
+    }
+    for (uint64_t k = 0; k < s->k; k += Q_BLOCK) {
+        uint64_t g = k / s->tile_k;
+        uint32_t high = 0;
+        int middle = s->type == DTYPE_Q4_0 ? Q4_MIDDLE : Q5_MIDDLE;
+        memcpy(out, s->scales + (g * s->n + row) * scale_bytes, 2);
+        uint8_t *low = out + (s->type == DTYPE_Q4_0 ? 2 : 6);
+        for (uint64_t i = 0; i < Q_BLOCK / 2; i++) {
+            int a = packed_code(s, row, k + i, g) + middle, b = packed_code(s, row, k + i + Q_BLOCK / 2, g) + middle;
+            low[i] = (uint8_t)((a & 15) | (b & 15) << 4);
+            high |= (uint32_t)(a >> 4 & 1) << i | (uint32_t)(b >> 4 & 1) << (i + Q_BLOCK / 2);
+        }
+        if (s->type == DTYPE_Q5_0) memcpy(out + 2, &high, 4);
+        out = low + Q_BLOCK / 2;
+    }
+}
+
 void stored_row(const struct stored *s, uint64_t row, uint8_t *out)
 {
     size_t bytes = (size_t)dtype_row_bytes(s->type, s->k);
@@ -127,5 +328,10 @@ void stored_row(const struct stored *s, uint64_t row, uint8_t *out)
     case STORED_PLAIN: memcpy(out, s->codes + row * bytes, bytes); return;
     case STORED_TURNED: row_turned(s, row, out); return;
     case STORED_MXFP4: row_mxfp4(s, row, out); return;
+    case STORED_E4M3:
+    case STORED_E5M2: row_fp8(s, row, out); return;
+    case STORED_NVFP4: row_nvfp4(s, row, out); return;
+    case STORED_GPTQ:
+    case STORED_AWQ: row_packed(s, row, out); return;
     }
 }

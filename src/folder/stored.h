@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types.
+ * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types (doc/arithmetic.md 4.4).
+ * Where the type can hold the published values exactly it does; else they become F32, rounded once.
  */
 #ifndef TUTTI_FOLDER_STORED_H
 #define TUTTI_FOLDER_STORED_H
@@ -11,6 +12,11 @@ enum stored_kind {
     STORED_PLAIN,  /* rows of F32, F16 or BF16, as they are */
     STORED_TURNED, /* the same, published [columns][rows] */
     STORED_MXFP4,  /* 32 codes in 16 bytes and a byte of scale: GGUF's blocks with the codes in another order */
+    STORED_E4M3,   /* bytes times a scale: of the matrix, of a row, or of a tile. F32 */
+    STORED_E5M2,
+    STORED_NVFP4,  /* 16 codes of 4 bits, an e4m3 scale, and one scale of the matrix. F32 */
+    STORED_GPTQ,   /* 8 codes of 4 bits along the columns in a word, [columns / 8][rows] */
+    STORED_AWQ,    /* 8 codes along the rows in a word, [columns][rows / 8] */
 };
 
 struct stored {
@@ -20,7 +26,18 @@ struct stored {
     int file;        /* shard of the codes */
     const uint8_t *codes, *scales;
     uint64_t stride; /* STORED_TURNED: bytes from one column to the next */
+    enum st_type scale_type;
+    uint64_t tile_n, tile_k; /* a scale is for so many rows and columns; GPTQ, AWQ: tile_k columns are a group */
+    uint64_t scale_stride;   /* scales from one row of them to the next; 0: all rows share one */
+    float factor;            /* of the matrix */
+    bool divide;             /* by factor, not times */
+    const uint8_t *zeros;    /* GPTQ, AWQ: [groups][rows / 8] words of 8 zero points */
+    int zero_add;            /* what the stored zero point lacks: 1 in GPTQ's first format */
+    const uint8_t *group;    /* GPTQ: group of each column (int32), where they are not in order; or NULL */
 };
+
+/* A packed 4-bit matrix whose zero points are all 8 is Q4_0; Q5_0 holds the same numbers, beside others of its stack. */
+bool stored_widen(struct stored *s);
 
 /* Row `row` in s->type. */
 void stored_row(const struct stored *s, uint64_t row, uint8_t *out);

@@ -325,8 +325,9 @@ static struct rows part_rows(const struct folder *f, enum part_kind kind, const 
 /* One expert after the other. */
 static int put_experts(struct folder *f, const char *name, const char *before, const char *after, struct err *e)
 {
-    const struct stored **list = gguf_make_alloc(f->g, FOLDER_EXPERTS_MAX * sizeof *list);
+    struct stored **list = gguf_make_alloc(f->g, FOLDER_EXPERTS_MAX * sizeof *list);
     uint64_t n = 0, count;
+    bool wide = false;
     if (!list) return err(e, ERR_MEMORY, "out of memory");
     for (; n < FOLDER_EXPERTS_MAX; n++) {
         struct path base; /* merely a text of bounded length */
@@ -335,9 +336,11 @@ static int put_experts(struct folder *f, const char *name, const char *before, c
         if (!rc) rc = stored_find(f, base.z, &s, &count, e);
         if (rc) return rc;
         if (!s) break;
+        wide |= s->type == DTYPE_Q5_0;
         list[n] = s;
     }
-    return n ? put_matrices(f, name, list, n, true, (struct rows){0}, e) : 0;
+    for (uint64_t i = 0; i < n && wide; i++) stored_widen(list[i]); /* a stack has one type */
+    return n ? put_matrices(f, name, (const struct stored *const *)list, n, true, (struct rows){0}, e) : 0;
 }
 
 static int put_linear(struct folder *f, const char *prefix, const struct part *p, const char *base, const struct heads *h, struct err *e)
@@ -435,7 +438,8 @@ static int put_ends(struct folder *f, const char *root, struct err *e)
 static bool may_be_left(struct str name)
 {
     static const char *const begins[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.", "visual.", "model.visual."};
-    static const char *const ends[] = {".rotary_emb.inv_freq"};
+    static const char *const ends[] = {".rotary_emb.inv_freq", ".input_scale", ".input_global_scale", ".k_scale", ".v_scale"}; /* scales: of activations, which are
+                                                                                                                          * quantised by the contract */
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
         if (str_starts(name, str_from(begins[i]))) return true;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {

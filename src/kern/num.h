@@ -175,6 +175,20 @@ static inline uint16_t bf16_from_f32(float x)
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+/* 8-bit floats of published weights, exactly: e4m3 has no infinity and NaN at 0x7f and 0xff, e5m2 is the high byte of an fp16. */
+static inline float f32_from_e4m3(uint8_t b)
+{
+    uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;
+    if (e == 15 && m == 7) return f32_from_bits(sign | 0x7fc00000u);
+    if (e == 0) return f32_from_bits(f32_bits((float)m * 0x1p-9f) | sign);
+    return f32_from_bits(sign | (e + 120) << 23 | m << 20);
+}
+
+static inline float f32_from_e5m2(uint8_t b)
+{
+    return f32_from_f16((uint16_t)(b << 8));
+}
+
 /* e8m0 (the block scale of MXFP4): 2^(e-127); 255 is NaN. */
 static inline float f32_from_e8m0(uint8_t e)
 {
