@@ -8,6 +8,9 @@ src/folder, written from the published layouts; byte-level tokenizers, the famil
     --type F32|BF16    other values: matrices are rounded to bfloat16, or widened (default: as in the file)
     --merges pairs     merges as lists of two (newer files) instead of "left right"
     --odd              data that begins at odd places, as old writers left it
+    --quant METHOD     projections as METHOD publishes them: fp8 (one scale), fp8-row, fp8-tile, nvfp4, nvfp4-div (the matrix's scale divides), gptq,
+                       gptq-zeros (zero points differ), gptq-order (groups out of order), awq. --file OUT.gguf gets the same numbers in the types
+                       that doc/arithmetic.md gives them (Llama and Qwen only)
 """
 import argparse
 import json
@@ -41,6 +44,7 @@ class Gguf:
         for _ in range(n_keys):
             name = self.text()
             self.key[name] = self.value(self.take("<I")[0])
+        self.keys_end = self.at
         for _ in range(n_tensors):
             name = self.text()
             dims = self.take("<%dQ" % self.take("<I")[0])
@@ -192,6 +196,145 @@ def join(name, pre, h, heads, kv, out):
             out[f"{pre}{where}.experts.{i}.{to}.weight"] = (kind, x[i])
 
 
+# --- published quantisation ---------------------------------------------------------------------------------------------
+
+E4M3 = np.array([(b & 7) * 2.0 ** -9 if b >> 3 == 0 else (8 + (b & 7)) * 2.0 ** ((b >> 3) - 10) for b in range(127)], np.float32)
+E2M1 = np.array([0, .5, 1, 1.5, 2, 3, 4, 6], np.float32)
+TILE, GROUP = (32, 64), 32
+
+
+def nearest(table, x):
+    """Index of the nearest value, the sign as the bit above."""
+    at = np.abs(np.abs(x)[..., None] - table).argmin(-1)
+    return (at + (x < 0) * (1 << (len(table) - 1).bit_length())).astype(np.uint8)
+
+
+def value(table, code):
+    top = 1 << (len(table) - 1).bit_length()
+    return np.where(code >= top, -1, 1).astype(np.float32) * table[code % top]
+
+
+def fp8(x, method):
+    n, k = x.shape
+    tn, tk = {"fp8": (n, k), "fp8-row": (1, k), "fp8-tile": TILE}[method]
+    rows, cols = -(-n // tn), -(-k // tk)
+    scale = np.array([[np.abs(x[i * tn:(i + 1) * tn, j * tk:(j + 1) * tk]).max() / 448 for j in range(cols)] for i in range(rows)], np.float32)
+    wide = scale.repeat(tn, 0).repeat(tk, 1)[:n, :k]
+    codes = nearest(E4M3, x / wide)
+    name = "weight_scale_inv" if method == "fp8-tile" else "weight_scale"
+    out = {"weight": ("F8_E4M3", codes), name: ("F32", scale.reshape(()) if method == "fp8" else scale), "input_scale": ("F32", np.float32([1]))}
+    return out, {0: (value(E4M3, codes) * wide).astype("<f4").view(np.uint8)}
+
+
+def nvfp4(x, method):
+    n, k = x.shape
+    top = np.abs(x).reshape(n, k // 16, 16).max(-1)
+    all_ = np.float32(top.max() / (6 * 448))
+    scale = nearest(E4M3, top / 6 / all_)
+    wide = value(E4M3, scale).repeat(16, 1)
+    codes = nearest(E2M1, x / np.maximum(wide * all_, np.float32(1e-30)))
+    packed = codes[:, 0::2] | codes[:, 1::2] << 4
+    block = (value(E2M1, codes) * wide).astype(np.float32)
+    if method == "nvfp4":
+        return ({"weight": ("U8", packed), "weight_scale": ("F8_E4M3", scale), "weight_scale_2": ("F32", all_.reshape(()))},
+                {0: (block * all_).astype("<f4").view(np.uint8)})
+    by = np.float32(1) / all_
+    return ({"weight_packed": ("U8", packed), "weight_scale": ("F8_E4M3", scale), "weight_global_scale": ("F32", by.reshape(1))},
+            {0: (block / by).astype("<f4").view(np.uint8)})
+
+
+def words(x, order):
+    """Eight codes along the last axis in a word."""
+    x = x.reshape(*x.shape[:-1], -1, 8)[..., order].astype(np.uint32)
+    return (x << (4 * np.arange(8, dtype=np.uint32))).sum(-1, dtype=np.uint32).view("<i4")
+
+
+def blocks(scale, q, middle):
+    """Q4_0 (8) or Q5_0 (16) of codes less their zero points."""
+    n, k = q.shape
+    q = (q + middle).astype(np.uint8).reshape(n, k // 32, 32)
+    parts = [scale.repeat(GROUP // 32, 1).astype("<f2")[..., None].view(np.uint8)]
+    if middle == 16:
+        high = ((q >> 4).astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(-1, dtype=np.uint64).astype("<u4")
+        parts.append(high[..., None].view(np.uint8))
+    parts.append((q[..., :16] & 15) | (q[..., 16:] & 15) << 4)
+    return np.concatenate(parts, -1).reshape(n, -1)
+
+
+def packed(x, method, rng):
+    n, k = x.shape
+    groups = np.arange(k) // GROUP
+    if method == "gptq-order":
+        groups = rng.permutation(groups)
+    top = np.stack([np.abs(x[:, groups == g]).max(1) for g in range(k // GROUP)], 1)
+    scale = (top / 7).astype(np.float16)
+    zero = np.full(scale.shape, 8) if method in ("gptq", "gptq-order") else rng.integers(1, 15, scale.shape)
+    code = np.clip(np.rint(x / scale.astype(np.float32)[:, groups]) + zero[:, groups], 0, 15).astype(np.int32)
+    q = code - zero[:, groups]
+    if method == "awq":
+        order = [0, 2, 4, 6, 1, 3, 5, 7]
+        out = {"qweight": ("I32", words(code.T, order)), "qzeros": ("I32", words(zero.T, order))}
+    else:
+        plain = list(range(8))
+        out = {"qweight": ("I32", words(code, plain).T), "qzeros": ("I32", words(zero.T - 1, plain)), "g_idx": ("I32", groups.astype("<i4"))}
+    out["scales"] = ("F16", scale.T)
+    if method == "gptq-order":
+        return out, {0: (q.astype(np.float32) * scale.astype(np.float32)[:, groups]).astype("<f4").view(np.uint8)}
+    same = {6: blocks(scale, q, 16)}
+    if (zero == 8).all():
+        same[2] = blocks(scale, q, 8)
+    return out, same
+
+
+def quantise(g, tensors, name, o):
+    """Projections as published; and {GGUF name: (type, bytes)}."""
+    import re
+    arch, rng = g.key["general.architecture"], np.random.default_rng(1)
+    heads = {"attn_q": g.key[arch + ".attention.head_count"], "attn_k": g.key[arch + ".attention.head_count_kv"]}
+    ours = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+            "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+    out, same, stacks = {}, {}, {}
+    for full, (kind, x) in tensors.items():
+        m = re.fullmatch(r"model\.layers\.(\d+)\.(?:mlp\.experts\.(\d+)\.(gate|up|down)_proj|(self_attn\.\w|mlp\.\w+)_proj)\.weight", full)
+        if not m:
+            out[full] = (kind, x)
+            continue
+        layer, expert, part, own = m.groups()
+        method = o.quant
+        if method == "gptq-zeros" and expert and int(expert) % 2 == 0:
+            method = "gptq"  # stacks of both kinds
+        x = widen(kind, x)
+        parts, forms = fp8(x, method) if method.startswith("fp8") else nvfp4(x, method) if method.startswith("nvfp4") else packed(x, method, rng)
+        for end, t in parts.items():
+            out[full[:-len("weight")] + end] = t
+        if expert:
+            stacks.setdefault(f"blk.{layer}.ffn_{part}_exps.weight", []).append(forms)
+            continue
+        base = ours[own + "_proj"]
+        kind = min(forms)  # Q4_0 where both are the same numbers
+        rows = forms[kind]
+        if name in TURNED and base in heads:  # back to pairs
+            rows = rows.reshape(heads[base], 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+        same[f"blk.{layer}.{base}.weight"] = (kind, rows)
+    for full, forms in stacks.items():
+        kind = min(set.intersection(*(set(f) for f in forms)))
+        same[full] = (kind, np.concatenate([f[kind] for f in forms]))
+    return out, same
+
+
+def write_same(g, path, same):
+    """The GGUF file with these tensors instead."""
+    info, data, at = b"", b"", 0
+    for name, (kind, x) in g.tensor.items():
+        kind, raw = same[name] if name in same else ({"F32": 0, "F16": 1, "BF16": 30}[kind], x)
+        dims = x.shape[::-1]
+        info += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I%dQIQ" % len(dims), len(dims), *dims, kind, len(data))
+        raw = np.ascontiguousarray(raw).tobytes()
+        data += raw + bytes(-len(raw) % 32)
+    head = g.b[:g.keys_end] + info
+    path.write_bytes(head + bytes(-len(head) % 32) + data)
+
+
 def config(g, name):
     arch = g.key["general.architecture"]
     k = {n.removeprefix(arch + "."): v for n, v in g.key.items()}
@@ -273,6 +416,8 @@ def main():
     p.add_argument("--type", choices=("F32", "BF16"))
     p.add_argument("--merges", choices=("text", "pairs"), default="text")
     p.add_argument("--odd", action="store_true")
+    p.add_argument("--quant", choices=("fp8", "fp8-row", "fp8-tile", "nvfp4", "nvfp4-div", "gptq", "gptq-zeros", "gptq-order", "awq"))
+    p.add_argument("--file", type=pathlib.Path)
     o = p.parse_args()
     name = o.name or o.model.stem
     g = Gguf(o.model)
@@ -280,6 +425,14 @@ def main():
     if o.type:
         wide = {n: (k, widen(k, x) if k != "U8" else x) for n, (k, x) in tensors.items()}
         tensors = {n: (k, x) if k == "U8" else ("F32", x) if o.type == "F32" or x.ndim < 2 else ("BF16", narrow(x)) for n, (k, x) in wide.items()}
+    c = config(g, name)
+    if o.quant:
+        tensors, same = quantise(g, tensors, name, o)
+        write_same(g, o.file, same)
+        c["quantization_config"] = {"gptq": {"quant_method": "gptq", "bits": 4, "group_size": GROUP, "checkpoint_format": "gptq"},
+                                    "awq": {"quant_method": "awq", "bits": 4, "group_size": GROUP, "version": "gemm", "zero_point": True},
+                                    "nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+                                    "fp8": {"quant_method": "fp8", "weight_block_size": TILE if o.quant == "fp8-tile" else None}}[o.quant.split("-")[0]]
     o.dir.mkdir(parents=True, exist_ok=True)
     names = list(tensors)
     if o.shards == 1:
@@ -292,7 +445,7 @@ def main():
                  "weight_map": {n: files[i % o.shards] for i, n in enumerate(names)}}
         (o.dir / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
     tokens = g.key["tokenizer.ggml.tokens"]
-    (o.dir / "config.json").write_text(json.dumps(config(g, name), indent=2))
+    (o.dir / "config.json").write_text(json.dumps(c, indent=2))
     (o.dir / "tokenizer.json").write_text(json.dumps(tokenizer(g, o), ensure_ascii=False))
     (o.dir / "tokenizer_config.json").write_text(json.dumps({
         "add_bos_token": False, "bos_token": tokens[g.key["tokenizer.ggml.bos_token_id"]], "eos_token": {"content": tokens[g.key["tokenizer.ggml.eos_token_id"]]},

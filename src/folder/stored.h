@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types (doc/arithmetic.md 4.4).
+ * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types (doc/arithmetic.md 3).
  * Where the type can hold the published values exactly it does; else they become F32, rounded once.
  */
 #ifndef TUTTI_FOLDER_STORED_H

@@ -41,6 +41,19 @@ same gpt-oss gpt-oss --shards 2 --odd
 same llama llama --type F32
 python3 tools/gen-family.py "$dir" qwen3 llama --type BF16 >/dev/null && same qwen3 qwen3 --type BF16 && same llama llama --type BF16 --odd
 
+# published NAME METHOD: projections as METHOD publishes them against a file with the same numbers
+published() {
+    local want got
+    rm -rf "$dir/q"
+    python3 tools/gen-folder.py "$dir/$1.gguf" "$dir/q" --name "$1" --quant "$2" --file "$dir/q.gguf" || { bad=1; return; }
+    want=$(digest "$dir/q.gguf") got=$(digest "$dir/q")
+    runs=$((runs + 1))
+    [ "${#want}" = 64 ] && [ "$want" = "$got" ] || fail "$1 $2: the folder gives $got, the file $want"
+}
+python3 tools/gen-family.py "$dir" llama >/dev/null
+for method in fp8 fp8-row fp8-tile nvfp4 nvfp4-div gptq gptq-zeros gptq-order awq; do published llama $method; done
+for method in fp8-tile gptq-zeros; do published qwen3moe $method; done
+
 # What else takes a MODEL
 python3 tools/gen-family.py "$dir" gpt-oss >/dev/null
 "${tutti[@]}" inspect "$dir/gpt-oss" | grep -q '^format: *safetensors' || fail "inspect does not tell the format"
