@@ -108,6 +108,18 @@ void chip_explain(const struct chip *c, struct buf *out)
     c->ops->explain(c, out);
 }
 
+int chip_timeline(const struct chip *c, struct buf *out, struct err *e)
+{
+    if (!c->ops->timeline) return err(e, ERR_UNSUPPORTED, "chip '%s' has no timeline: take a simulated one, as --chip lpu", c->ops->name);
+    return c->ops->timeline(c, out, e);
+}
+
+int chip_listing(const struct chip *c, const char *pass, struct buf *out, struct err *e)
+{
+    if (!c->ops->listing) return err(e, ERR_UNSUPPORTED, "chip '%s' has no compiler passes: take a simulated one, as --chip lpu", c->ops->name);
+    return c->ops->listing(c, pass, out, e);
+}
+
 void chip_unload(struct chip *c)
 {
     if (c) c->ops->unload(c);

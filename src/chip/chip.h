@@ -80,6 +80,8 @@ struct chip_ops {
     void (*unload)(struct chip *c);
     int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure */
     int max_chips; /* that can share a model */
+    int (*timeline)(const struct chip *c, struct buf *out, struct err *e); /* NULL: no time of its own */
+    int (*listing)(const struct chip *c, const char *pass, struct buf *out, struct err *e); /* NULL: compiles nothing */
 };
 
 struct chip {
@@ -105,6 +107,9 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
  * over. It fixes all logits. False: this chip does not tell. */
 bool chip_state(const struct chip *c, int i_out, void (*put)(void *ud, const void *p, size_t n), void *ud);
 void chip_explain(const struct chip *c, struct buf *out);
+/* One token as trace events (JSON of Chrome and Perfetto), and what a pass of the chip's compiler made. */
+int chip_timeline(const struct chip *c, struct buf *out, struct err *e);
+int chip_listing(const struct chip *c, const char *pass, struct buf *out, struct err *e);
 void chip_unload(struct chip *c); /* accepts NULL */
 
 /* From now on watch is told of every batch that was executed: how another chip's clock counts (plan/timed.h). NULL: nobody. */

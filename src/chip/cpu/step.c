@@ -303,4 +303,4 @@ static void explain(const struct chip *chip, struct buf *out)
     buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
 }
 
-const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload, cpu_limits, 1};
+const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload, cpu_limits, 1, NULL, NULL};

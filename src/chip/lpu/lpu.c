@@ -266,6 +266,16 @@ static void explain(const struct chip *chip, struct buf *out)
     lpu_report((const struct lpu *)chip, out);
 }
 
+static int timeline(const struct chip *chip, struct buf *out, struct err *e)
+{
+    return lpu_timeline((const struct lpu *)chip, out, e);
+}
+
+static int listing(const struct chip *chip, const char *pass, struct buf *out, struct err *e)
+{
+    return lpu_print_pass((const struct lpu *)chip, pass, out, e);
+}
+
 /* Beside its own memory, which is as large as the chip's. */
 static uint64_t work_bytes(const struct program *p, int n_threads)
 {
@@ -280,4 +290,6 @@ const struct chip_ops chip_lpu = {.name = "lpu",
                                   .step = step,
                                   .explain = explain,
                                   .max_chips = LPU_CHIPS_MAX,
+                                  .timeline = timeline,
+                                  .listing = listing,
                                   .unload = unload};

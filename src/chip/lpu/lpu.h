@@ -183,6 +183,10 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
 /* trace.c */
 int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_schedule *s, struct err *e);
 
+/* timeline.c, listing.c */
+int lpu_timeline(const struct lpu *c, struct buf *out, struct err *e);
+int lpu_print_pass(const struct lpu *c, const char *pass, struct buf *out, struct err *e);
+
 /* report.c: cycles, time, use of units and energy of a token, as text. */
 void lpu_report(const struct lpu *c, struct buf *out);
 int64_t lpu_token_cycles(const struct lpu *c, int chunks); /* of the whole line, with logits */
