@@ -44,7 +44,7 @@ static int size_weights(const struct program *p, uint64_t *bytes, struct err *e)
     for (int i = 0; i < p->n_weights; i++) {
         struct mat m;
         const struct weight *w = &p->weights[i];
-        if (mat_init(&m, w->t->type, w->n, w->k, e)) return err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name));
+        if (mat_init(&m, weight_type(w), w->n, w->k, e)) return err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name));
         *bytes += mat_bytes(&m);
     }
     return 0;
@@ -65,8 +65,8 @@ static void find_need(const struct gguf *g, int n_batch, int n_threads, struct n
         n->n_ctx_train = m->h.n_ctx_train;
         n->buffers_bytes = chip_cpu.work_bytes(p, n_threads ? n_threads : pool_cpus());
         for (int i = 0; i < 2; i++) {
-            struct kv_shape s = {i ? KV8 : KV16, m->h.n_layer, m->h.n_head_kv, m->h.head_dim};
-            if (kv_supports(s.type, s.head_dim)) n->page_bytes[i] = kv_page_bytes(&s);
+            struct kv_shape s = {i ? KV8 : KV16, m->h.n_layer, m->h.n_head_kv, m->h.head_dim, m->h.kv_extra};
+            if (kv_supports(s.head_dim, s.extra)) n->page_bytes[i] = kv_page_bytes(&s);
         }
         if (!n->page_bytes[0] && !n->page_bytes[1]) rc = err(&e, ERR_UNSUPPORTED, "a head size of %d is not supported", m->h.head_dim);
     }

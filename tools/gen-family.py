@@ -57,6 +57,14 @@ FAMILIES = {
     "gemma3": dict(post_norm=True, layers=7, qk_norm="head", base=1e6, keys=[
         ("attention.sliding_window", U32, 24), ("rope.scaling.type", STR, "linear"), ("rope.scaling.factor", F32, 8.0)]),
     "glm4": dict(post_norm=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
+    "deepseek2": dict(latent=dict(q_rank=64, rank=64, nope=32, rope=16, v=48, split=True), experts=(16, 4), n_shared=2, dense=1, rope=16,
+                      probs_bias=True, untied=True, keys=[
+        ("expert_gating_func", U32, 2), ("expert_weights_norm", BOOL, 1), ("expert_weights_scale", F32, 2.5), ("expert_group_count", U32, 4),
+        ("expert_group_used_count", U32, 2), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 40.0),
+        ("rope.scaling.original_context_length", U32, 128), ("rope.scaling.yarn_log_multiplier", F32, 0.1)]),
+    "deepseek2-old": dict(arch="deepseek2", latent=dict(q_rank=0, rank=288, nope=64, rope=32, v=32, split=False), experts=(8, 3), n_shared=1, dense=1,
+                          rope=32, untied=True, layers=3, keys=[
+        ("expert_weights_scale", F32, 4.0), ("expert_group_count", U32, 4), ("expert_group_used_count", U32, 2)]),
     "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
 }
 
@@ -90,11 +98,30 @@ def tensors(o):
             out.append((f"{b}ffn_{part}_exps.weight", kind, (k, rows, n), 1 / math.sqrt(k)))
             if f.get("expert_bias"):
                 out.append((f"{b}ffn_{part}_exps.bias", "F32", (rows, n), 0.1))
-        if f.get("shared"):
-            for part, k, rows in (("gate", EMBD, FF), ("up", EMBD, FF), ("down", FF, EMBD)):
+        if f.get("probs_bias"):
+            vector(b + "exp_probs_b.bias", n, "bias")
+        wide = f.get("n_shared", 0) * FF_EXPERT or FF
+        if f.get("shared") or f.get("n_shared"):
+            for part, k, rows in (("gate", EMBD, wide), ("up", EMBD, wide), ("down", wide, EMBD)):
                 linear(f"{b}ffn_{part}_shexp", k, rows)
         if f.get("shared_gate"):
             out.append((b + "ffn_gate_inp_shexp.weight", "F32", (EMBD,), 2 / math.sqrt(EMBD)))
+
+    def latent(b):
+        """Queries, the common vector of keys and values, and the heads' own matrices."""
+        m = f["latent"]
+        if m["q_rank"]:
+            linear(b + "attn_q_a", EMBD, m["q_rank"])
+            vector(b + "attn_q_a_norm.weight", m["q_rank"], "norm")
+        linear(b + ("attn_q_b" if m["q_rank"] else "attn_q"), m["q_rank"] or EMBD, HEADS * (m["nope"] + m["rope"]))
+        linear(b + "attn_kv_a_mqa", EMBD, m["rank"] + m["rope"])
+        vector(b + "attn_kv_a_norm.weight", m["rank"], "norm")
+        if m["split"]:
+            out.append((b + "attn_k_b.weight", o.type, (m["nope"], m["rank"], HEADS), 1 / math.sqrt(m["rank"])))
+            out.append((b + "attn_v_b.weight", o.type, (m["rank"], m["v"], HEADS), 1 / math.sqrt(m["rank"])))
+        else:
+            linear(b + "attn_kv_b", m["rank"], HEADS * (m["nope"] + m["v"]))
+        linear(b + "attn_output", HEADS * m["v"], EMBD)
 
     matrix("token_embd.weight", EMBD, f.get("vocab", VOCAB))
     if f.get("longrope"):
@@ -105,7 +132,9 @@ def tensors(o):
         if not f.get("no_input_norm"):
             vector(b + "attn_norm.weight", EMBD, "norm")
         bias = f.get("qkv_bias", False)
-        if f.get("fused_qkv"):
+        if "latent" in f:
+            latent(b)
+        elif f.get("fused_qkv"):
             linear(b + "attn_qkv", EMBD, n_q + 2 * n_kv, bias)
         else:
             for part, rows in (("q", n_q), ("k", n_kv), ("v", n_kv)):
@@ -114,7 +143,8 @@ def tensors(o):
             whole = f["qk_norm"] == "whole"
             vector(b + "attn_q_norm.weight", n_q if whole else DIM, "norm")
             vector(b + "attn_k_norm.weight", n_kv if whole else DIM, "norm")
-        linear(b + "attn_output", n_q, EMBD, f.get("out_bias", False))
+        if "latent" not in f:
+            linear(b + "attn_output", n_q, EMBD, f.get("out_bias", False))
         if f.get("sinks"):
             vector(b + "attn_sinks.weight", HEADS, "bias")
         if f.get("post_norm"):
@@ -122,7 +152,7 @@ def tensors(o):
             vector(b + "post_ffw_norm.weight", EMBD, "norm")
         if not f.get("no_input_norm"):
             vector(b + f.get("ffn_norm", "ffn_norm") + ".weight", EMBD, "norm")
-        if "experts" in f:
+        if "experts" in f and i >= f.get("dense", 0):
             experts(b)
             continue
         if f.get("fused_up"):
@@ -146,6 +176,18 @@ def keys(o):
            ("attention.key_length", U32, DIM), ("attention.value_length", U32, DIM),
            ("attention.layer_norm_rms_epsilon", F32, 1e-5), ("rope.dimension_count", U32, f.get("rope", DIM)),
            ("rope.freq_base", F32, f.get("base", 10000.0))]
+    if "latent" in f:
+        m = f["latent"]
+        k = m["nope"] + m["rope"]
+        sizes = {"head_count_kv": 1 if m["split"] else HEADS, "key_length": m["rank"] + m["rope"] if m["split"] else k,
+                 "value_length": m["rank"] if m["split"] else m["v"]}
+        own = [(n, t, sizes.get(n.removeprefix("attention."), v)) for n, t, v in own]
+        own += [("attention.kv_lora_rank", U32, m["rank"])]
+        if m["q_rank"]:
+            own += [("attention.q_lora_rank", U32, m["q_rank"])]
+        if m["split"]:
+            own += [("attention.key_length_mla", U32, k), ("attention.value_length_mla", U32, m["v"])]
+        own += [("expert_shared_count", U32, f["n_shared"]), ("leading_dense_block_count", U32, f["dense"])]
     if "experts" in f:
         own += [("expert_count", U32, f["experts"][0]), ("expert_used_count", U32, f["experts"][1]),
                 ("expert_feed_forward_length", U32, FF_EXPERT)]

@@ -208,7 +208,7 @@ static void bench_close(struct bench *b)
 static int bench_open(struct bench *b, enum dtype type, enum kv_type kv, struct err *e)
 {
     struct program_options po = {.max_rows = CONFORM_TOKENS + OTHERS_MAX * OTHER_STEP, .max_out = 64};
-    struct kv_shape shape = {kv, LAYERS, KV_HEADS, HIDDEN / HEADS};
+    struct kv_shape shape = {kv, LAYERS, KV_HEADS, HIDDEN / HEADS, 0};
     struct chip_options reference = {.n_threads = 1, .isa = "ref", .kv = kv};
     struct chip *chip = NULL;
     int rc;

@@ -9,14 +9,14 @@
 
 size_t kv_page_bytes(const struct kv_shape *s)
 {
-    size_t n = (size_t)s->n_layer * (size_t)s->n_head_kv * kv_view_bytes(s->type, s->head_dim);
+    size_t n = (size_t)s->n_layer * (size_t)s->n_head_kv * kv_view_bytes(s->type, s->head_dim, s->extra);
     return (n + 4095) & ~(size_t)4095;
 }
 
 int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n_tokens, int n_seqs, struct err *e)
 {
-    if (!kv_supports(shape->type, shape->head_dim))
-        return err(e, ERR_UNSUPPORTED, "a head size of %d is not supported by this KV type", shape->head_dim);
+    if (!kv_supports(shape->head_dim, shape->extra))
+        return err(e, ERR_UNSUPPORTED, "a KV cache for heads of %d is not supported", shape->head_dim);
     size_t page = kv_page_bytes(shape), total = 0;
     int64_t pages = (n_tokens + ATTN_CHUNK - 1) / ATTN_CHUNK + n_seqs;
     if (n_tokens < 1 || pages > INT32_MAX || __builtin_mul_overflow(page, (size_t)pages, &total))
@@ -33,7 +33,7 @@ int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n
                    n_tokens, total >> 20);
     }
     madvise(base, total, MADV_HUGEPAGE); /* fewer faults and TLB misses; a hint */
-    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim), page, base, (int)pages, list, (int)pages, holders, false};
+    *p = (struct kv_pool){*shape, kv_view_bytes(shape->type, shape->head_dim, shape->extra), page, base, (int)pages, list, (int)pages, holders, false};
     for (int i = 0; i < p->max_pages; i++) p->free[i] = p->max_pages - 1 - i;
     *out = p;
     return 0;

@@ -22,6 +22,7 @@
 struct kv_shape {
     enum kv_type type;
     int n_layer, n_head_kv, head_dim;
+    int extra; /* dimensions of keys beyond head_dim: latent attention (kern/attn.h); 0: none */
 };
 
 struct kv_pool {

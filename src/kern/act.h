@@ -45,6 +45,19 @@ size_t act_bytes(enum act_tier tier, int k, int n_tok);
 /* Lays *a out in act_bytes() bytes of 64-byte aligned memory. */
 void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem);
 
+/* The codes from a token on that begins a tile, as an act of their own. */
+static inline struct act act_from(const struct act *a, int tok)
+{
+    struct act b = *a;
+    size_t tile = (size_t)(tok / ACT_TILE);
+    b.q += tile * (size_t)a->k64 * ACT_TILE * 64;
+    if (b.qh) b.qh += tile * (size_t)a->k64 * ACT_TILE * 64;
+    b.d += tile * (size_t)a->groups * ACT_TILE;
+    b.ns += tile * (size_t)a->sums * ACT_TILE;
+    if (b.sd) b.sd += tile * (size_t)a->groups * ACT_TILE;
+    return b;
+}
+
 /* The codes of one token to another place. */
 void act_copy(struct act *a, int to, int from);
 

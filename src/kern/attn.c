@@ -7,22 +7,20 @@
 
 #include <string.h>
 
-#include "base/err.h"
-#include "kern/mathf.h"
-#include "kern/num.h"
+#include <stdbool.h>
+#include "kern/attn_body.h"
 
-int kv_supports(enum kv_type type, int D)
+int kv_supports(int D, int extra)
 {
-    int max = type == KV16 ? KV16_D_MAX : KV8_D_MAX;
-    return (type == KV16 || type == KV8) && D >= ATTN_D_STEP && D <= max && D % ATTN_D_STEP == 0;
+    return D >= ATTN_D_STEP && D <= KV_D_MAX && D % ATTN_D_STEP == 0 && extra >= 0 && extra <= KV_EXTRA_MAX && extra % ATTN_D_STEP == 0;
 }
 
-size_t kv_view_bytes(enum kv_type type, int D)
+size_t kv_view_bytes(enum kv_type type, int D, int extra)
 {
-    return 2 * ATTN_CODE_BYTES(type, D) + 3 * ATTN_CHUNK * sizeof(float);
+    return 2 * ATTN_CODE_BYTES(type, D) + ATTN_CODE_BYTES(type, extra) + (extra ? 4 : 3) * ATTN_CHUNK * sizeof(float);
 }
 
-void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D)
+void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D, int extra)
 {
     char *p = base;
     size_t n = ATTN_CODE_BYTES(type, D);
@@ -31,6 +29,8 @@ void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D)
     view->dk = (float *)(void *)(p + 2 * n);
     view->dv = view->dk + ATTN_CHUNK;
     view->pm = view->dv + ATTN_CHUNK;
+    view->dkr = extra ? view->pm + ATTN_CHUNK : NULL;
+    view->kr = extra ? view->dkr + ATTN_CHUNK : NULL;
 }
 
 void attn_ahead_fetch(struct attn_ahead *a, size_t bytes)
@@ -64,6 +64,27 @@ void attn_slot_fetch(const struct kv_view *view, enum kv_type type, int D, int s
     __builtin_prefetch(view->dk + slot, 1);
     __builtin_prefetch(view->dv + slot, 1);
     __builtin_prefetch(view->pm + slot, 1);
+}
+
+int attn_store_extra(const struct kv_view *view, enum kv_type type, int extra, int slot, const float *k)
+{
+    int32_t code[KV_EXTRA_MAX];
+    bool wide = type == KV16;
+    if (!attn_quantise(k, extra, wide ? 32767.0f : 127.0f, wide ? ARITH_RQ16 : ARITH_RQ8, code, &view->dkr[slot])) return ERR_RANGE;
+    if (wide)
+        attn_put_key16(view->kr, extra, (size_t)slot, code);
+    else
+        attn_put_key8(view->kr, extra, (size_t)slot, code);
+    return 0;
+}
+
+void attn_quant_extra(struct attn_q *q, int extra, const float *const *rows, float scale)
+{
+    q->extra = extra;
+    for (int r = 0; r < q->n; r++) {
+        int rc = attn_put_query(rows[r], extra, q->type, scale, &q->dqs2[r], q->a2 + r * extra, q->b2 + r * extra);
+        if (rc) q->err[r] = rc;
+    }
 }
 
 void attn_state_init(struct attn_state *state, int D)
@@ -105,7 +126,7 @@ void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const
     }
     for (int64_t p = to < 0 ? 0 : from / ATTN_CHUNK * ATTN_CHUNK, begin = p; p <= to; p += ATTN_CHUNK) {
         struct kv_view view;
-        kv_view_init(&view, (char *)pages[p / ATTN_CHUNK - page0] + offset, q->type, D);
+        kv_view_init(&view, (char *)pages[p / ATTN_CHUNK - page0] + offset, q->type, D, q->extra);
         for (int r = 0; r < n; r++) {
             int64_t a = first[r] - p, b = last[r] - p;
             lo[r] = a < 0 ? 0 : a > ATTN_CHUNK ? ATTN_CHUNK : (int)a;

@@ -20,7 +20,11 @@
  *
  * 16-bit codes times 16-bit codes exceed int32, so the side of the query (q, or P) is split into
  * hi = v >> 8 and lo = v & 255. HI = sum code*hi and LO = sum code*lo are exact, and
- * fma(float(HI), 256, float(LO)) stands for the sum.
+ * fma(float(HI), 256, float(LO)) stands for the sum. Q*K of more than KV16_SLICE dimensions is the float sum of slices of
+ * so many, ascending.
+ *
+ * Latent attention (DeepSeek): keys have `extra` dimensions beyond those of the values, with a scale of their own, in
+ * a second plane of the page: kr, dkr. The score is fma(float(sum of the extra), fl(dqs2 * dkr), fl(sum * fl(dqs * dk))).
  */
 #ifndef TUTTI_KERN_ATTN_H
 #define TUTTI_KERN_ATTN_H
@@ -34,8 +38,9 @@
 #define ATTN_SUPER ARITH_ATTN_SUPER /* positions of a super-chunk */
 #define ATTN_ROWS 16    /* query rows of a tile, at most */
 #define ATTN_D_STEP 16  /* head sizes are multiples of this */
-#define KV16_D_MAX 256  /* 32767 * 255 * 256 < 2^31 */
-#define KV8_D_MAX 512   /* 32767 * 127 * 512 < 2^31 */
+#define KV16_SLICE ARITH_KV16_SLICE /* 32767 * 255 * 256 < 2^31 */
+#define KV_D_MAX 512    /* 32767 * 127 * 512 < 2^31 */
+#define KV_EXTRA_MAX 128
 
 enum kv_type { KV16, KV8 };
 
@@ -44,6 +49,8 @@ enum kv_type { KV16, KV8 };
 struct kv_view {
     void *k, *v;
     float *dk, *dv, *pm;
+    void *kr;   /* the extra dimensions of the keys, and their scales; NULL: none */
+    float *dkr;
 };
 
 /* What will be read after the keys and values at hand. A kernel takes as many bytes as it computes on and prefetches them, so
@@ -59,15 +66,15 @@ const char *attn_ahead_take(struct attn_ahead *a, size_t bytes);
 /* Prefetches them at once. */
 void attn_ahead_fetch(struct attn_ahead *a, size_t bytes);
 
-/* Whether a cache of this type can hold heads of size D. All functions below require it. */
-int kv_supports(enum kv_type type, int D);
+/* Whether a cache can hold heads of size D, and so many dimensions of keys beyond. All functions below require it. */
+int kv_supports(int D, int extra);
 
 /* Bytes of a page's keys, and of its values. */
 #define ATTN_CODE_BYTES(type, D) ((size_t)ATTN_CHUNK * (size_t)(D) * ((type) == KV16 ? 2 : 1))
 
 /* Bytes of a page, a multiple of 64; kv_view_init needs base aligned to 64. */
-size_t kv_view_bytes(enum kv_type type, int D);
-void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D);
+size_t kv_view_bytes(enum kv_type type, int D, int extra);
+void kv_view_init(struct kv_view *view, void *base, enum kv_type type, int D, int extra);
 
 /* Prefetches the lines to which `store` writes. */
 void attn_slot_fetch(const struct kv_view *view, enum kv_type type, int D, int slot);
@@ -75,14 +82,17 @@ void attn_slot_fetch(const struct kv_view *view, enum kv_type type, int D, int s
 /* A tile of query rows of one kv head: any mix of its query heads and of tokens of one session.
  * KV16: a = hi plane, b = lo plane, row r at r*D. KV8: a = codes, of each four the order 0 2 1 3. */
 struct attn_q {
-    int n, D;
+    int n, D, extra;
     enum kv_type type;
     float dqs[ATTN_ROWS];   /* scale of the row times the score scale */
     int32_t err[ATTN_ROWS]; /* 0 or ERR_RANGE */
     float cap;              /* > 0: scores s become cap * tanh(s / cap). quant_q sets 0 */
     struct attn_ahead *ahead; /* or NULL, as quant_q sets it */
-    _Alignas(64) int16_t a[ATTN_ROWS * KV8_D_MAX];
-    _Alignas(64) int16_t b[ATTN_ROWS * KV16_D_MAX];
+    _Alignas(64) int16_t a[ATTN_ROWS * KV_D_MAX];
+    _Alignas(64) int16_t b[ATTN_ROWS * KV_D_MAX];
+    float dqs2[ATTN_ROWS];  /* the same of the extra dimensions */
+    _Alignas(64) int16_t a2[ATTN_ROWS * KV_EXTRA_MAX];
+    _Alignas(64) int16_t b2[ATTN_ROWS * KV_EXTRA_MAX];
 };
 
 enum { ATTN_EMPTY = 1 }; /* status of a part or state without a visible key */
@@ -128,7 +138,7 @@ struct attn_kern {
      * written. */
     int (*store)(const struct kv_view *view, enum kv_type type, int D, int slot, const float *k,
                  const float *v);
-    /* Fills a tile: rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's. */
+    /* Fills a tile: rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's. extra becomes 0. */
     void (*quant_q)(struct attn_q *q, enum kv_type type, int D, int n, const float *const *rows, float scale);
     /* Walsh-Hadamard transform in place, unnormalised (x twice over is D*x); D a power of two, at least 16.
      * To rotate a cache, apply it to q and k after RoPE and put 1/D into the score scale. */
@@ -149,6 +159,10 @@ extern const struct attn_kern attn_kern_ref;
 extern const struct attn_kern attn_kern_avx2;
 extern const struct attn_kern attn_kern_avx512; /* with VNNI */
 extern const struct attn_kern attn_kern_neon;
+
+/* The extra dimensions, whatever the instruction set: of a key, before `store`; of the queries, after `quant_q`. */
+int attn_store_extra(const struct kv_view *view, enum kv_type type, int extra, int slot, const float *k);
+void attn_quant_extra(struct attn_q *q, int extra, const float *const *rows, float scale);
 
 void attn_state_init(struct attn_state *state, int D);
 

@@ -46,34 +46,44 @@ static inline int attn_quantise(const float *x, int n, float qmax, uint32_t rq, 
     return 1;
 }
 
+static inline void attn_put_key16(void *plane, int D, size_t slot, const int32_t *code)
+{
+    char *k = (char *)plane + slot / 16 * 32 * (size_t)D + slot % 16 * 4;
+    for (int d = 0; d < D; d += 2, k += 64) {
+        const int16_t two[2] = {(int16_t)code[d], (int16_t)code[d + 1]};
+        memcpy(k, two, sizeof two);
+    }
+}
+
+static inline void attn_put_key8(void *plane, int D, size_t slot, const int32_t *code)
+{
+    char *k = (char *)plane + slot / 16 * 16 * (size_t)D + slot % 16 * 4;
+    for (int d = 0; d < D; d += 4, k += 64) {
+        const int8_t four[4] = {(int8_t)code[d], (int8_t)code[d + 1], (int8_t)code[d + 2], (int8_t)code[d + 3]};
+        memcpy(k, four, sizeof four);
+    }
+}
+
 static inline void attn_put16(const struct kv_view *view, int D, size_t slot, const int32_t *ck,
                               const int32_t *cv)
 {
-    char *k = (char *)view->k + slot / 16 * 32 * (size_t)D + slot % 16 * 4;
     int16_t *v = (int16_t *)view->v + slot / 2 * 2 * (size_t)D + slot % 2;
-    for (int d = 0; d < D; d += 2, k += 64) {
-        const int16_t two[2] = {(int16_t)ck[d], (int16_t)ck[d + 1]};
-        memcpy(k, two, sizeof two);
-    }
+    attn_put_key16(view->k, D, slot, ck);
     for (int d = 0; d < D; d++) v[d * 2] = (int16_t)cv[d];
 }
 
 static inline void attn_put8(const struct kv_view *view, int D, size_t slot, const int32_t *ck,
                              const int32_t *cv)
 {
-    char *k = (char *)view->k + slot / 16 * 16 * (size_t)D + slot % 16 * 4;
     int8_t *v = (int8_t *)view->v + slot / 4 * 4 * (size_t)D + slot % 4;
-    for (int d = 0; d < D; d += 4, k += 64) {
-        const int8_t four[4] = {(int8_t)ck[d], (int8_t)ck[d + 1], (int8_t)ck[d + 2], (int8_t)ck[d + 3]};
-        memcpy(k, four, sizeof four);
-    }
+    attn_put_key8(view->k, D, slot, ck);
     for (int d = 0; d < D; d++) v[d * 4] = (int8_t)cv[d];
 }
 
 static inline int attn_store_body(const struct kv_view *view, enum kv_type type, int D, int slot,
                                   const float *k, const float *v)
 {
-    int32_t ck[KV8_D_MAX], cv[KV8_D_MAX];
+    int32_t ck[KV_D_MAX], cv[KV_D_MAX];
     float qmax = type == KV16 ? 32767.0f : 127.0f, dk, dv;
     uint32_t rq = type == KV16 ? ARITH_RQ16 : ARITH_RQ8;
     if (!attn_quantise(k, D, qmax, rq, ck, &dk) || !attn_quantise(v, D, qmax, rq, cv, &dv)) return ERR_RANGE;
@@ -88,34 +98,39 @@ static inline int attn_store_body(const struct kv_view *view, enum kv_type type,
     return 0;
 }
 
+/* One query: codes as the products want them (struct attn_q), *dqs = its scale times `scale`. 0 or ERR_RANGE. */
+static inline int attn_put_query(const float *x, int D, enum kv_type type, float scale, float *dqs, int16_t *restrict a,
+                                 int16_t *restrict b)
+{
+    int32_t code[KV_D_MAX];
+    float dq = 0.0f;
+    int fine = attn_quantise(x, D, 32767.0f, ARITH_RQ16, code, &dq);
+    *dqs = dq * scale;
+    if (!fine) memset(code, 0, (size_t)D * sizeof *code);
+    if (type == KV16) {
+        for (int d = 0; d < D; d++) a[d] = (int16_t)(code[d] >> 8);
+        for (int d = 0; d < D; d++) b[d] = (int16_t)(code[d] & 255);
+    } else {
+        for (int d = 0; d < D; d += 4) {
+            a[d] = (int16_t)code[d];
+            a[d + 1] = (int16_t)code[d + 2];
+            a[d + 2] = (int16_t)code[d + 1];
+            a[d + 3] = (int16_t)code[d + 3];
+        }
+    }
+    return fine && abs_bits(*dqs) < ARITH_RANGE ? 0 : ERR_RANGE;
+}
+
 static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D, int n,
                                      const float *const *rows, float scale)
 {
-    int32_t code[KV8_D_MAX];
     q->n = n;
     q->D = D;
+    q->extra = 0;
     q->type = type;
     q->cap = 0.0f;
     q->ahead = NULL;
-    for (int r = 0; r < n; r++) {
-        float dq = 0.0f;
-        int fine = attn_quantise(rows[r], D, 32767.0f, ARITH_RQ16, code, &dq);
-        q->dqs[r] = dq * scale;
-        q->err[r] = fine && abs_bits(q->dqs[r]) < ARITH_RANGE ? 0 : ERR_RANGE;
-        if (!fine) memset(code, 0, (size_t)D * sizeof *code);
-        int16_t *restrict a = q->a + r * D, *restrict b = q->b + r * D;
-        if (type == KV16) {
-            for (int d = 0; d < D; d++) a[d] = (int16_t)(code[d] >> 8);
-            for (int d = 0; d < D; d++) b[d] = (int16_t)(code[d] & 255);
-        } else {
-            for (int d = 0; d < D; d += 4) {
-                a[d] = (int16_t)code[d];
-                a[d + 1] = (int16_t)code[d + 2];
-                a[d + 2] = (int16_t)code[d + 1];
-                a[d + 3] = (int16_t)code[d + 3];
-            }
-        }
-    }
+    for (int r = 0; r < n; r++) q->err[r] = attn_put_query(rows[r], D, type, scale, &q->dqs[r], q->a + r * D, q->b + r * D);
 }
 
 static inline void attn_hadamard_body(float *x, int D)
@@ -159,6 +174,14 @@ static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi
         float s = I[j] * (dqs * dk[j]);
         I[j] = cap * tanh32(s / cap);
     }
+}
+
+/* Scores of one row from its two sums, in place: the common one in I and that of the extra dimensions in J. Whole groups. */
+static inline void attn_add_extra(float *restrict I, const float *restrict J, float dqs, float dqs2, const struct kv_view *view, int lo, int hi)
+{
+    const float *restrict dk = view->dk, *restrict dkr = view->dkr;
+    for (int j = lo / ATTN_BLOCK * ATTN_BLOCK; j < (hi / ATTN_BLOCK + 1) * ATTN_BLOCK; j++)
+        I[j] = fma32(J[j], dqs2 * dkr[j], I[j] * (dqs * dk[j]));
 }
 
 /* I[j], the sums Q*K as floats, in: wanted for the groups of lo..hi only, any finite value for masked keys.
@@ -225,7 +248,7 @@ static inline __attribute__((always_inline)) void
 attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi, void *parts,
           attn_product16 *product16, attn_product8 *product8, attn_weights *weights)
 {
-    _Alignas(64) float I[ATTN_ROWS * ATTN_CHUNK];
+    _Alignas(64) float I[ATTN_ROWS * ATTN_CHUNK], J[ATTN_ROWS * ATTN_CHUNK];
     _Alignas(64) int16_t A[ATTN_ROWS * ATTN_CHUNK], B[ATTN_ROWS * ATTN_CHUNK];
     int n = q->n, D = q->D, from = ATTN_CHUNK, to = -1;
     size_t d = (size_t)D, part = attn_part_bytes(D) / sizeof(float);
@@ -243,8 +266,14 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     if (n_groups < ATTN_CHUNK / 16) memset(I, 0, (size_t)n * ATTN_CHUNK * sizeof *I); /* weights read all */
     struct attn_ahead *ahead = q->ahead;
     if (q->type == KV16) {
-        product16(n, n_groups, (const int16_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 32, D / 2, q->a, q->b,
-                  d, I + g0 * 16, ATTN_CHUNK, ahead);
+        const int16_t *k = (const int16_t *)view->k + (size_t)g0 * 16 * d;
+        product16(n, n_groups, k, 16 * d, 32, (D < KV16_SLICE ? D : KV16_SLICE) / 2, q->a, q->b, d, I + g0 * 16, ATTN_CHUNK, ahead);
+        for (int at = KV16_SLICE; at < D; at += KV16_SLICE) {
+            int w = D - at < KV16_SLICE ? D - at : KV16_SLICE;
+            product16(n, n_groups, k + at * 16, 16 * d, 32, w / 2, q->a + at, q->b + at, d, J + g0 * 16, ATTN_CHUNK, NULL);
+            for (int r = 0; r < n; r++)
+                for (int j = g0 * 16; j < (g0 + n_groups) * 16; j++) I[r * ATTN_CHUNK + j] += J[r * ATTN_CHUNK + j];
+        }
     } else {
         product8(n, n_groups, (const int8_t *)view->k + (size_t)g0 * 16 * d, 16 * d, 64, D / 4, q->a, d,
                  I + g0 * 16, ATTN_CHUNK, ahead);
@@ -253,10 +282,23 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     float ones[ATTN_CHUNK];
     struct kv_view scored = *view;
     const float *dqs = q->dqs;
-    if (q->cap > 0.0f) { /* scores as they are to be, with scales of 1 */
+    if (q->extra || q->cap > 0.0f) /* scores as they are to be, with scales of 1 */
         for (int j = 0; j < ATTN_CHUNK; j++) ones[j] = 1.0f;
+    if (q->extra) {
+        size_t e = (size_t)q->extra;
+        if (q->type == KV16)
+            product16(n, n_groups, (const int16_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 32, q->extra / 2, q->a2, q->b2, e, J + g0 * 16,
+                      ATTN_CHUNK, NULL);
+        else
+            product8(n, n_groups, (const int8_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 64, q->extra / 4, q->a2, e, J + g0 * 16, ATTN_CHUNK, NULL);
         for (int r = 0; r < n; r++)
-            if (live >> r & 1) attn_cap(I + r * ATTN_CHUNK, dqs[r], view->dk, lo[r], hi[r], q->cap);
+            if (live >> r & 1) attn_add_extra(I + r * ATTN_CHUNK, J + r * ATTN_CHUNK, dqs[r], q->dqs2[r], view, lo[r], hi[r]);
+        scored.dk = ones;
+        dqs = ones;
+    }
+    if (q->cap > 0.0f) {
+        for (int r = 0; r < n; r++)
+            if (live >> r & 1) attn_cap(I + r * ATTN_CHUNK, dqs[r], scored.dk, lo[r], hi[r], q->cap);
         scored.dk = ones;
         dqs = ones;
     }

@@ -5,24 +5,26 @@
  */
 #include "kern/attn_body.h"
 
-static float dot16(const struct kv_view *view, const struct attn_q *q, int r, int j)
+/* Key j of a plane of D dimensions times codes a, b of a query. */
+static float dot16(const void *plane, int D, const int16_t *a, const int16_t *b, int j)
 {
-    int D = q->D;
-    const int16_t *k = (const int16_t *)view->k + j / 16 * 16 * D + j % 16 * 2;
-    const int16_t *a = q->a + r * D, *b = q->b + r * D;
-    int32_t hi = 0, lo = 0;
-    for (int d = 0; d < D; d += 2) {
-        hi += k[d * 16] * a[d] + k[d * 16 + 1] * a[d + 1];
-        lo += k[d * 16] * b[d] + k[d * 16 + 1] * b[d + 1];
+    const int16_t *k = (const int16_t *)plane + j / 16 * 16 * D + j % 16 * 2;
+    float sum = 0;
+    for (int at = 0; at < D; at += KV16_SLICE) {
+        int32_t hi = 0, lo = 0;
+        for (int d = at; d < D && d < at + KV16_SLICE; d += 2) {
+            hi += k[d * 16] * a[d] + k[d * 16 + 1] * a[d + 1];
+            lo += k[d * 16] * b[d] + k[d * 16 + 1] * b[d + 1];
+        }
+        float slice = fma32((float)hi, 256.0f, (float)lo);
+        sum = at ? sum + slice : slice;
     }
-    return fma32((float)hi, 256.0f, (float)lo);
+    return sum;
 }
 
-static float dot8(const struct kv_view *view, const struct attn_q *q, int r, int j)
+static float dot8(const void *plane, int D, const int16_t *a, int j)
 {
-    int D = q->D;
-    const int8_t *k = (const int8_t *)view->k + j / 16 * 16 * D + j % 16 * 4;
-    const int16_t *a = q->a + r * D;
+    const int8_t *k = (const int8_t *)plane + j / 16 * 16 * D + j % 16 * 4;
     int32_t sum = 0;
     for (int d = 0; d < D; d += 4) {
         sum += k[d * 16] * a[d] + k[d * 16 + 1] * a[d + 2]; /* a holds dimensions 0 2 1 3 */
@@ -52,7 +54,7 @@ static float sum8(const struct kv_view *view, const int16_t *P, int D, int i, in
 static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const int *lo, const int *hi,
                       void *parts)
 {
-    float I[ATTN_CHUNK], ones[ATTN_CHUNK];
+    float I[ATTN_CHUNK], J[ATTN_CHUNK], ones[ATTN_CHUNK];
     int16_t P[ATTN_CHUNK];
     int D = q->D;
     for (int j = 0; j < ATTN_CHUNK; j++) ones[j] = 1.0f;
@@ -61,11 +63,20 @@ static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const 
         if (attn_skips(q, r, lo[r], hi[r], part)) continue;
         memset(I, 0, sizeof I);
         for (int j = lo[r]; j <= hi[r]; j++)
-            I[j] = q->type == KV16 ? dot16(view, q, r, j) : dot8(view, q, r, j);
+            I[j] = q->type == KV16 ? dot16(view->k, D, q->a + r * D, q->b + r * D, j) : dot8(view->k, D, q->a + r * D, j);
         struct kv_view scored = *view;
         float dqs = q->dqs[r];
+        if (q->extra) {
+            int e = q->extra;
+            const int16_t *a = q->a2 + r * e, *b = q->b2 + r * e;
+            memset(J, 0, sizeof J);
+            for (int j = lo[r]; j <= hi[r]; j++) J[j] = q->type == KV16 ? dot16(view->kr, e, a, b, j) : dot8(view->kr, e, a, j);
+            attn_add_extra(I, J, dqs, q->dqs2[r], view, lo[r], hi[r]);
+            scored.dk = ones;
+            dqs = 1.0f;
+        }
         if (q->cap > 0.0f) {
-            attn_cap(I, dqs, view->dk, lo[r], hi[r], q->cap);
+            attn_cap(I, dqs, scored.dk, lo[r], hi[r], q->cap);
             scored.dk = ones;
             dqs = 1.0f;
         }

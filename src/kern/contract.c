@@ -150,8 +150,8 @@ static void test_attn(struct state *s, const struct attn_kern *k, enum kv_type t
     int64_t first[TOKENS] = {0}, last[TOKENS];
     int32_t status[TOKENS];
     void *pages[1] = {s->page};
-    must(kv_view_bytes(type, D) <= sizeof s->page && attn_rows_scratch(D) <= sizeof s->parts);
-    kv_view_init(&view, s->page, type, D);
+    must(kv_view_bytes(type, D, 0) <= sizeof s->page && attn_rows_scratch(D) <= sizeof s->parts);
+    kv_view_init(&view, s->page, type, D, 0);
     for (int i = 0; i < KEYS; i++) {
         fill(s, s->x, 2 * D);
         k->hadamard(s->x, D);

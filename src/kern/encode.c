@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include "kern/mat.h"
 #include "kern/num.h"
 
 enum {
@@ -352,4 +353,18 @@ int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weigh
         out += type == DTYPE_N4 ? N4_GROUP_BYTES : (int)dtype_info(type)->bytes;
     }
     return 0;
+}
+
+int encode_decode_rows(enum dtype type, float *x, const uint8_t *rows, uint64_t row_bytes, int n, uint64_t len, void *packed, struct err *e)
+{
+    if (type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16) {
+        for (int i = 0; i < n; i++) encode_load_floats(type, x + (size_t)i * len, rows + (size_t)i * row_bytes, (int64_t)len);
+        return 0;
+    }
+    struct mat m;
+    int rc = mat_init(&m, type, n, (int64_t)len, e);
+    m.data = packed;
+    if (!rc) rc = mat_pack(&m, 0, rows, (size_t)row_bytes, e);
+    for (int i = 0; i < n && !rc; i++) mat_row(&m, i, x + (size_t)i * len);
+    return rc;
 }

@@ -25,6 +25,9 @@ bool encode_supports(enum dtype type);
 int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weight, int64_t n, struct err *e);
 
 /* A row of the three float types as floats. */
+/* n rows (at most PANEL) of any usable type as floats, exactly. packed: room for a panel of the type, of rows of that length,
+ * aligned to 64; not used for floats. */
+int encode_decode_rows(enum dtype type, float *x, const uint8_t *rows, uint64_t row_bytes, int n, uint64_t len, void *packed, struct err *e);
 void encode_load_floats(enum dtype type, float *x, const uint8_t *row, int64_t n);
 
 #endif

@@ -3,6 +3,7 @@
 #include "model/build.h"
 
 #include <stdio.h>
+#include "kern/attn.h"
 #include "kern/num.h"
 
 /* --- keys --------------------------------------------------------------------------------------------------- */
@@ -42,6 +43,11 @@ int key_opt_f32(struct model *m, const char *key, float fallback, float *out, st
     if (!rc && abs_bits(*out) >= ARITH_RANGE)
         rc = err(e, ERR_FORMAT, "key '%s': NaN, infinite or at least 2^60", name.z);
     return rc;
+}
+
+int key_opt_bool(struct model *m, const char *key, bool fallback, bool *out, struct err *e)
+{
+    return gguf_opt_bool(m->file, name_of(m, key).z, fallback, out, e);
 }
 
 int key_opt_count(struct model *m, const char *key, int max, int *out, struct err *e)
@@ -118,7 +124,7 @@ static int read_rope(struct model *m, struct err *e)
     int rc;
     *c = rope_config_default(0, 0);
     h->n_rope = 1;
-    if ((rc = key_opt_u32(m, "rope.dimension_count", h->head_dim, h->head_dim, &c->dim, e)) ||
+    if ((rc = key_opt_u32(m, "rope.dimension_count", h->head_dim, h->kv_extra ? h->kv_extra : h->head_dim, &c->dim, e)) ||
         (rc = key_opt_f32(m, "rope.freq_base", 10000.0f, &c->base, e)) ||
         (rc = gguf_opt_str(m->file, name_of(m, "rope.scaling.type").z, STR("none"), &type, e)) ||
         (rc = key_opt_f32(m, "rope.scaling.factor", 1.0f, &c->factor, e)))
@@ -145,8 +151,7 @@ static int read_heads(struct model *m, struct err *e)
 {
     struct hparams *h = &m->h;
     int rc, v_dim;
-    if ((rc = key_u32(m, "attention.head_count", MODEL_HEADS_MAX, &h->n_head, e)) ||
-        (rc = key_opt_u32(m, "attention.head_count_kv", h->n_head, h->n_head, &h->n_head_kv, e)) ||
+    if ((rc = key_opt_u32(m, "attention.head_count_kv", h->n_head, h->n_head, &h->n_head_kv, e)) ||
         (rc = key_opt_u32(m, "attention.key_length", h->n_embd / h->n_head, 512, &h->head_dim, e)))
         return rc;
     if (h->n_head % h->n_head_kv)
@@ -160,14 +165,15 @@ static int read_heads(struct model *m, struct err *e)
     return 0;
 }
 
-int hparams_read(struct model *m, struct err *e)
+static int read_sizes(struct model *m, struct err *e)
 {
     struct hparams *h = &m->h;
     int rc;
     if ((rc = key_u32(m, "block_count", MODEL_LAYERS_MAX, &h->n_layer, e)) ||
         (rc = key_u32(m, "context_length", MODEL_CTX_MAX, &h->n_ctx_train, e)) ||
         (rc = key_u32(m, "embedding_length", MODEL_WIDTH_MAX, &h->n_embd, e)) ||
-        (rc = key_u32(m, "feed_forward_length", MODEL_WIDTH_MAX, &h->n_ff, e)) || (rc = read_heads(m, e)) ||
+        (rc = key_u32(m, "feed_forward_length", MODEL_WIDTH_MAX, &h->n_ff, e)) ||
+        (rc = key_u32(m, "attention.head_count", MODEL_HEADS_MAX, &h->n_head, e)) ||
         (rc = gguf_get_f32(m->file, name_of(m, "attention.layer_norm_rms_epsilon").z, &h->norm_eps, e)))
         return rc;
     if (!(h->norm_eps >= 0x1p-60f && h->norm_eps < 1.0f))
@@ -177,6 +183,34 @@ int hparams_read(struct model *m, struct err *e)
     if (embd->ne[1] < 1 || embd->ne[1] > MODEL_VOCAB_MAX)
         return err(e, ERR_LIMIT, "vocabulary of %llu tokens is outside 1..%d", (unsigned long long)embd->ne[1], MODEL_VOCAB_MAX);
     h->n_vocab = (int)embd->ne[1];
+    return 0;
+}
+
+int hparams_read(struct model *m, struct err *e)
+{
+    int rc;
+    if ((rc = read_sizes(m, e)) || (rc = read_heads(m, e))) return rc;
+    return read_rope(m, e);
+}
+
+int hparams_read_latent(struct model *m, struct latent *l, struct err *e)
+{
+    struct hparams *h = &m->h;
+    bool split = key_present(m, "attention.key_length_mla"); /* else the files before 2025-04: sizes of the plain heads */
+    int k, rc;
+    if ((rc = read_sizes(m, e)) || (rc = key_opt_count(m, "attention.q_lora_rank", MODEL_WIDTH_MAX, &l->q_rank, e)) ||
+        (rc = key_u32(m, "attention.kv_lora_rank", MODEL_WIDTH_MAX, &l->rank, e)) ||
+        (rc = key_u32(m, split ? "attention.key_length_mla" : "attention.key_length", MODEL_WIDTH_MAX / h->n_head, &k, e)) ||
+        (rc = key_u32(m, split ? "attention.value_length_mla" : "attention.value_length", MODEL_WIDTH_MAX / h->n_head, &l->v, e)) ||
+        (rc = key_u32(m, "rope.dimension_count", k, &h->kv_extra, e)))
+        return rc;
+    l->nope = k - h->kv_extra;
+    if (l->nope < 32 || l->nope % 32 || l->v % 16)
+        return err(e, ERR_UNSUPPORTED, "latent attention with heads of %d + %d and values of %d: expected multiples of 32, 16 and 16", l->nope, h->kv_extra, l->v);
+    if (!kv_supports(l->rank, h->kv_extra) || l->rank % 32 || (int64_t)l->rank * h->n_head > MODEL_WIDTH_MAX)
+        return err(e, ERR_UNSUPPORTED, "latent attention of rank %d with %d rotated dimensions is not supported", l->rank, h->kv_extra);
+    h->head_dim = l->rank, h->n_head_kv = 1;
+    h->attn_scale = 1.0f / sqrt32((float)k);
     return read_rope(m, e);
 }
 
@@ -343,6 +377,40 @@ int build_experts(struct builder *b, int x, int route, const struct route *r, co
     n->ws = ws, n->biases = biases, n->route = r;
     b->m->graph.values[y].slots = r->n_used;
     return y;
+}
+
+int build_take(struct builder *b, int x, int n_head, int from, int n, const char *out_name)
+{
+    int y = build_value(b, out_name, n_head * n);
+    struct node *node = build_node(b, OP_TAKE, x, -1, -1, y);
+    if (node) node->n_head = n_head, node->from = from;
+    return y;
+}
+
+/* One matrix for each head. */
+static int heads_node(struct builder *b, int x, const struct tensor *const *ws, bool turned, int n_out, const char *out_name)
+{
+    int n_head = b->m->h.n_head, y = build_value(b, out_name, n_head * n_out);
+    struct node *n = build_node(b, OP_HEADS, x, -1, -1, y);
+    if (n) n->n_head = n_head, n->ws = ws, n->turned = turned;
+    return y;
+}
+
+int build_heads(struct builder *b, int x, const char *name, const char *out_name, int n_out)
+{
+    int64_t n_head = b->m->h.n_head, dims[] = {width_of(b, x) / n_head, n_out, n_head};
+    return heads_node(b, x, expert_list(b, expert_stack(b, false, name, 3, dims), (int)n_head), false, n_out, out_name);
+}
+
+int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name, const struct head_rows *r, bool turned)
+{
+    int n_head = b->m->h.n_head;
+    const struct tensor *t = build_tensor(b, false, r->k, (int64_t)n_head * r->per_head, name);
+    const struct tensor **list = b->rc ? NULL : ARENA_NEW(&b->m->arena, const struct tensor *, (size_t)n_head);
+    for (int i = 0; i < n_head && list; i++)
+        if (!(list[i] = model_rows(b->m, t, (uint64_t)i * (uint64_t)r->per_head + (uint64_t)r->from, (uint64_t)r->n))) list = NULL;
+    if (!list && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
+    return heads_node(b, x, list, turned, turned ? r->k : r->n, out_name);
 }
 
 void build_rope(struct builder *b, int x, int n_head, int rope)

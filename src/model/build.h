@@ -15,6 +15,7 @@ int key_u32(struct model *m, const char *key, int max, int *out, struct err *e);
 int key_opt_u32(struct model *m, const char *key, int fallback, int max, int *out, struct err *e);
 int key_opt_count(struct model *m, const char *key, int max, int *out, struct err *e); /* 0..max; absent: 0 */
 int key_opt_f32(struct model *m, const char *key, float fallback, float *out, struct err *e);
+int key_opt_bool(struct model *m, const char *key, bool fallback, bool *out, struct err *e);
 bool key_present(struct model *m, const char *key);
 
 /* attention.sliding_window: positions that a query sees, its own included; 0: all. */
@@ -24,6 +25,14 @@ int key_cap(struct model *m, const char *key, float *out, struct err *e);
 
 /* The keys that all families have, and the rotation of rope[0]. */
 int hparams_read(struct model *m, struct err *e);
+
+/* The same for latent attention (latent.h): heads are of the latent's rank, one for keys and values. */
+struct latent {
+    int q_rank;         /* queries come from a vector of this size; 0: from x */
+    int rank;           /* of keys and values; 0: the attention is not latent */
+    int nope, v;        /* of a plain head: dimensions that do not rotate, and of its values */
+};
+int hparams_read_latent(struct model *m, struct latent *l, struct err *e);
 
 struct builder {
     struct model *m;
@@ -48,6 +57,15 @@ int build_linear_rows(struct builder *b, int x, const char *name, const char *ou
 /* The matrices of all experts: NAME_exps.weight [k][n][experts] and, where the file has it, NAME_exps.bias; or, of older
  * files, NAME.0.weight, NAME.1.weight ... x has one vector per token or slots already; the result has slots. */
 int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name, const char *out_name, int n_out);
+/* Of each of n_head parts of x the n numbers from `from` on. */
+int build_take(struct builder *b, int x, int n_head, int from, int n, const char *out_name);
+/* Each head's part of x times the head's own matrix: NAME [k][n_out][heads]. */
+int build_heads(struct builder *b, int x, const char *name, const char *out_name, int n_out);
+/* The same with rows of one matrix [k][heads * per_head]: n rows from `from` on of each head; turned: their transposed. */
+struct head_rows {
+    int k, per_head, from, n;
+};
+int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name, const struct head_rows *r, bool turned);
 void build_rope(struct builder *b, int x, int n_head, int rope);
 void build_add(struct builder *b, int x, int y); /* x += y */
 void build_scale(struct builder *b, int x, float scale); /* x *= scale; nothing if scale is 1 */

@@ -29,6 +29,10 @@ static void attention(struct builder *b, const struct decoder *d, int x)
     int n_q = h->n_head * h->head_dim, n_kv = h->n_head_kv * h->head_dim;
     bool by_head = d->qk_norm == QK_NORM_HEAD;
     int a = d->no_input_norm ? x : build_norm(b, x, "attn_norm", 0);
+    if (d->latent.rank) {
+        add_to(b, d, x, build_linear(b, latent_attention(b, &d->latent, a), "attn_output", "attn_out", h->n_embd), d->post_attn_norm);
+        return;
+    }
     int q = projection(b, a, "attn_q", "q", 0, n_q);
     int k = projection(b, a, "attn_k", "k", n_q, n_kv);
     int v = projection(b, a, "attn_v", "v", n_q + n_kv, n_kv);

@@ -14,7 +14,7 @@
 #ifndef TUTTI_MODEL_DECODER_H
 #define TUTTI_MODEL_DECODER_H
 
-#include "model/build.h"
+#include "model/latent.h"
 
 enum qk_norm {
     QK_PLAIN,
@@ -38,6 +38,7 @@ struct decoder {
     int n_ff_expert, n_ff_shared; /* widths of an expert and of the one that all tokens share, 0: none */
     int n_dense_layers;           /* so many layers at the beginning have a common ffn */
     int no_rope_period;           /* n: layers n-1, 2n-1 ... are not rotated; 0: all are */
+    struct latent latent;         /* rank > 0: latent attention */
     float embed_scale, residual_scale, logit_scale; /* factors; 0 counts as 1 */
 };
 

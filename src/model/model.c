@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "kern/num.h"
 
-const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "route", "experts", "mix", "dim", "select"};
+const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "route", "experts", "mix", "dim", "take", "heads", "select"};
 
 /* Written by the Makefile: FAMILY(name) for every family_name.c. */
 #define FAMILY(name) extern const struct family family_##name;
@@ -142,7 +142,7 @@ struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, 
     struct node *n = arena_grow(&m->arena, g->nodes, g->n_nodes, &g->cap_nodes, sizeof *n);
     if (!n) return NULL;
     g->nodes = n;
-    n[g->n_nodes] = (struct node){.op = op, .in = {in0, in1, in2}, .out = out, .layer = -1};
+    n[g->n_nodes] = (struct node){.op = op, .in = {in0, in1, in2, -1}, .out = out, .layer = -1};
     return &n[g->n_nodes++];
 }
 

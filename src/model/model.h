@@ -31,6 +31,7 @@ struct hparams {
     struct str arch, name;
     int n_vocab, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx_train;
     int n_expert, n_expert_used; /* 0: none */
+    int kv_extra; /* dimensions of keys beyond head_dim, of latent attention (latent.h); 0: none */
     float norm_eps;
     float attn_scale; /* of scores: fl(1 / sqrt(head_dim)) or the model's */
     struct rope_config rope[MODEL_ROPES]; /* freq_factors live in the model's arena */
@@ -44,7 +45,8 @@ enum op {
     OP_NORM,   /* out = RMSNorm(in0) * w; n_head > 0: each head alone, w one head long */
     OP_MATMUL, /* out = w in0 (+ bias) */
     OP_ROPE,   /* out = in0 rotated by the token's position, in place */
-    OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0; w: sinks, or NULL */
+    OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0; w: sinks, or NULL.
+                  Latent, if in3 is there: in1 is keys and values, in2 and in3 the extra dimensions of keys and queries */
     OP_GATE,   /* out = activation(in0) * in1 */
     OP_ADD,    /* out = in0 + in1, in place of in0 */
     OP_SCALE,  /* out = in0 * scale, in place */
@@ -53,15 +55,19 @@ enum op {
     OP_EXPERTS, /* out = in0 times the matrix of each expert of the route in1, a slot each; in0 has slots or one vector */
     OP_MIX,    /* out = sum of the slots of in0 by the weights of the route in1 */
     OP_DIM,    /* out = in0 * sigmoid(in1), in1 one number, in place */
+    OP_TAKE,   /* out = of each of the n_head parts of in0 the numbers from `from` on, as many as out has */
+    OP_HEADS,  /* out = of each of the n_head parts of in0 the product with its matrix of ws */
     OP_SELECT, /* keeps the rows whose logits are wanted, in place; everything after sees only those */
 };
 extern const char *const op_name[];
 
 struct node {
     enum op op;
-    int in[3], out;             /* values, -1 = none */
+    int in[4], out;             /* values, -1 = none */
     int layer;                  /* -1 outside the layers */
-    int n_head;                 /* OP_ROPE, OP_NORM */
+    int n_head;                 /* OP_ROPE, OP_NORM, OP_TAKE, OP_HEADS */
+    int from;                   /* OP_TAKE */
+    bool turned;                /* OP_HEADS: the matrices are the transposed ones of ws */
     int rope;                   /* OP_ROPE: which of hparams.rope */
     enum gate_kind gate;        /* OP_GATE */
     float scale;                /* OP_SCALE */
@@ -70,7 +76,7 @@ struct node {
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
     const struct route *route;  /* OP_ROUTE, OP_EXPERTS */
-    const struct tensor *const *ws, *const *biases; /* OP_EXPERTS: of each expert; biases or NULL */
+    const struct tensor *const *ws, *const *biases; /* OP_EXPERTS, OP_HEADS: of each expert or head; biases or NULL */
 };
 
 struct value {

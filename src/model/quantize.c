@@ -71,21 +71,6 @@ static int target(const struct gguf *in, const struct tensor *t, const struct qu
 
 /* --- a piece of a tensor ---------------------------------------------------------------------------------------- */
 
-/* n rows (at most PANEL) of any usable type as floats. */
-static int decode_rows(struct worker *w, enum dtype type, float *x, const uint8_t *rows, uint64_t row_bytes, int n, uint64_t len, struct err *e)
-{
-    if (is_float(type)) {
-        for (int i = 0; i < n; i++) encode_load_floats(type, x + (size_t)i * len, rows + (size_t)i * row_bytes, (int64_t)len);
-        return 0;
-    }
-    struct mat m;
-    int rc = mat_init(&m, type, n, (int64_t)len, e);
-    m.data = w->packed;
-    if (!rc) rc = mat_pack(&m, 0, rows, (size_t)row_bytes, e);
-    for (int i = 0; i < n && !rc; i++) mat_row(&m, i, x + (size_t)i * len);
-    return rc;
-}
-
 static void encode_share(void *arg, int worker)
 {
     struct job *j = arg;
@@ -96,11 +81,11 @@ static void encode_share(void *arg, int worker)
         int n = j->rows - r < PANEL ? (int)(j->rows - r) : PANEL;
         const uint8_t *from = tensor_rows(j->t, j->row + r, (uint64_t)n, w->rows);
         uint8_t *to = j->piece + r * j->to_bytes;
-        if (decode_rows(w, j->t->type, w->x, from, j->from_bytes, n, j->n, &w->err)) return;
+        if (encode_decode_rows(j->t->type, w->x, from, j->from_bytes, n, j->n, w->packed, &w->err)) return;
         for (int i = 0; i < n; i++)
             if (encode_row(j->to, to + (size_t)i * j->to_bytes, w->x + (size_t)i * j->n, j->weight, (int64_t)j->n, &w->err)) return;
         if (!j->opt->measure) continue;
-        if (decode_rows(w, j->to, w->y, to, j->to_bytes, n, j->n, &w->err)) return;
+        if (encode_decode_rows(j->to, w->y, to, j->to_bytes, n, j->n, w->packed, &w->err)) return;
         for (size_t i = 0; i < (size_t)n * j->n; i++) {
             double d = (double)w->x[i] - (double)w->y[i];
             w->error += d * d;

@@ -46,6 +46,7 @@ void step_uses(const struct program *p, const struct step *s, void (*fn)(void *,
     case STEP_PLACE: fn(ud, s->place.route, false); break;
     case STEP_MATMUL:
     case STEP_EXPERTS:
+    case STEP_HEADS:
         for (int i = 0; i < s->n; i++) fn(ud, s->mat[i].src, false);
         for (int i = 0; i < s->n; i++) fn(ud, s->mat[i].dst, true);
         break;
@@ -55,6 +56,7 @@ void step_uses(const struct program *p, const struct step *s, void (*fn)(void *,
         break;
     case STEP_ATTEND:
         fn(ud, s->attn.q, false);
+        if (s->attn.q_extra >= 0) fn(ud, s->attn.q_extra, false);
         fn(ud, s->attn.out, true);
         break;
     }

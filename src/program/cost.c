@@ -19,9 +19,9 @@ static struct step_cost matmul_cost(const struct program *p, const struct step *
     for (int i = 0; i < s->n; i++) {
         const struct weight *w = &p->weights[s->mat[i].w];
         struct mat m;
-        if (mat_init(&m, w->t->type, w->n, w->k, NULL)) continue; /* lower.c has seen it */
+        if (mat_init(&m, weight_type(w), w->n, w->k, NULL)) continue; /* lower.c has seen it */
         c.bytes += (double)mat_bytes(&m);
-        c.ops += 2.0 * planes(mat_tier(w->t->type, w->role)) * w->n * w->k * rows;
+        c.ops += 2.0 * planes(mat_tier(weight_type(w), w->role)) * w->n * w->k * rows;
     }
     return c;
 }
@@ -37,13 +37,17 @@ static struct step_cost experts_cost(const struct program *p, const struct step 
 struct step_cost step_cost(const struct program *p, const struct step *s, int rows, const struct kv_cost *kv)
 {
     const struct hparams *h = &p->model->h;
-    double position = (double)kv_view_bytes(kv->type, h->head_dim) / ATTN_CHUNK * h->n_head_kv; /* bytes */
+    double position = (double)kv_view_bytes(kv->type, h->head_dim, h->kv_extra) / ATTN_CHUNK * h->n_head_kv; /* bytes */
     switch (s->kind) {
     case STEP_MATMUL: return matmul_cost(p, s, rows);
     case STEP_EXPERTS: return experts_cost(p, s, rows);
+    case STEP_HEADS: {
+        struct step_cost one = matmul_cost(p, s, rows);
+        return (struct step_cost){one.bytes * s->n_expert, one.ops * s->n_expert};
+    }
     case STEP_STORE: return (struct step_cost){position * rows, 0};
     case STEP_ATTEND: /* scores and sums of values */
-        return (struct step_cost){position * kv->positions, 2.0 * 2 * (kv->type == KV16 ? 4 : 2) * h->n_head * h->head_dim * kv->pairs};
+        return (struct step_cost){position * kv->positions, 2.0 * (kv->type == KV16 ? 4 : 2) * h->n_head * (2 * h->head_dim + h->kv_extra) * kv->pairs};
     default: return (struct step_cost){0, 0};
     }
 }

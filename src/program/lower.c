@@ -12,6 +12,7 @@ struct lower {
     int *buffer_of;                  /* [value] */
     int (*codes_of)[ACT_TIERS];      /* [value][tier], -1 */
     int (*placed_of)[ACT_TIERS];     /* the same, a row for each of the token's experts */
+    int (*headed_of)[ACT_TIERS];     /* the same, a row for each head's part */
     bool head;
     struct err *e;
     int rc;
@@ -60,18 +61,25 @@ static int value_buffer(struct lower *l, int value)
     return l->buffer_of[value];
 }
 
-static int new_weight(struct lower *l, const struct tensor *t, enum mat_role role)
+static int put_weight(struct lower *l, const struct tensor *t, enum mat_role role, bool turned)
 {
     struct program *p = l->p;
     struct mat m;
+    struct weight v = {.t = t, .turned = turned, .role = role};
     if (!l->rc && (l->rc = mat_init(&m, t->type, (int64_t)t->ne[1], (int64_t)t->ne[0], l->e)))
         err_prefix(l->e, "tensor '%.*s'", STR_ARG(t->name));
     if (l->rc) return -1;
+    v.n = (int)t->ne[turned ? 0 : 1], v.k = (int)t->ne[turned ? 1 : 0];
     struct weight *w = grow(l, p->weights, p->n_weights, &p->cap_weights, sizeof *w);
     if (!w) return -1;
     p->weights = w;
-    w[p->n_weights] = (struct weight){.t = t, .n = (int)t->ne[1], .k = (int)t->ne[0], .role = role};
+    w[p->n_weights] = v;
     return p->n_weights++;
+}
+
+static int new_weight(struct lower *l, const struct tensor *t, enum mat_role role)
+{
+    return put_weight(l, t, role, false);
 }
 
 /* Tied embeddings are one matrix: a table first, and then the head. */
@@ -110,23 +118,32 @@ static enum mat_role role_of(const struct lower *l, const struct node *n)
     return n->out == l->g->logits ? MAT_HEAD : MAT_BODY;
 }
 
+/* The codes of a value that a product of a tier wants, made after `node` if they are not there yet. */
+static void quantise_for(struct lower *l, int node, const struct node *product)
+{
+    int value = l->g->nodes[node].out;
+    bool heads = product->op == OP_HEADS;
+    const struct tensor *w = heads ? product->ws[0] : product->w;
+    if (!mat_layout(w->type)) {
+        new_weight(l, w, MAT_BODY); /* says what is wrong with it */
+        return;
+    }
+    enum act_tier tier = heads && product->turned ? mat_tier(DTYPE_F32, MAT_BODY) : mat_tier(w->type, role_of(l, product));
+    int *c = heads ? &l->headed_of[value][tier] : &l->codes_of[value][tier], width = l->g->values[value].width;
+    if (*c >= 0) return;
+    *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, heads ? width / product->n_head : width, 0);
+    if (*c >= 0 && heads) l->p->buffers[*c].heads = product->n_head;
+    add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
+}
+
 /* Quantises a value that was just written for every tier that products need of it before it is written again. */
 static void quantise(struct lower *l, int node)
 {
     int value = l->g->nodes[node].out;
-    for (int t = 0; t < ACT_TIERS; t++) l->codes_of[value][t] = l->placed_of[value][t] = -1;
+    for (int t = 0; t < ACT_TIERS; t++) l->codes_of[value][t] = l->placed_of[value][t] = l->headed_of[value][t] = -1;
     for (int i = node + 1; i < l->g->n_nodes && !l->rc && l->g->nodes[i].out != value; i++) {
         const struct node *n = &l->g->nodes[i];
-        if (n->op != OP_MATMUL || n->in[0] != value) continue;
-        if (!mat_layout(n->w->type)) {
-            new_weight(l, n->w, MAT_BODY); /* says what is wrong with it */
-            return;
-        }
-        enum act_tier tier = mat_tier(n->w->type, role_of(l, n));
-        int *c = &l->codes_of[value][tier];
-        if (*c >= 0) continue;
-        *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, l->g->values[value].width, 0);
-        add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
+        if ((n->op == OP_MATMUL || n->op == OP_HEADS) && n->in[0] == value) quantise_for(l, node, n);
     }
 }
 
@@ -139,6 +156,7 @@ static void lower_row(struct lower *l, const struct node *n)
         [OP_EMBED] = ROW_EMBED, [OP_NORM] = ROW_NORM,   [OP_ROPE] = ROW_ROPE,     [OP_GATE] = ROW_GATE,
         [OP_ADD] = ROW_ADD,     [OP_SCALE] = ROW_SCALE, [OP_SELECT] = ROW_SELECT, [OP_CAP] = ROW_CAP,
         [OP_ROUTE] = ROW_ROUTE, [OP_MIX] = ROW_MIX,     [OP_DIM] = ROW_DIM,
+        [OP_TAKE] = ROW_TAKE,
     };
     switch (n->op) {
     case OP_EMBED: r.dst = value_buffer(l, n->out), r.w = add_weight(l, n->w, MAT_BODY); break;
@@ -151,6 +169,7 @@ static void lower_row(struct lower *l, const struct node *n)
     case OP_ROUTE: r.dst = value_buffer(l, n->out), r.src = in0, r.w = n->w ? add_vector(l, n->w) : -1, r.route = n->route; break;
     case OP_MIX: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]]; break;
     case OP_DIM: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
+    case OP_TAKE: r.dst = value_buffer(l, n->out), r.src = in0, r.n_head = n->n_head, r.from = n->from; break;
     case OP_SELECT: /* what follows is the head */
         l->p->n_body = l->p->n_steps;
         l->head = true;
@@ -159,6 +178,7 @@ static void lower_row(struct lower *l, const struct node *n)
         break;
     case OP_MATMUL:
     case OP_EXPERTS:
+    case OP_HEADS:
     case OP_ATTEND: return;
     }
     r.kind = kind[n->op];
@@ -203,15 +223,27 @@ static void lower_experts(struct lower *l, const struct node *n)
     s->mat[0] = (struct step_mat){w, bias, *codes, dst};
 }
 
+static void lower_heads(struct lower *l, const struct node *n)
+{
+    int w = l->p->n_weights, dst = value_buffer(l, n->out);
+    for (int i = 0; i < n->n_head && !l->rc; i++) put_weight(l, n->ws[i], MAT_BODY, n->turned);
+    struct step *s = l->rc ? NULL : add_step(l, STEP_HEADS, n->layer);
+    if (!s) return;
+    s->n = 1;
+    s->n_expert = n->n_head;
+    s->mat[0] = (struct step_mat){w, -1, l->headed_of[n->in[0]][mat_tier(weight_type(&l->p->weights[w]), MAT_BODY)], dst};
+}
+
 static void lower_attend(struct lower *l, const struct node *n)
 {
     struct step *s = add_step(l, STEP_STORE, n->layer);
     if (!s) return;
     s->attn.k = l->buffer_of[n->in[1]], s->attn.v = l->buffer_of[n->in[2]];
-    s->attn.q = s->attn.out = -1;
+    s->attn.q = s->attn.out = s->attn.q_extra = -1;
     if (!(s = add_step(l, STEP_ATTEND, n->layer))) return;
     s->attn.q = l->buffer_of[n->in[0]], s->attn.out = value_buffer(l, n->out);
     s->attn.k = s->attn.v = -1;
+    s->attn.q_extra = n->in[3] < 0 ? -1 : l->buffer_of[n->in[3]];
     s->attn.window = n->window, s->attn.cap = n->cap;
     s->attn.sinks = n->w ? add_vector(l, n->w) : -1;
 }
@@ -225,6 +257,8 @@ static void lower_node(struct lower *l, int i)
         lower_attend(l, n);
     else if (n->op == OP_EXPERTS)
         lower_experts(l, n);
+    else if (n->op == OP_HEADS)
+        lower_heads(l, n);
     else
         lower_row(l, n);
     if (!l->rc && n->op == OP_ROUTE) lower_place(l, n);
@@ -238,10 +272,11 @@ int program_lower(struct program *p, struct err *e)
     l.buffer_of = ARENA_NEW(&p->arena, int, (size_t)g->n_values);
     l.codes_of = arena_alloc(&p->arena, (size_t)g->n_values, sizeof *l.codes_of);
     l.placed_of = arena_alloc(&p->arena, (size_t)g->n_values, sizeof *l.placed_of);
-    if (!l.buffer_of || !l.codes_of || !l.placed_of) return err(e, ERR_MEMORY, "out of memory");
+    l.headed_of = arena_alloc(&p->arena, (size_t)g->n_values, sizeof *l.headed_of);
+    if (!l.buffer_of || !l.codes_of || !l.placed_of || !l.headed_of) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < g->n_values; i++) {
         l.buffer_of[i] = -1;
-        for (int t = 0; t < ACT_TIERS; t++) l.codes_of[i][t] = l.placed_of[i][t] = -1;
+        for (int t = 0; t < ACT_TIERS; t++) l.codes_of[i][t] = l.placed_of[i][t] = l.headed_of[i][t] = -1;
     }
     for (int i = 0; i < MODEL_ROPES; i++) {
         p->turn[i] = i < p->model->h.n_rope ? add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope[i].dim, 0) : -1;

@@ -2,7 +2,7 @@
 /* print: a program as text, one line per step, then the buffers. See program.h. */
 #include "program/program.h"
 
-const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale", "cap", "route", "mix", "dim"};
+const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale", "cap", "route", "mix", "dim", "take"};
 static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256", "A16/256"};
 
 static void print_buffer(const struct program *p, struct buf *out, int i)
@@ -26,7 +26,7 @@ static void print_row_op(const struct program *p, struct buf *out, const struct 
 
 static void print_step(const struct program *p, struct buf *out, int i)
 {
-    static const char *const kind[] = {"rows", "matmul", "store", "attend", "place", "experts"};
+    static const char *const kind[] = {"rows", "matmul", "store", "attend", "place", "experts", "heads"};
     const struct step *s = &p->steps[i];
     buf_printf(out, "%5d  %-5s %-7s ", i, i < p->n_body ? "body" : "head", kind[s->kind]);
     if (s->kind == STEP_ROWS) {
@@ -37,8 +37,8 @@ static void print_step(const struct program *p, struct buf *out, int i)
     } else if (s->kind == STEP_PLACE) {
         buf_printf(out, "%d of %d experts <- ", s->place.n_used, s->place.n_expert);
         print_buffer(p, out, s->place.route);
-    } else if (s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS) {
-        if (s->kind == STEP_EXPERTS) buf_printf(out, "each of %d: ", s->n_expert);
+    } else if (s->kind == STEP_MATMUL || s->n_expert) {
+        if (s->n_expert) buf_printf(out, "each of %d: ", s->n_expert);
         for (int j = 0; j < s->n; j++) {
             const struct step_mat *m = &s->mat[j];
             const struct weight *w = &p->weights[m->w];
@@ -46,7 +46,7 @@ static void print_step(const struct program *p, struct buf *out, int i)
             print_buffer(p, out, m->dst);
             buf_append_z(out, " <- ");
             print_buffer(p, out, m->src);
-            buf_printf(out, " x %.*s %s[%d][%d]%s", STR_ARG(w->t->name), dtype_name(w->t->type), w->n, w->k, m->bias >= 0 ? " + bias" : "");
+            buf_printf(out, " x %.*s %s[%d][%d]%s", STR_ARG(w->t->name), dtype_name(weight_type(w)), w->n, w->k, m->bias >= 0 ? " + bias" : "");
         }
     } else if (s->kind == STEP_STORE) {
         buf_printf(out, "layer %d <- ", s->layer);

@@ -10,7 +10,7 @@
  *   print    what `tutti explain` shows                         (print.c)
  *   cost     bytes and operations of a step, for rooflines      (cost.c)
  *
- * A step is one of six kinds, by how it is divided among workers:
+ * A step is one of seven kinds, by how it is divided among workers:
  *
  *   ROWS     by token rows: a short list of row operations, applied to one row after the other
  *   MATMUL   by panels of 16 outputs: one quantised vector times up to MATS matrices
@@ -18,6 +18,7 @@
  *   ATTEND   by (sequence, kv head, tile of query rows)
  *   PLACE    not divided: after the routes of all rows, where each row stands among those of its experts
  *   EXPERTS  by panels of the experts that were chosen
+ *   HEADS    by panels of all heads: each head's part of a vector times its own matrix
  *
  * At run time a step is sized only by the number of rows (tokens) in the batch, up to max_rows, and by positions. The
  * body runs once per batch; the head (from n_body on) runs for up to max_out rows whose logits are wanted.
@@ -34,7 +35,7 @@
 
 enum { PROGRAM_MATS = 4, PROGRAM_ROW_OPS = 12 };
 
-enum step_kind { STEP_ROWS, STEP_MATMUL, STEP_STORE, STEP_ATTEND, STEP_PLACE, STEP_EXPERTS };
+enum step_kind { STEP_ROWS, STEP_MATMUL, STEP_STORE, STEP_ATTEND, STEP_PLACE, STEP_EXPERTS, STEP_HEADS };
 
 enum row_op_kind {
     ROW_TURN,   /* dst = cos, sin of the token's position */
@@ -50,7 +51,8 @@ enum row_op_kind {
     ROW_ROUTE,  /* dst = experts and weights by the scores src; w: bias, a vector, or -1 */
     ROW_MIX,    /* dst = sum of the slots of src by the weights of the route src2 */
     ROW_DIM,    /* dst *= sigmoid(src[0]) */
-    ROW_LAST = ROW_DIM
+    ROW_TAKE,   /* dst = of each of n_head parts of src the numbers from `from` on */
+    ROW_LAST = ROW_TAKE
 };
 extern const char *const row_op_name[];
 
@@ -58,7 +60,8 @@ struct row_op {
     enum row_op_kind kind;
     int dst, src, src2; /* buffers, -1 = none */
     int w;              /* weight (ROW_EMBED) or vector (ROW_NORM), -1 = none */
-    int n_head;         /* ROW_ROPE, ROW_NORM (0: the whole vector) */
+    int n_head;         /* ROW_ROPE, ROW_TAKE, ROW_NORM (0: the whole vector) */
+    int from;           /* ROW_TAKE */
     int rope;           /* ROW_TURN, ROW_ROPE: which of the model's rotations */
     float scale;        /* ROW_SCALE: the factor; ROW_CAP: the cap */
     enum gate_kind gate; /* ROW_GATE */
@@ -76,12 +79,13 @@ struct step {
     enum step_kind kind;
     int layer; /* -1 outside the layers */
     int n;     /* row operations or matrices in use */
-    int n_expert; /* EXPERTS: mat[i].w and bias are those of expert 0; the others follow */
+    int n_expert; /* EXPERTS, HEADS: mat[i].w and bias are those of expert or head 0; the others follow */
     union {
         struct row_op row[PROGRAM_ROW_OPS];
         struct step_mat mat[PROGRAM_MATS];
         struct {
-            int q, k, v, out; /* buffers; STORE uses k and v, ATTEND q and out */
+            int q, k, v, out; /* buffers; STORE uses k and v, ATTEND q and out; of latent attention v is the keys' extra part */
+            int q_extra;      /* ATTEND: that of the queries, -1 = none */
             int window;       /* ATTEND: as the node says */
             float cap;
             int sinks;        /* vector, -1 = none */
@@ -101,6 +105,7 @@ struct buffer {
     enum act_tier tier; /* of codes */
     int width;          /* floats or codes per row */
     int slots, n_expert; /* slots > 0: a row for each of the slots of a token, as PLACE says */
+    int heads;          /* > 0: codes of so many parts of a vector: part i of row r is row i * buffer_head_rows + r */
     bool head;          /* rows are selected rows: max_out instead of max_rows */
     bool local;         /* lives inside one ROWS step: one row per worker */
     int first, last;    /* steps that use it */
@@ -110,6 +115,7 @@ struct buffer {
 struct weight { /* a matrix that the chip packs at load */
     const struct tensor *t;
     int n, k;
+    bool turned; /* its matrix is the transposed one of t, as W16 */
     enum mat_role role;
 };
 
@@ -168,10 +174,22 @@ struct step_cost step_cost(const struct program *p, const struct step *s, int ro
 /* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
 void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);
 
+static inline enum dtype weight_type(const struct weight *w)
+{
+    return w->turned ? DTYPE_F32 : w->t->type;
+}
+
+/* Rows of one head's part: whole tiles. */
+static inline int buffer_head_rows(const struct program *p)
+{
+    return (p->max_rows + ACT_TILE - 1) / ACT_TILE * ACT_TILE;
+}
+
 /* Rows in memory. With slots: those of an expert start at a whole tile. */
 static inline int buffer_rows(const struct program *p, const struct buffer *b)
 {
     int rows = b->local ? 1 : b->head ? p->max_out : p->max_rows, all = rows * b->slots;
+    if (b->heads) return b->heads * buffer_head_rows(p);
     if (!b->slots) return rows;
     return all + (ACT_TILE - 1) * (b->n_expert < all ? b->n_expert : all);
 }

@@ -75,11 +75,14 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
     case OP_DIM:
         t->version[n->in[0]]++;
         return r->kind == ROW_DIM && holds(t, n->in[0], r->dst) && holds(t, n->in[1], r->src);
+    case OP_TAKE:
+        return r->kind == ROW_TAKE && holds(t, n->in[0], r->src) && r->n_head == n->n_head && r->from == n->from && bind(t, n->out, r->dst);
     case OP_SELECT:
         return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
                bind(t, n->out, r->dst);
     case OP_MATMUL:
     case OP_EXPERTS:
+    case OP_HEADS:
     case OP_ATTEND: break;
     }
     return false;
@@ -103,7 +106,7 @@ static bool trace_row(struct trace *t, const struct node *n, const struct row_op
 static bool trace_mat(struct trace *t, const struct node *n, const struct step_mat *m)
 {
     t->node++;
-    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && vector_is(t, m->bias, n->bias) &&
+    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && !t->p->weights[m->w].turned && vector_is(t, m->bias, n->bias) &&
            t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] &&
            bind(t, n->out, m->dst);
 }
@@ -128,6 +131,15 @@ static bool trace_experts(struct trace *t, const struct node *n, const struct st
     return t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
 }
 
+static bool trace_heads(struct trace *t, const struct node *n, const struct step *s, const struct step_mat *m)
+{
+    t->node++;
+    if (!n || n->op != OP_HEADS || s->n_expert != n->n_head) return false;
+    for (int i = 0; i < s->n_expert; i++)
+        if (t->p->weights[m->w + i].t != n->ws[i] || t->p->weights[m->w + i].turned != n->turned) return false;
+    return t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
+}
+
 static bool trace_attn(struct trace *t, const struct node *n, const struct step *s)
 {
     if (!n || n->op != OP_ATTEND || s->layer != n->layer) return false;
@@ -137,7 +149,8 @@ static bool trace_attn(struct trace *t, const struct node *n, const struct step 
     }
     t->node++;
     return t->stored == n->layer && s->attn.window == n->window && f32_bits(s->attn.cap) == f32_bits(n->cap) &&
-           vector_is(t, s->attn.sinks, n->w) && holds(t, n->in[0], s->attn.q) && bind(t, n->out, s->attn.out);
+           vector_is(t, s->attn.sinks, n->w) && holds(t, n->in[0], s->attn.q) &&
+           (n->in[3] < 0 ? s->attn.q_extra < 0 : holds(t, n->in[3], s->attn.q_extra)) && bind(t, n->out, s->attn.out);
 }
 
 static const struct node *next(const struct trace *t)
@@ -158,6 +171,8 @@ static bool trace_step(struct trace *t, int i)
         ok = trace_place(t, s);
     else if (s->kind == STEP_EXPERTS)
         for (int j = 0; j < s->n && ok; j++) ok = trace_experts(t, next(t), s, &s->mat[j]);
+    else if (s->kind == STEP_HEADS)
+        for (int j = 0; j < s->n && ok; j++) ok = trace_heads(t, next(t), s, &s->mat[j]);
     else
         ok = trace_attn(t, next(t), s);
     return ok;

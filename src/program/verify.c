@@ -44,6 +44,7 @@ static void check_buffer(struct check *c, int i)
     if (b->kind != BUFFER_FLOAT &&
         (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
         fail(c, "kind of a buffer", i);
+    if (b->heads < 0 || b->heads > MODEL_HEADS_MAX || (b->heads && (b->kind != BUFFER_CODES || b->head || b->slots))) fail(c, "heads of a buffer", i);
     if (b->slots < 0 || b->slots > ROUTE_USED_MAX || (b->slots && (b->local || b->head || b->n_expert != p->model->h.n_expert)))
         fail(c, "slots of a buffer", i);
     if (c->rc) return;
@@ -70,7 +71,7 @@ static void check_row_op(struct check *c, const struct row_op *r)
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
     if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope)) fail(c, "no such rotation", r->dst);
-    if ((r->kind == ROW_ROPE || r->kind == ROW_NORM) && !below(r->n_head, MODEL_HEADS_MAX + 1))
+    if ((r->kind == ROW_ROPE || r->kind == ROW_NORM || r->kind == ROW_TAKE) && !below(r->n_head, MODEL_HEADS_MAX + 1))
         fail(c, "wrong number of heads", r->dst);
 }
 
@@ -88,13 +89,15 @@ static void check_numbers(struct check *c, const struct step *s)
         return;
     case STEP_MATMUL:
     case STEP_EXPERTS:
+    case STEP_HEADS:
         if (s->n < 1 || s->n > PROGRAM_MATS) fail(c, "number of matrices", -1);
         for (int i = 0; i < s->n && !c->rc; i++) {
             const struct step_mat *m = &s->mat[i];
             if (!below(m->src, n) || !below(m->dst, n)) fail(c, "no such buffer", m->dst);
             if (!below(m->w, p->n_weights)) fail(c, "no such weight", m->dst);
             if (m->bias != -1 && !below(m->bias, p->n_vectors)) fail(c, "no such vector", m->dst);
-            if (s->kind == STEP_MATMUL ? s->n_expert != 0 : s->n_expert < 1 || s->n_expert != p->model->h.n_expert) fail(c, "number of experts", m->dst);
+            int want = s->kind == STEP_EXPERTS ? p->model->h.n_expert : s->kind == STEP_HEADS ? p->model->h.n_head : 0;
+            if (s->n_expert != want || (s->kind != STEP_MATMUL && want < 1)) fail(c, "number of experts or heads", m->dst);
             if (s->n_expert && (s->n_expert > p->n_weights - m->w || (m->bias != -1 && s->n_expert > p->n_vectors - m->bias)))
                 fail(c, "no such expert", m->dst);
         }
@@ -104,6 +107,7 @@ static void check_numbers(struct check *c, const struct step *s)
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.k);
         return;
     case STEP_ATTEND:
+        if ((s->attn.q_extra >= 0) != (p->model->h.kv_extra > 0) || (s->attn.q_extra != -1 && !below(s->attn.q_extra, n))) fail(c, "no such buffer", s->attn.q_extra);
         if (!below(s->attn.q, n) || !below(s->attn.out, n)) fail(c, "no such buffer", s->attn.q);
         if (s->attn.window < 0 || (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors))) fail(c, "options of attention", s->attn.q);
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.q);
@@ -179,11 +183,21 @@ static void check_row_widths(struct check *c, const struct row_op *r)
         if (r->w >= 0 && c->p->vectors[r->w].t->ne[0] != (uint64_t)r->route->n_expert) fail(c, "width differs from the bias", r->dst);
         return;
     }
+    if (r->kind == ROW_TAKE) {
+        int from = width(c, r->src), n = r->n_head;
+        expect(c, r->src, BUFFER_FLOAT, from), expect(c, r->dst, BUFFER_FLOAT, w);
+        if (n < 1 || from % n || w % n || r->from < 0 || r->from > from / n - w / n) fail(c, "wrong part of a vector", r->dst);
+        return;
+    }
+    if (r->kind == ROW_QUANT && c->p->buffers[r->dst].heads) {
+        expect(c, r->dst, BUFFER_CODES, w), expect(c, r->src, BUFFER_FLOAT, w * c->p->buffers[r->dst].heads);
+        return;
+    }
     expect(c, r->dst, r->kind == ROW_QUANT ? BUFFER_CODES : BUFFER_FLOAT, w);
     if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope[r->rope].dim : r->kind == ROW_DIM ? 1 : w);
     if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, r->kind == ROW_MIX ? 2 * c->p->buffers[r->src].slots : w);
     if (r->kind == ROW_TURN && w != h->rope[r->rope].dim) fail(c, "wrong width", r->dst);
-    if (r->kind == ROW_ROPE && w != r->n_head * h->head_dim) fail(c, "wrong number of heads", r->dst);
+    if (r->kind == ROW_ROPE && (r->n_head < 1 || w % r->n_head || w / r->n_head < h->rope[r->rope].dim)) fail(c, "wrong number of heads", r->dst);
     if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
     if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0] * (uint64_t)(r->n_head ? r->n_head : 1))
         fail(c, "width differs from the gain", r->dst);
@@ -194,10 +208,13 @@ static void check_experts(struct check *c, const struct step *s, const struct st
 {
     const struct program *p = c->p;
     const struct weight *w = &p->weights[m->w];
-    if (p->buffers[m->src].slots != p->buffers[m->dst].slots || (s->n_expert > 0) != (p->buffers[m->dst].slots > 0))
+    bool heads = s->kind == STEP_HEADS;
+    if (p->buffers[m->src].heads != (heads ? s->n_expert : 0)) fail(c, "heads of a product", m->src);
+    if (heads && (m->bias >= 0 || w->n % PANEL)) fail(c, "bias or width of heads", m->dst); /* products write whole panels */
+    if (p->buffers[m->src].slots != p->buffers[m->dst].slots || (s->kind == STEP_EXPERTS) != (p->buffers[m->dst].slots > 0))
         fail(c, "slots of a product", m->dst);
     for (int i = 1; i < s->n_expert; i++) {
-        if (w[i].n != w->n || w[i].k != w->k || w[i].t->type != w->t->type || w[i].role != w->role) fail(c, "experts differ", m->dst);
+        if (w[i].n != w->n || w[i].k != w->k || w[i].t->type != w->t->type || w[i].turned != w->turned || w[i].role != w->role) fail(c, "experts differ", m->dst);
         if (m->bias >= 0 && p->vectors[m->bias + i].t->ne[0] != (uint64_t)w->n) fail(c, "width differs from the bias", m->dst);
     }
 }
@@ -212,13 +229,13 @@ static void check_widths(struct check *c, const struct step *s)
     } else if (s->kind == STEP_PLACE) {
         expect(c, s->place.route, BUFFER_FLOAT, 2 * s->place.n_used);
         if (p->buffers[s->place.route].slots) fail(c, "slots of a route", s->place.route);
-    } else if (s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS) {
+    } else if (s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS || s->kind == STEP_HEADS) {
         for (int i = 0; i < s->n; i++) {
             const struct step_mat *m = &s->mat[i];
             const struct weight *w = &p->weights[m->w];
             expect(c, m->src, BUFFER_CODES, w->k);
-            expect(c, m->dst, BUFFER_FLOAT, w->n);
-            if (p->buffers[m->src].tier != mat_tier(w->t->type, w->role))
+            expect(c, m->dst, BUFFER_FLOAT, s->kind == STEP_HEADS ? w->n * s->n_expert : w->n);
+            if (p->buffers[m->src].tier != mat_tier(weight_type(w), w->role))
                 fail(c, "not quantised for this weight type", m->src);
             if (m->bias >= 0 && p->vectors[m->bias].t->ne[0] != (uint64_t)w->n)
                 fail(c, "width differs from the bias", m->dst);
@@ -226,10 +243,11 @@ static void check_widths(struct check *c, const struct step *s)
         }
     } else if (s->kind == STEP_STORE) {
         expect(c, s->attn.k, BUFFER_FLOAT, n_kv);
-        expect(c, s->attn.v, BUFFER_FLOAT, n_kv);
+        expect(c, s->attn.v, BUFFER_FLOAT, h->kv_extra ? h->kv_extra : n_kv);
     } else {
         expect(c, s->attn.q, BUFFER_FLOAT, n_q);
         expect(c, s->attn.out, BUFFER_FLOAT, n_q);
+        if (s->attn.q_extra >= 0) expect(c, s->attn.q_extra, BUFFER_FLOAT, h->n_head * h->kv_extra);
         if (s->attn.sinks >= 0 && p->vectors[s->attn.sinks].t->ne[0] != (uint64_t)h->n_head) fail(c, "number of sinks", s->attn.q);
     }
 }

@@ -40,7 +40,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
     if (po.max_out > po.max_rows) po.max_out = po.max_rows;
     if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
-    struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim};
+    struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim, h->kv_extra};
     if ((rc = open_pages(en, &shape, opt, e))) return rc;
     struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .kv = opt->kv, .progress = opt->progress, .progress_ud = opt->progress_ud,
                               .observe = opt->observe, .observe_ud = opt->observe_ud};

@@ -372,10 +372,68 @@ class Glm4(Model):
         return x + self.norm(self.ffn(self.norm(x, b + "ffn_norm"), b, i), b + "post_ffw_norm")
 
 
+class Deepseek2(Model):
+    """DeepSeek V2 and V3 as their papers write it: keys and values of every head are made of the common vector."""
+
+    def __init__(self, f):
+        super().__init__(f)
+        k = self.k
+        self.rank, self.d_rope = k["attention.kv_lora_rank"], k["rope.dimension_count"]
+        self.d_k = k.get("attention.key_length_mla", k["attention.key_length"])
+        self.d_v = k.get("attention.value_length_mla", k["attention.value_length"])
+        self.nope = self.d_k - self.d_rope
+        self.scale = 1 / np.sqrt(self.d_k)
+        if k.get("rope.scaling.type") == "yarn":
+            d, factor, orig = self.d_rope, k["rope.scaling.factor"], k["rope.scaling.original_context_length"]
+            turns = lambda beta: d * np.log(orig / (beta * 2 * np.pi)) / (2 * np.log(k["rope.freq_base"]))
+            low, high = max(np.floor(turns(32)), 0), min(np.ceil(turns(1)), d - 1)
+            ramp = np.clip((np.arange(d // 2) - low) / max(high - low, 1e-3), 0, 1)
+            self.freq = self.freq * (1 - ramp) + self.freq / factor * ramp
+            self.scale *= (1 + k["rope.scaling.yarn_log_multiplier"] * np.log(factor)) ** 2
+
+    def attend(self, a, b, i):
+        n = len(a)
+        if self.has(b + "attn_q_a.weight"):
+            q = self.linear(self.norm(self.linear(a, b + "attn_q_a"), b + "attn_q_a_norm"), b + "attn_q_b")
+        else:
+            q = self.linear(a, b + "attn_q")
+        q = q.reshape(n, self.heads, self.d_k)
+        c, r = np.split(self.linear(a, b + "attn_kv_a_mqa"), [self.rank], -1)
+        c = self.norm(c, b + "attn_kv_a_norm")
+        if self.has(b + "attn_kv_b.weight"):
+            kv = self.f.w(b + "attn_kv_b.weight").reshape(self.heads, self.nope + self.d_v, self.rank)
+            w_k, w_v = kv[:, :self.nope], kv[:, self.nope:]
+        else:
+            w_k, w_v = self.f.w(b + "attn_k_b.weight").transpose(0, 2, 1), self.f.w(b + "attn_v_b.weight")
+        k = np.einsum("nr,hdr->nhd", c, w_k)
+        r = self.rope(r[:, None], i).repeat(self.heads, 1)
+        q = np.concatenate([q[..., :self.nope], self.rope(q[..., self.nope:], i)], -1)
+        s = np.einsum("qhd,khd->hqk", q, np.concatenate([k, r], -1)) * self.scale
+        p = softmax(np.where(self.visible(n, i), s, -np.inf))
+        return self.linear(np.einsum("hqk,khd->qhd", p, np.einsum("nr,hdr->nhd", c, w_v)).reshape(n, -1), b + "attn_output")
+
+    def chosen(self, z, b):
+        sigmoid, groups = self.k.get("expert_gating_func") == 2, self.k.get("expert_group_count", 1)
+        p = 1 / (1 + np.exp(-z)) if sigmoid else softmax(z)
+        choice = p + self.f.w(b + "exp_probs_b.bias") if self.has(b + "exp_probs_b.bias") else p
+        if groups > 1:
+            by = np.sort(choice.reshape(len(z), groups, -1), -1)
+            best = np.argsort(-(by[..., -2:].sum(-1) if sigmoid else by[..., -1]), -1, kind="stable")[:, :self.k["expert_group_used_count"]]
+            barred = np.ones((len(z), groups), bool)
+            np.put_along_axis(barred, best, False, -1)
+            choice = np.where(barred.repeat(z.shape[1] // groups, 1), -np.inf, choice)
+        order = np.argsort(-choice, -1, kind="stable")[:, :self.k["expert_used_count"]]
+        w = np.zeros_like(z)
+        np.put_along_axis(w, order, np.take_along_axis(p, order, -1), -1)
+        if self.k.get("expert_weights_norm"):
+            w = w / w.sum(-1, keepdims=True)
+        return w * self.k.get("expert_weights_scale", 1)
+
+
 FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwen2, seed_oss=Seed, olmoe=Olmoe,
                 granitemoe=Granite, qwen2moe=Qwen2moe, qwen3moe=Qwen3, llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3,
                 granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2, gemma3=Gemma3, glm4=Glm4,
-                chatglm=Llama)
+                chatglm=Llama, deepseek2=Deepseek2)
 
 # --- comparison ---------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ static void pages_are_taken_and_given_back(void **state)
     struct kv_pool *p;
     struct kv_seq a, b;
     struct err e = {0};
-    struct kv_shape shape = {KV16, 2, 3, 64};
+    struct kv_shape shape = {KV16, 2, 3, 64, 0};
     assert_int_equal(kv_pool_create(&p, &shape, 4 * ATTN_CHUNK, 2, &e),
                      0); /* 4 pages and one for each of 2 sequences */
     assert_int_equal(p->max_pages, 6);
@@ -165,14 +165,14 @@ static void limits_of_the_cache(void **state)
     struct kv_pool *p = NULL;
     struct kv_seq s;
     struct err e = {0};
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 20}, 128, 1, &e), ERR_UNSUPPORTED);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, KV16_D_MAX + 16}, 128, 1, &e),
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 20, 0}, 128, 1, &e), ERR_UNSUPPORTED);
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, KV_D_MAX + 16, 0}, 128, 1, &e),
                      ERR_UNSUPPORTED);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 64}, 0, 1, &e), ERR_LIMIT);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1024, 1024, 256}, INT64_MAX / 4, 1, &e),
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1, 1, 64, 0}, 0, 1, &e), ERR_LIMIT);
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV16, 1024, 1024, 256, 0}, INT64_MAX / 4, 1, &e),
                      ERR_LIMIT);
     assert_null(p);
-    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV8, 1, 1, 64}, 128, 1, &e), 0);
+    assert_int_equal(kv_pool_create(&p, &(struct kv_shape){KV8, 1, 1, 64, 0}, 128, 1, &e), 0);
     assert_int_equal(kv_seq_init(&s, p, 0, &e), ERR_LIMIT);
     assert_int_equal(kv_seq_init(&s, p, 1000000, &e), ERR_LIMIT);
     kv_seq_finish(&s);

@@ -218,7 +218,7 @@ static void run(const struct program *p, struct result *r)
     memset(r, 0, sizeof *r);
     assert_int_equal(chip_load(&chip, NULL, p, &(struct chip_options){.n_threads = 1, .isa = "ref"}, &e), 0);
     assert_int_equal(
-        kv_pool_create(&pool, &(struct kv_shape){KV16, h->n_layer, h->n_head_kv, h->head_dim}, 128, 1, &e),
+        kv_pool_create(&pool, &(struct kv_shape){KV16, h->n_layer, h->n_head_kv, h->head_dim, h->kv_extra}, 128, 1, &e),
         0);
     assert_int_equal(kv_seq_init(&seq, pool, 128, &e), 0);
     assert_int_equal(kv_seq_reserve(&seq, TOKENS, &e), 0);

@@ -141,7 +141,7 @@ static bool walk_on(struct attn_ahead *ahead)
     const struct kv_shape *shape = &part->seq->pool->shape;
     int keys = part->pos + part->n - w->chunk * ATTN_CHUNK;
     struct kv_view view;
-    kv_view_init(&view, page_at(w->c, w->s, w->unit.it, w->chunk), shape->type, shape->head_dim);
+    kv_view_init(&view, page_at(w->c, w->s, w->unit.it, w->chunk), shape->type, shape->head_dim, shape->extra);
     ahead->p = view.k;
     ahead->bytes = part->seq->pool->view_bytes;
     if (keys < ATTN_CHUNK) { /* what of it has been written */
@@ -173,6 +173,24 @@ static bool rotated(enum kv_type type, int D)
     return type == KV8 && (D & (D - 1)) == 0;
 }
 
+/* The dimensions of the queries beyond the values', of latent attention. */
+static void load_extra(struct cpu *c, const struct step *s, const struct attend_item *it, struct cpu_worker *w, int n, enum kv_type type)
+{
+    const struct hparams *h = &c->chip.program->model->h;
+    const float *rows[ATTN_ROWS];
+    int E = h->kv_extra;
+    for (int r = 0; r < n; r++) rows[r] = cpu_row(c, 0, s->attn.q_extra, it->row + it->tok + r / it->n_head) + (it->head + r % it->n_head) * E;
+    float scale = h->attn_scale;
+    if (rotated(type, E)) {
+        for (int r = 0; r < n; r++) {
+            rows[r] = memcpy(w->rot + r * E, rows[r], (size_t)E * sizeof(float));
+            c->kern->attn->hadamard(w->rot + r * E, E);
+        }
+        scale = scale * (1.0f / (float)E);
+    }
+    attn_quant_extra(w->q, E, rows, scale);
+}
+
 static int load_queries(struct cpu *c, const struct step *s, const struct attend_item *it, struct attn_ahead *ahead, struct cpu_worker *w)
 {
     const struct hparams *h = &c->chip.program->model->h;
@@ -188,6 +206,7 @@ static int load_queries(struct cpu *c, const struct step *s, const struct attend
         scale = scale * (1.0f / (float)D); /* exact: D is a power of two */
     }
     c->kern->attn->quant_q(w->q, type, D, n, rows, scale);
+    if (s->attn.q_extra >= 0) load_extra(c, s, it, w, n, type);
     w->q->cap = s->attn.cap;
     w->q->ahead = streams(c, it) ? ahead : NULL;
     return n;
@@ -240,7 +259,7 @@ static void slice_of_item(struct cpu *c, const struct step *s, const struct unit
     int n = load_queries(c, s, it, ahead, w);
     for (int ch = u->begin; ch < u->end; ch++) {
         struct kv_view view;
-        kv_view_init(&view, page_at(c, s, it, ch), w->q->type, w->q->D);
+        kv_view_init(&view, page_at(c, s, it, ch), w->q->type, w->q->D, w->q->extra);
         for (int r = 0; r < n; r++) {
             int pos = part->pos + it->tok + r / it->n_head, last = pos - ch * ATTN_CHUNK, first = first_seen(s, pos) - ch * ATTN_CHUNK;
             lo[r] = first < 0 ? 0 : first < ATTN_CHUNK ? first : ATTN_CHUNK;
@@ -296,8 +315,18 @@ static void fetch_slot(const struct cpu *c, const struct step *s, int i)
     const struct kv_pool *pool = part->seq->pool;
     struct kv_view view;
     kv_view_init(&view, (char *)part->seq->page[part->pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, i % n_head_kv), pool->shape.type,
-                 pool->shape.head_dim);
+                 pool->shape.head_dim, pool->shape.extra);
     attn_slot_fetch(&view, pool->shape.type, pool->shape.head_dim, part->pos % ATTN_CHUNK);
+}
+
+/* A key as the cache wants it: itself, or a rotated copy. */
+static const float *spun(struct cpu *c, enum kv_type type, const float *k, int D, int worker)
+{
+    float *rot = c->workers[worker].rot;
+    if (!rotated(type, D)) return k;
+    memcpy(rot, k, (size_t)D * sizeof *k);
+    c->kern->attn->hadamard(rot, D);
+    return rot;
 }
 
 /* Keys and values of all rows into the cache: by (part, kv head), positions ascending (prefix maxima, attn.h). */
@@ -305,7 +334,7 @@ void cpu_store(struct cpu *c, const struct step *s, int worker)
 {
     const struct batch *b = c->batch;
     const struct hparams *h = &c->chip.program->model->h;
-    int n = b->n_parts * h->n_head_kv, workers = pool_size(c->pool), row = 0, part = 0, D = h->head_dim;
+    int n = b->n_parts * h->n_head_kv, workers = pool_size(c->pool), row = 0, part = 0, D = h->head_dim, E = h->kv_extra;
     for (int i = 0; i < n; i++) {
         for (; part < i / h->n_head_kv; part++) row += b->parts[part].n;
         if (i % workers != worker) continue;
@@ -316,12 +345,13 @@ void cpu_store(struct cpu *c, const struct step *s, int worker)
         for (int t = 0; t < p->n; t++) {
             struct kv_view view;
             int pos = p->pos + t;
-            kv_view_init(&view, (char *)p->seq->page[pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, head), pool->shape.type, D);
+            kv_view_init(&view, (char *)p->seq->page[pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, head), pool->shape.type, D, E);
             const float *k = cpu_row(c, 0, s->attn.k, row + t) + head * D, *v = cpu_row(c, 0, s->attn.v, row + t) + head * D;
-            if (rotated(pool->shape.type, D)) {
-                k = memcpy(c->workers[worker].rot, k, (size_t)D * sizeof *k);
-                c->kern->attn->hadamard(c->workers[worker].rot, D);
+            if (E) { /* latent: one vector is key and value, the other the key's extra part */
+                if (attn_store_extra(&view, pool->shape.type, E, pos % ATTN_CHUNK, spun(c, pool->shape.type, v, E, worker))) cpu_fault(c, row + t);
+                v = k;
             }
+            k = spun(c, pool->shape.type, k, D, worker);
             if (c->kern->attn->store(&view, pool->shape.type, D, pos % ATTN_CHUNK, k, v)) cpu_fault(c, row + t);
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU back end, shared by its files: load.c (weights, memory), step.c (the token path), attend.c (attention),
- * limits.c (probes). */
+ * heads.c (matrices of single heads), limits.c (probes). */
 #ifndef TUTTI_CHIP_CPU_CPU_H
 #define TUTTI_CHIP_CPU_CPU_H
 
@@ -24,7 +24,7 @@ struct cpu_worker {
     char *scratch;      /* local buffers of the program */
     struct attn_q *q;
     void *attn_scratch; /* attn_rows_scratch() */
-    float *rot;         /* [ATTN_ROWS][head_dim] rotated vectors */
+    float *rot;         /* [ATTN_ROWS][head_dim + kv_extra] rotated vectors */
 };
 
 struct cpu {
@@ -70,6 +70,11 @@ void cpu_attend_plan(struct cpu *c);
 size_t cpu_attend_items_max(const struct program *p);
 void cpu_attend(struct cpu *c, const struct step *s, int worker);
 void cpu_store(struct cpu *c, const struct step *s, int worker);
+
+void cpu_heads(struct cpu *c, const struct step *s, int worker);
+/* Part by part of a vector. */
+int cpu_quant_heads(struct cpu *c, const struct row_op *r, int row, int worker);
+void cpu_take(struct cpu *c, const struct row_op *r, int row, int worker);
 
 void cpu_place(struct cpu *c, const struct step *s); /* one worker */
 void cpu_experts(struct cpu *c, const struct step *s, int worker);

@@ -31,6 +31,10 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     float *dst = b->kind == BUFFER_FLOAT ? cpu_row(c, worker, r->dst, row) : NULL;
     const float *src = r->src >= 0 && r->kind != ROW_SELECT ? cpu_row(c, worker, r->src, row) : NULL;
     int rc = 0;
+    if (b->heads) {
+        if (cpu_quant_heads(c, r, row, worker)) cpu_fault(c, row);
+        return;
+    }
     if (b->slots || r->kind == ROW_MIX) {
         if (cpu_slots(c, r, row, worker)) cpu_fault(c, row);
         return;
@@ -41,13 +45,14 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     case ROW_SELECT: memcpy(dst, cpu_row(c, worker, r->src, c->select[row]), (size_t)b->width * sizeof *dst); break;
     case ROW_NORM: rc = norm_heads(k, dst, src, p->vectors[r->w].x, b->width, r->n_head, h->norm_eps); break;
     case ROW_QUANT: rc = k->quant(&c->codes[r->dst], row, src); break;
-    case ROW_ROPE: k->rope(dst, src, r->n_head, h->head_dim, h->rope[r->rope].dim / 2, h->rope_halves); break;
+    case ROW_ROPE: k->rope(dst, src, r->n_head, b->width / r->n_head, h->rope[r->rope].dim / 2, h->rope_halves); break;
     case ROW_GATE: k->gate(dst, src, cpu_row(c, worker, r->src2, row), b->width, r->gate); break;
     case ROW_ADD: k->add(dst, src, b->width); break;
     case ROW_SCALE: k->scale(dst, r->scale, b->width); break;
     case ROW_CAP: k->cap(dst, r->scale, b->width); break;
     case ROW_ROUTE: route_choose(r->route, src, r->w < 0 ? NULL : p->vectors[r->w].x, dst); break;
     case ROW_DIM: k->scale(dst, sigmoid32(src[0]), b->width); break;
+    case ROW_TAKE: cpu_take(c, r, row, worker); break;
     case ROW_MIX: break; /* above */
     }
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
@@ -107,6 +112,7 @@ static void run_steps(void *arg, int worker)
         case STEP_STORE: cpu_store(c, s, worker); break;
         case STEP_ATTEND: cpu_attend(c, s, worker); break;
         case STEP_EXPERTS: cpu_experts(c, s, worker); break;
+        case STEP_HEADS: cpu_heads(c, s, worker); break;
         case STEP_PLACE:
             if (worker == 0) cpu_place(c, s);
             break;
@@ -228,7 +234,7 @@ static size_t parts_bytes(const struct program *p, int workers)
 static uint64_t work_bytes(const struct program *p, int workers)
 {
     size_t D = (size_t)p->model->h.head_dim, rows = (size_t)p->max_rows * 3 * sizeof(int32_t);
-    size_t each = p->scratch_bytes + sizeof(struct attn_q) + attn_rows_scratch((int)D) + ATTN_ROWS * D * sizeof(float);
+    size_t each = p->scratch_bytes + sizeof(struct attn_q) + attn_rows_scratch((int)D) + ATTN_ROWS * (D + (size_t)p->model->h.kv_extra) * sizeof(float);
     size_t items = cpu_attend_items_max(p) * sizeof(struct attend_item);
     return p->block_bytes + parts_bytes(p, workers) + rows + items + (size_t)workers * each;
 }
@@ -257,7 +263,7 @@ static int make_buffers(struct cpu *c, struct err *e)
         k->scratch = ARENA_NEW(&c->arena, char, p->scratch_bytes);
         k->q = ARENA_NEW(&c->arena, struct attn_q, 1);
         k->attn_scratch = ARENA_NEW(&c->arena, char, attn_rows_scratch(D));
-        k->rot = ARENA_NEW(&c->arena, float, (size_t)ATTN_ROWS * (size_t)D);
+        k->rot = ARENA_NEW(&c->arena, float, (size_t)ATTN_ROWS * (size_t)(D + p->model->h.kv_extra));
         ok = k->scratch && k->q && k->attn_scratch && k->rot;
     }
     if (!ok) return err(e, ERR_MEMORY, "out of memory for %zu MiB of buffers", p->block_bytes >> 20);

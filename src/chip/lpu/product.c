@@ -18,7 +18,7 @@ int lpu_product_open(struct lpu_product *p, enum dtype type, int n, int k, const
     h->rope[0] = rope_config_default(64, 10000.0f);
     p->tensor = (struct tensor){.name = str_from("product"), .type = type, .n_dims = 2, .ne = {(uint64_t)k, (uint64_t)n, 1, 1}, .data = rows};
     p->tensor.size_bytes = (uint64_t)n * dtype_row_bytes(type, (uint64_t)k);
-    p->weight = (struct weight){&p->tensor, n, k, MAT_BODY};
+    p->weight = (struct weight){.t = &p->tensor, .n = n, .k = k, .role = MAT_BODY};
     enum act_tier tier = mat_tier(type, MAT_BODY);
     p->buffers[BUFFER_X] = (struct buffer){.name = "x", .kind = BUFFER_FLOAT, .width = k, .last = 0};
     p->buffers[BUFFER_Q] = (struct buffer){.name = "codes", .kind = BUFFER_CODES, .tier = tier, .width = k, .last = 1};
