@@ -65,6 +65,11 @@ FAMILIES = {
     "deepseek2-old": dict(arch="deepseek2", latent=dict(q_rank=0, rank=288, nope=64, rope=32, v=32, split=False), experts=(8, 3), n_shared=1, dense=1,
                           rope=32, untied=True, layers=3, keys=[
         ("expert_weights_scale", F32, 4.0), ("expert_group_count", U32, 4), ("expert_group_used_count", U32, 2)]),
+    "grok": dict(post_norm=("attn_output_norm", "layer_output_norm"), experts=(8, 2), untied=True, keys=[
+        ("embedding_scale", F32, 9.8), ("attn_logit_softcapping", F32, 1.5)]),
+    "grok2": dict(arch="grok", post_norm=("attn_output_norm", "post_ffw_norm"), experts=(8, 2), beside=True, untied=True, keys=[
+        ("embedding_scale", F32, 9.8), ("attention.output_scale", F32, 0.2), ("logit_scale", F32, 0.5), ("attn_logit_softcapping", F32, 2.0),
+        ("router_logit_softcapping", F32, 1.5), ("final_logit_softcapping", F32, 2.5)]),
     "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
 }
 
@@ -148,13 +153,14 @@ def tensors(o):
         if f.get("sinks"):
             vector(b + "attn_sinks.weight", HEADS, "bias")
         if f.get("post_norm"):
-            vector(b + "post_attention_norm.weight", EMBD, "norm")
-            vector(b + "post_ffw_norm.weight", EMBD, "norm")
+            for name in ("post_attention_norm", "post_ffw_norm") if f["post_norm"] is True else f["post_norm"]:
+                vector(b + name + ".weight", EMBD, "norm")
         if not f.get("no_input_norm"):
             vector(b + f.get("ffn_norm", "ffn_norm") + ".weight", EMBD, "norm")
         if "experts" in f and i >= f.get("dense", 0):
             experts(b)
-            continue
+            if not f.get("beside"):
+                continue
         if f.get("fused_up"):
             linear(b + "ffn_up", EMBD, 2 * FF)
         else:

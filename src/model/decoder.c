@@ -60,7 +60,9 @@ static int experts(struct builder *b, const struct decoder *d, int f)
     const struct route *r = &d->route;
     int z = build_linear(b, f, "ffn_gate_inp", "router", r->n_expert);
     int route = build_value(b, "route", 2 * r->n_used), s = build_value(b, "ffn", d->n_ff_expert), y = build_value(b, "ffn_out", h->n_embd);
-    struct node *n = build_node(b, OP_ROUTE, z, -1, -1, route);
+    struct node *n = d->router_cap > 0 ? build_node(b, OP_CAP, z, -1, -1, z) : NULL;
+    if (n) n->cap = d->router_cap;
+    n = build_node(b, OP_ROUTE, z, -1, -1, route);
     if (n) n->route = r, n->w = build_tensor(b, true, r->n_expert, 0, "exp_probs_b.bias");
     int gate = build_experts(b, f, route, r, "ffn_gate", "gate", d->n_ff_expert);
     int up = build_experts(b, f, route, r, "ffn_up", "up", d->n_ff_expert);
@@ -82,25 +84,36 @@ static int shared_expert(struct builder *b, const struct decoder *d, int f)
     return y;
 }
 
-static void ffn_experts(struct builder *b, const struct decoder *d, int x)
-{
-    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0), y = experts(b, d, f);
-    if (d->n_ff_shared) build_add(b, y, shared_expert(b, d, f));
-    add_to(b, d, x, y, d->post_ffn_norm);
-}
-
-static void ffn(struct builder *b, const struct decoder *d, int x)
+/* The ffn of all tokens: activation(gate f) * up f, down. */
+static int dense(struct builder *b, const struct decoder *d, int f)
 {
     const struct hparams *h = &b->m->h;
     bool one = !build_present(b, "ffn_gate.weight"); /* ffn_up holds both, the gate first */
-    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0), s = build_value(b, "ffn", h->n_ff);
+    int s = build_value(b, "ffn", h->n_ff);
     int gate = one ? build_linear_rows(b, f, "ffn_up", "gate", 0, h->n_ff, 2 * h->n_ff)
                    : build_linear(b, f, "ffn_gate", "gate", h->n_ff);
     int up = one ? build_linear_rows(b, f, "ffn_up", "up", h->n_ff, h->n_ff, 2 * h->n_ff)
                  : build_linear(b, f, "ffn_up", "up", h->n_ff);
     struct node *n = build_node(b, OP_GATE, gate, up, -1, s);
     if (n) n->gate = d->gate;
-    add_to(b, d, x, build_linear(b, s, "ffn_down", "ffn_out", h->n_embd), d->post_ffn_norm);
+    return build_linear(b, s, "ffn_down", "ffn_out", h->n_embd);
+}
+
+static void ffn_experts(struct builder *b, const struct decoder *d, int x)
+{
+    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0), y = experts(b, d, f);
+    if (d->n_ff_shared) build_add(b, y, shared_expert(b, d, f));
+    if (d->beside_scale > 0 && build_present(b, "ffn_up.weight")) {
+        build_add(b, y, dense(b, d, f));
+        build_scale(b, y, d->beside_scale);
+    }
+    add_to(b, d, x, y, d->post_ffn_norm);
+}
+
+static void ffn(struct builder *b, const struct decoder *d, int x)
+{
+    int f = d->no_input_norm ? x : build_norm(b, x, d->ffn_norm ? d->ffn_norm : "ffn_norm", 0);
+    add_to(b, d, x, dense(b, d, f), d->post_ffn_norm);
 }
 
 int decoder_read_experts(struct model *m, struct decoder *d, struct err *e)

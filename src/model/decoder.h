@@ -36,6 +36,8 @@ struct decoder {
     bool attn_sinks;              /* attn_sinks.weight: one per query head */
     struct route route;           /* n_expert > 0: the ffn is a choice of experts */
     int n_ff_expert, n_ff_shared; /* widths of an expert and of the one that all tokens share, 0: none */
+    float router_cap;             /* scores of experts become cap * tanh(s / cap); 0: they do not */
+    float beside_scale;           /* a common ffn beside the experts, where the file has one: their sum times this */
     int n_dense_layers;           /* so many layers at the beginning have a common ffn */
     int no_rope_period;           /* n: layers n-1, 2n-1 ... are not rotated; 0: all are */
     struct latent latent;         /* rank > 0: latent attention */

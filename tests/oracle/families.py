@@ -430,10 +430,44 @@ class Deepseek2(Model):
         return w * self.k.get("expert_weights_scale", 1)
 
 
+class Grok(Qwen2):
+    over_used = False
+
+    def __init__(self, f):
+        super().__init__(f)
+        k = self.k
+        self.act, self.embed_scale = gelu, k["embedding_scale"]
+        self.scale, self.logit_scale = k.get("attention.output_scale", 1 / np.sqrt(128)), k.get("logit_scale", 1 / np.sqrt(3))
+
+    def scores(self, s, i):
+        c = self.k["attn_logit_softcapping"]
+        return c * np.tanh(s / c)
+
+    def chosen(self, z, b):
+        c = self.k.get("router_logit_softcapping")
+        return super().chosen(c * np.tanh(z / c) if c else z, b)
+
+    def ffn(self, x, b, i):
+        y = self.experts(x, b, i)
+        if not self.has(b + "ffn_up.weight"):
+            return y
+        beside = self.linear(self.act(self.linear(x, b + "ffn_gate")) * self.linear(x, b + "ffn_up"), b + "ffn_down")
+        return (y + beside) / np.sqrt(2)
+
+    def layer(self, x, b, i):
+        x = x + self.norm(self.attend(self.norm(x, b + "attn_norm"), b, i), b + "attn_output_norm")
+        after = "layer_output_norm" if self.has(b + "layer_output_norm.weight") else "post_ffw_norm"
+        return x + self.norm(self.ffn(self.norm(x, b + "ffn_norm"), b, i), b + after)
+
+    def logits(self, ids):
+        c, s = self.k.get("final_logit_softcapping"), super().logits(ids)
+        return c * np.tanh(s / c) if c else s
+
+
 FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwen2, seed_oss=Seed, olmoe=Olmoe,
                 granitemoe=Granite, qwen2moe=Qwen2moe, qwen3moe=Qwen3, llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3,
                 granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2, gemma3=Gemma3, glm4=Glm4,
-                chatglm=Llama, deepseek2=Deepseek2)
+                chatglm=Llama, deepseek2=Deepseek2, grok=Grok)
 
 # --- comparison ---------------------------------------------------------------------------------------------------
 
