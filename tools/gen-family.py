@@ -200,7 +200,7 @@ def keys(o):
     if f.get("shared"):
         own += [("expert_shared_feed_forward_length", U32, FF)]
     if f.get("longrope"):
-        own += [("rope.scaling.original_context_length", U32, CONTEXT // 4), ("rope.scaling.attn_factor", F32, 1.19)]
+        own += [("rope.scaling.original_context_length", U32, CONTEXT // 4), ("rope.scaling.attn_factor", F32, f.get("attn_factor", 1.19))]
     return [key("general.architecture", STR, arch), key("general.name", STR, f"synthetic {o.name} {o.type}"),
             key("general.file_type", U32, gm.TYPES[o.type][3])] + [
         key(f"{arch}.{n}", t, v) for n, t, v in own + f.get("keys", [])] + [

@@ -472,11 +472,16 @@ FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwe
 # --- comparison ---------------------------------------------------------------------------------------------------
 
 
+def log_probs(logits):
+    """Of the window's second half."""
+    z = logits[WINDOW // 2:WINDOW - 1]
+    z = z - z.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
 def compare(got, logits):
     """Log-probabilities of the window's second half against a reference's logits: error (root mean square) over spread, worst."""
-    want = logits[WINDOW // 2:WINDOW - 1]
-    want = want - want.max(-1, keepdims=True)
-    want -= np.log(np.exp(want).sum(-1, keepdims=True))
+    want = log_probs(logits)
     got = got.reshape(want.shape).astype(np.float64)
     return np.sqrt(((got - want) ** 2).mean()) / want.std(-1).mean(), np.abs(got - want).max()
 
