@@ -98,7 +98,7 @@ static int read_normalizer(struct reading *r, const json_t *j)
 
 static struct buf *new_stage(struct reading *r)
 {
-    if (r->n_stage == SPLIT_STAGES_MAX || r->bytes) return NULL;
+    if (r->n_stage == SPLIT_STAGES_MAX) return NULL;
     struct buf *b = &r->stage[r->n_stage++];
     buf_init(b, REGEX_BYTES_MAX);
     return b;
@@ -107,7 +107,7 @@ static struct buf *new_stage(struct reading *r)
 static int add_stage(struct reading *r, const char *pattern)
 {
     struct buf *b = new_stage(r);
-    return b ? buf_append_z(b, pattern) : refuse(r, "more than 6 splits, or one behind", "ByteLevel");
+    return b ? buf_append_z(b, pattern) : refuse(r, "more splits than", "6");
 }
 
 /* Matches and what lies between them are pieces alike. */
@@ -118,7 +118,7 @@ static int read_split(struct reading *r, const json_t *j)
     if (r->sign && is(pattern, "String", " ")) return 0; /* none is left */
     if (!is(j, "behavior", "Isolated") && !removed) return refuse(r, "a Split with the behavior", json_string_value(json_object_get(j, "behavior")) ? json_string_value(json_object_get(j, "behavior")) : "?");
     struct buf *b = new_stage(r);
-    if (!b) return refuse(r, "more than 6 splits, or one behind", "ByteLevel");
+    if (!b) return refuse(r, "more splits than", "6");
     if (json_is_string(regex)) return regex_translate(text_of(regex), b, r->e);
     if (json_is_string(text)) return regex_quote(text_of(text), b, r->e);
     return refuse(r, "a Split without a", "pattern");
@@ -148,6 +148,13 @@ static int read_metaspace(struct reading *r, const json_t *j)
     return 0;
 }
 
+/* Behind ByteLevel, which has put stand-ins for bytes, only ASCII digits are what they were: "[0-9][0-9][0-9]" of Falcon. */
+static bool is_of_digits(const json_t *j)
+{
+    const char *z = json_string_value(json_object_get(json_object_get(j, "pattern"), "Regex"));
+    return is(j, "type", "Split") && z && z[strspn(z, "[0-9]{},+")] == 0;
+}
+
 static int read_pre(struct reading *r, const json_t *j)
 {
     const json_t *part;
@@ -161,6 +168,7 @@ static int read_pre(struct reading *r, const json_t *j)
         }
         return 0;
     }
+    if (r->bytes && !is_of_digits(j)) return refuse(r, "behind ByteLevel the pre-tokenizer", type_of(j));
     if (is(j, "type", "Split")) return read_split(r, j);
     if (is(j, "type", "ByteLevel")) return read_bytes(r, j);
     if (is(j, "type", "Metaspace")) return read_metaspace(r, j);
