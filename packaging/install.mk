@@ -2,26 +2,29 @@
 # The libraries as they are installed, `make install` and `make uninstall`, and a test of all that.
 #
 # libtutti.so exports what packaging/tutti.map says. The installed libtutti.a is one object whose hidden names are local, so
-# that a program which links it can have an `err` or a `buf_append` of its own.
+# that a program which links it can have an `err` or a `buf_append` of its own. Both hold what src/serve/library.c reaches, so that a
+# program that runs a model needs none of the server's libraries.
 
 SOVERSION := $(word 1,$(subst ., ,$(VERSION)))
 LIB_SO := $(B)/lib/libtutti.so.$(VERSION)
 LIB_A := $(B)/lib/libtutti.a
+LIB_ROOT := $(B)/src/serve/library.o $(B)/libtutti.a
+LIB_PKGS := jansson libpcre2-8 libsodium libutf8proc inih
 OBJCOPY ?= $(if $(findstring aarch64,$(CC)),aarch64-linux-gnu-)objcopy
 MAN := tutti $(patsubst cmd/%.c,tutti-%,$(shell grep -l '^int cmd_' cmd/*.c))
 DATA := $(DESTDIR)$(prefix)
 
-$(LIB_SO): $(LIB_OBJ) packaging/tutti.map
+$(LIB_SO): $(LIB_ROOT) packaging/tutti.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(OPT) -shared -Wl,-soname,libtutti.so.$(SOVERSION) -Wl,--version-script=packaging/tutti.map $(LDFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
+	$(Q)$(CC) $(OPT) -shared -Wl,-soname,libtutti.so.$(SOVERSION) -Wl,--version-script=packaging/tutti.map $(LDFLAGS) -o $@ $(LIB_ROOT) $(shell $(PKG_CONFIG) --libs $(LIB_PKGS)) -lpthread -lm
 	@ln -sf $(@F) $(@D)/libtutti.so.$(SOVERSION)
 	@ln -sf $(@F) $(@D)/libtutti.so
 
-$(LIB_A): $(LIB_OBJ)
+$(LIB_A): $(LIB_ROOT)
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
-	$(Q)$(CC) -nostdlib -r -o $(@D)/tutti.o $(LIB_OBJ)
+	$(Q)$(CC) -nostdlib -r -o $(@D)/tutti.o $(LIB_ROOT)
 	$(Q)$(OBJCOPY) --localize-hidden $(@D)/tutti.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(@D)/tutti.o
 
@@ -33,7 +36,7 @@ install: $(B)/tutti $(LIB_SO) $(LIB_A) ## installs under $DESTDIR$prefix (defaul
 	install -m 755 $(LIB_SO) $(DATA)/lib/libtutti.so.$(VERSION)
 	ln -sf libtutti.so.$(VERSION) $(DATA)/lib/libtutti.so.$(SOVERSION)
 	ln -sf libtutti.so.$(VERSION) $(DATA)/lib/libtutti.so
-	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@packages@|$(PKGS)|' packaging/tutti.pc.in >$(DATA)/lib/pkgconfig/tutti.pc
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@packages@|$(LIB_PKGS)|' packaging/tutti.pc.in >$(DATA)/lib/pkgconfig/tutti.pc
 	install -m 644 README.md LICENSE doc/*.md $(DATA)/share/doc/tutti
 	@if command -v scdoc >/dev/null; then \
 	    for m in $(MAN); do \

@@ -28,6 +28,7 @@ for f in so a; do
     lacks=$(comm -13 "$out/$f" "$out/declared")
     [ -z "$lacks" ] || fail "lib.$f lacks:" $lacks
 done
+readelf -d "$stage/usr/lib/libtutti.so" | grep -E 'NEEDED.*(microhttpd|sqlite|libpq|curl|edit)' && fail 'libtutti.so needs libraries of the server'
 readelf -d "$stage/usr/lib/libtutti.so" | grep -q 'SONAME.*libtutti.so.0' || fail 'libtutti.so has no soname libtutti.so.0'
 
 # The README's example: the first ```c block.
