@@ -12,6 +12,8 @@
 #include "file/cache.h"
 #include "model/model.h"
 #include "plan.h"
+#include "plan/op_step.h"
+#include "plan/saturated.h"
 
 struct options {
     const char *shape, *traffic, *ttft, *tpot, *chips, *power, *budget, *price, *precision, *pay, *html;
@@ -19,7 +21,8 @@ struct options {
     float attain, accept, draft_share;
     int draft, chips_max;
     uint64_t seed;
-    bool json, quiet;
+    const char *data;
+    bool json, quiet, in_turn;
     struct plan_asked more;
 };
 
@@ -77,7 +80,8 @@ static int open_chip(struct plan *p, const char *name, const struct device_optio
 static int open_chips(struct plan *p, const struct options *o, struct err *e)
 {
     const char *assume[ARG_LIST_MAX + 1] = {0};
-    struct device_options opt = {.assume = assume};
+    static const double hidden[STEP_CONSTANTS]; /* servers of today prepare a step while the chip is busy with the one before */
+    struct device_options opt = {.assume = assume, .overhead = o->in_turn ? NULL : hidden};
     char name[128];
     int rc = 0;
     for (int i = 0; i < o->assume.n; i++) assume[i] = o->assume.p[i];
@@ -157,6 +161,50 @@ static int make_plan(struct plan *p, const char *model, const struct options *o,
     return rc ? rc : search(p, o, e);
 }
 
+static int order(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_errors(const struct saturated *s)
+{
+    double hidden[SATURATED_MAX], turn[SATURATED_MAX], bias = 0, mean, worst;
+    int n = 0;
+    for (int i = 0; i < s->n; i++) {
+        const struct saturated_row *r = &s->rows[i];
+        printf("%-18s x%-4d %-16s %-7s %6d in %5d out  %9.0f tokens/s ", r->chip, r->n_chips, r->model, r->precision, r->input, r->output, r->measured);
+        if (*r->why) {
+            printf("not compared: %s\n", r->why);
+            continue;
+        }
+        double a = r->predicted / r->measured - 1, b = r->step / r->measured - 1;
+        printf("simulated %9.0f (%+5.1f %%), software in turn %9.0f (%+5.1f %%)\n", r->predicted, 100 * a, r->step, 100 * b);
+        hidden[n] = fabs(a), turn[n++] = fabs(b), bias += a;
+    }
+    if (!n) return;
+    qsort(hidden, (size_t)n, sizeof *hidden, order);
+    qsort(turn, (size_t)n, sizeof *turn, order);
+    printf("%d rows: median error %.1f %%, p90 %.1f %%, bias %+.1f %%; with software in turn %.1f %%\n", n, 100 * hidden[n / 2], 100 * hidden[n * 9 / 10], 100 * bias / n, 100 * turn[n / 2]);
+    int sweeps = saturated_regret(s, &mean, &worst);
+    if (sweeps) printf("%d choices of a chip by tokens/s per chip: regret %.1f %% on average, %.1f %% at worst\n", sweeps, 100 * mean, 100 * worst);
+}
+
+/* Whole systems under more load than they take: what was published, and what the simulation says. */
+static int validate(const struct args_doc *doc, const char *dir)
+{
+    struct constants known;
+    struct saturated s = {0};
+    struct err e = {0};
+    int rc = constants_open(&known, NULL, &e);
+    if (rc) return common_fail(doc, &e);
+    rc = saturated_read(&s, dir, &known, &e);
+    if (!rc) print_errors(&s);
+    saturated_close(&s);
+    constants_close(&known);
+    return rc ? common_fail(doc, &e) : 0;
+}
+
 static int print_json(const struct plan *p, struct err *e)
 {
     json_t *j = plan_json(p);
@@ -202,6 +250,8 @@ int cmd_plan(int argc, char **argv)
         {"cluster-load", 0, ARG_FLOAT, &o.more.share, "SHARE", "of what they can take at the busiest hour (default: 0.9)", 0.01, 1.5},
         {"train", 0, ARG_FLOAT, &o.more.train, "TOKENS", "with --cluster: also a data-parallel training step of so many tokens", 1, 1e12},
         {"timeline", 0, ARG_STR, &o.more.timeline, "FILE", "also write the steps of a lane of the first plan as a Chrome trace", 0, 0},
+        {"in-turn", 0, ARG_FLAG, &o.in_turn, NULL, "software of GPUs in turn with the chip, as fitted on servers of 2024; default: hidden behind its work", 0, 0},
+        {"validate", 0, ARG_STR, &o.data, "DIR", "instead: compare simulated systems with DIR/published.csv, the saturated rows", 0, 0},
         {"seed", 0, ARG_U64, &o.seed, "N", "of arrivals and lengths (default: 1)", 0, 0},
         {"json", 0, ARG_FLAG, &o.json, NULL, "print a JSON object", 0, 0},
         {"html", 0, ARG_STR, &o.html, "FILE", "also write a page with charts", 0, 0},
@@ -209,6 +259,7 @@ int cmd_plan(int argc, char **argv)
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
+    if (o.data) return validate(&doc, o.data);
     if (argc - at > 1 || (argc - at == 1) == (o.shape != NULL)) return args_fault(&doc, "give a model, or a shape by --shape");
     if (!o.traffic) return args_fault(&doc, "give the traffic by --traffic, as \"500 users, 30 tok/s each, 8k in, 500 out\"");
     struct err e = {0};

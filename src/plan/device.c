@@ -16,9 +16,9 @@ const struct device_precision *device_precision(const char *name)
 {
     static const struct device_precision all[] = {
         {"16-bit", 2, 2, 2, 2, 16, "bfloat16", "bfloat16", "bfloat16", "bfloat16"},
-        {"fp8", 1, 1, 1, 2, 8, "fp8", "fp8", "bfloat16", "fp8"},
-        {"int8", 1, 1, 1, 1, 8, "fp8", "fp8", "bfloat16", "fp8"},
-        {"fp4", 0.5625, 1, 0.5625, 2, 4, "fp8", "fp8", "bfloat16", "fp8"},
+        {"fp8", 1, 1, 1, 2, 8, "fp8", "fp8", "fp8", "fp8"},
+        {"int8", 1, 1, 1, 1, 8, "fp8", "fp8", "fp8", "fp8"},
+        {"fp4", 0.5625, 1, 0.5625, 2, 4, "fp8", "fp8", "fp8", "fp8"},
         {"q4", 0.5625, 2, 2, 2, 16, "bfloat16", "bfloat16", "bfloat16", "int4_wo"},
     };
     static const char *const others[][2] = {{"bf16", "16-bit"}, {"fp16", "16-bit"}, {"nvfp4", "fp4"}, {"int4", "q4"}};

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { LANES_MAX = 4096, BATCH_MAX = 1024, TYPICAL_BATCH = 8 };
+enum { LANES_MAX = 4096, TYPICAL_BATCH = 8 };
 
 static double head_ops(const struct replica *r, double rows)
 {
@@ -90,7 +90,7 @@ int replica_open(struct replica *r, const struct device *d, const struct device_
     r->tokens = fit.tokens * r->groups / r->lanes; /* of one chip's cache: that of its group */
     r->evidence = t.evidence;
     r->note = t.note;
-    r->batch_max = most >= 1 && most < BATCH_MAX ? (int)most : BATCH_MAX;
+    r->batch_max = most >= 1 && most < REPLICA_BATCH_MAX ? (int)most : REPLICA_BATCH_MAX;
     r->has_joules = isfinite(t.joules);
     return 0;
 }

@@ -10,6 +10,8 @@
 #include "plan/device.h"
 #include "plan/sim_time.h"
 
+enum { REPLICA_BATCH_MAX = 1024 };
+
 struct replica {
     const struct device *device;
     struct device_setup setup;
