@@ -395,6 +395,7 @@ void job_start(struct job *j)
     int n_prompts = j->n_prompts, per = j->ask.n;
     j->left = j->n_choices + 1;
     struct err e = {0};
+    if (j->ask.stream) j->api->open(j, &j->out); /* before any token is written behind it */
     for (; submitted < n_prompts; submitted++)
         if (submit(j, &j->prompt[submitted], &e)) break;
     pthread_mutex_lock(&j->lock);
@@ -403,11 +404,6 @@ void job_start(struct job *j)
         j->err = e;
         cancel_all(j);
     } else if (j->ask.stream) {
-        struct buf first = j->out;
-        buf_init(&j->out, API_REPLY_MAX);
-        j->api->open(j, &j->out);
-        buf_append_str(&j->out, buf_str(&first));
-        buf_finish(&first);
         http_stream_open(r, 200, HTTP_EVENTS);
         j->opened = true;
         push_out(j);

@@ -110,7 +110,7 @@ def test_responses(s):
     check(r.object == "response" and r.status in ("completed", "incomplete") and r.usage.output_tokens > 0, "responses: %s" % r)
     events = list(c.responses.create(stream=True, **hello))
     text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
-    check(text == r.output_text and [e.sequence_number for e in events] == list(range(len(events))), "responses: the stream differs: %r" % text)
+    check(text == r.output_text and [e.sequence_number for e in events] == list(range(len(events))), "responses: the stream differs: %r, not %r; %r" % (text, r.output_text, [(e.type, e.sequence_number) for e in events]))
     check(events[0].type == "response.created" and events[-1].response.output_text == text, "responses: events: %s" % [e.type for e in events])
     tools = [{"type": "function", "name": "f", "strict": True, "parameters": {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}]
     hello["max_output_tokens"] = 60
