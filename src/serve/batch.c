@@ -170,7 +170,7 @@ static void take_reply(void *ud, const char *id, int status, struct str reply)
     struct line *l = ud;
     struct batch *b = l->b;
     pthread_mutex_lock(&b->all->lock);
-    if (status != 503 || !b->all->stop) keep_reply(b, l, id, status, reply);
+    if (!b->all->stop || (status != 503 && status != 429)) keep_reply(b, l, id, status, reply);
     b->in_flight--;
     pthread_cond_broadcast(&b->all->wake);
     pthread_mutex_unlock(&b->all->lock);
@@ -222,7 +222,7 @@ static void send_line(struct batch *b, struct str text, const char *endpoint)
     if (l) free(l->custom_id);
     free(l);
     pthread_mutex_lock(&b->all->lock);
-    b->failed += !skip;
+    b->failed += !skip && !b->all->stop;
     b->in_flight--;
     pthread_mutex_unlock(&b->all->lock);
 }

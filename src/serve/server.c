@@ -212,9 +212,9 @@ int server_start(struct server *s, const struct server_options *o, struct err *e
 
 void server_quiesce(struct server *s)
 {
+    batches_stop(s->batches); /* first: what is refused from now on is asked again at the next start */
     atomic_store(&s->draining, true);
     http_quiesce(s->http);
-    batches_stop(s->batches);
 }
 
 int server_busy(struct server *s)

@@ -366,7 +366,7 @@ def test_batch_goes_on():
     b = get(s, b)
     check(b["request_counts"] == {"total": 200, "completed": 199, "failed": 1}, "batch: counts %s" % b)
     out = [json.loads(l) for l in s.request("GET", "/v1/files/%s/content" % b["output_file_id"], headers=key)[2].splitlines()]
-    check(sorted(l["custom_id"] for l in out) == sorted(l["custom_id"] for l in lines if l is not lines[5]), "batch: lines are missing or there twice: %s" % sorted(set(l["custom_id"] for l in lines) ^ set(l["custom_id"] for l in out)) + " %d" % len(out))
+    check(sorted(l["custom_id"] for l in out) == sorted(l["custom_id"] for l in lines if l is not lines[5]), "batch: lines are missing or there twice: %s" % sorted(set(l["custom_id"] for l in lines) ^ set(l["custom_id"] for l in out)) + " %d; not written: %s" % (len(out), s.request("GET", "/v1/files/%s/content" % b["error_file_id"], headers=key)[2][-1500:]))
     one = next(l for l in out if l["custom_id"] == "l7")["response"]["body"]["choices"]
     alone = s.json("POST", CHAT, lines[7]["body"], key)[1]["choices"]
     check([c["message"] for c in one] == [c["message"] for c in alone], "batch: another answer than alone")
