@@ -344,15 +344,21 @@ static int submit(struct job *j, struct job_prompt *p, struct err *e)
     return 0;
 }
 
+/* What api->open wrote goes out, and from now on all that follows. */
+static void open_stream(struct job *j)
+{
+    http_stream_open(j->call->r, 200, HTTP_EVENTS);
+    j->opened = true;
+    push_out(j);
+}
+
 /* max_tokens 0: an answer of nothing, which needs no scheduler. */
 static void answer_nothing(struct job *j)
 {
     for (int i = 0; i < j->n_choices; i++) j->choice[i].end = GENERATE_MAX_TOKENS, j->choice[i].ended = true;
     if (j->ask.stream) {
         j->api->open(j, &j->out);
-        http_stream_open(j->call->r, 200, HTTP_EVENTS);
-        j->opened = true;
-        push_out(j);
+        open_stream(j);
     }
     http_defer(j->call->r, finish_job);
 }
@@ -404,9 +410,7 @@ void job_start(struct job *j)
         j->err = e;
         cancel_all(j);
     } else if (j->ask.stream) {
-        http_stream_open(r, 200, HTTP_EVENTS);
-        j->opened = true;
-        push_out(j);
+        open_stream(j);
     }
     for (int i = 0; i < submitted; i++) http_on_gone(r, cancel_ticket, sched, j->prompt[i].ticket);
     bool last = --j->left == 0;
