@@ -23,13 +23,16 @@ GPT_OSS = dict(expert_bias=True, sinks=True, qkv_bias=True, out_bias=True, untie
     ("attention.sliding_window", U32, 24), ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 32.0),
     ("rope.scaling.original_context_length", U32, 128)])
 
+PHI3 = dict(fused_qkv=True, fused_up=True, untied=True, longrope=True, rope=24, keys=[("attention.sliding_window", U32, 33)])
+
 # name: what differs. keys: (name without ARCH., type, value). rope: rotated dimensions. vectors: (name, length, kind)
 FAMILIES = {
     "llama": dict(),
     "mistral": dict(arch="llama", untied=True, base=1e6, keys=[("attention.sliding_window", U32, 140)]),
     "qwen2": dict(qkv_bias=True, base=1e6),
     "qwen3": dict(qk_norm="head", base=1e6, untied=True),
-    "phi3": dict(fused_qkv=True, fused_up=True, untied=True, longrope=True, rope=24, keys=[("attention.sliding_window", U32, 33)]),
+    "phi3": dict(PHI3, original=128),
+    "phi3-short": dict(PHI3, arch="phi3", original=CONTEXT),
     "granite": dict(keys=[("embedding_scale", F32, 12.0), ("residual_scale", F32, 0.22), ("attention.scale", F32, 0.125),
                           ("logit_scale", F32, 2.0)]),
     "smollm3": dict(base=2e6),
@@ -69,7 +72,7 @@ FAMILIES = {
         ("embedding_scale", F32, 9.8), ("attn_logit_softcapping", F32, 1.5)]),
     "grok2": dict(arch="grok", post_norm=("attn_output_norm", "post_ffw_norm"), experts=(8, 2), beside=True, untied=True, keys=[
         ("embedding_scale", F32, 9.8), ("attention.output_scale", F32, 0.2), ("logit_scale", F32, 0.5), ("attn_logit_softcapping", F32, 2.0),
-        ("router_logit_softcapping", F32, 1.5), ("final_logit_softcapping", F32, 2.5)]),
+        ("router_logit_softcapping", F32, 1.5), ("attention.temperature_length", U32, 40), ("final_logit_softcapping", F32, 2.5)]),
     "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
 }
 
@@ -200,7 +203,7 @@ def keys(o):
     if f.get("shared"):
         own += [("expert_shared_feed_forward_length", U32, FF)]
     if f.get("longrope"):
-        own += [("rope.scaling.original_context_length", U32, CONTEXT // 4), ("rope.scaling.attn_factor", F32, f.get("attn_factor", 1.19))]
+        own += [("rope.scaling.original_context_length", U32, f["original"]), ("rope.scaling.attn_factor", F32, f.get("attn_factor", 1.19))]
     return [key("general.architecture", STR, arch), key("general.name", STR, f"synthetic {o.name} {o.type}"),
             key("general.file_type", U32, gm.TYPES[o.type][3])] + [
         key(f"{arch}.{n}", t, v) for n, t, v in own + f.get("keys", [])] + [

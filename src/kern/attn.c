@@ -87,6 +87,23 @@ void attn_quant_extra(struct attn_q *q, int extra, const float *const *rows, flo
     }
 }
 
+float attn_heat(int warm, int64_t pos)
+{
+    return pos > warm ? log32((float)pos) / log32((float)warm) : 1.0f;
+}
+
+void attn_set_cap(struct attn_q *q, float cap, const float *heat)
+{
+    q->cap = cap;
+    for (int r = 0; r < q->n; r++) {
+        float h = heat ? heat[r] : 1.0f;
+        q->top[r] = cap * h;
+        if (cap > 0.0f || h == 1.0f) continue;
+        q->dqs[r] = q->dqs[r] * h;
+        if (q->extra) q->dqs2[r] = q->dqs2[r] * h;
+    }
+}
+
 void attn_state_init(struct attn_state *state, int D)
 {
     memset(state, 0, attn_part_bytes(D));

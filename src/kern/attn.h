@@ -86,7 +86,8 @@ struct attn_q {
     enum kv_type type;
     float dqs[ATTN_ROWS];   /* scale of the row times the score scale */
     int32_t err[ATTN_ROWS]; /* 0 or ERR_RANGE */
-    float cap;              /* > 0: scores s become cap * tanh(s / cap). quant_q sets 0 */
+    float cap;              /* > 0: scores s become top * tanh(s / cap). quant_q sets 0 */
+    float top[ATTN_ROWS];   /* of the row, with cap: see attn_set_cap */
     struct attn_ahead *ahead; /* or NULL, as quant_q sets it */
     _Alignas(64) int16_t a[ATTN_ROWS * KV_D_MAX];
     _Alignas(64) int16_t b[ATTN_ROWS * KV_D_MAX];
@@ -163,6 +164,13 @@ extern const struct attn_kern attn_kern_neon;
 /* The extra dimensions, whatever the instruction set: of a key, before `store`; of the queries, after `quant_q`. */
 int attn_store_extra(const struct kv_view *view, enum kv_type type, int extra, int slot, const float *k);
 void attn_quant_extra(struct attn_q *q, int extra, const float *const *rows, float scale);
+
+/* By what scores of a query at position pos grow: fl(log(pos) / log(warm)) after position warm >= 2, else 1. */
+float attn_heat(int warm, int64_t pos);
+
+/* After quant_q and attn_quant_extra: row r's scores become fl(top * tanh(fl(s / cap))), top = fl(cap * heat[r]), or cap if heat is NULL. cap 0: heat
+ * goes into the scale of the row. */
+void attn_set_cap(struct attn_q *q, float cap, const float *heat);
 
 void attn_state_init(struct attn_state *state, int D);
 

@@ -168,11 +168,11 @@ static inline float attn_p_scale(float v)
 
 /* Scores of one row from the sums Q*K, capped, in place: what attn_softmax then takes with scales of 1. Whole groups of lo..hi
  * only; of masked keys any value. */
-static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi, float cap)
+static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi, float cap, float top)
 {
     for (int j = lo / ATTN_BLOCK * ATTN_BLOCK; j < (hi / ATTN_BLOCK + 1) * ATTN_BLOCK; j++) {
         float s = I[j] * (dqs * dk[j]);
-        I[j] = cap * tanh32(s / cap);
+        I[j] = top * tanh32(s / cap);
     }
 }
 
@@ -298,7 +298,7 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     }
     if (q->cap > 0.0f) {
         for (int r = 0; r < n; r++)
-            if (live >> r & 1) attn_cap(I + r * ATTN_CHUNK, dqs[r], scored.dk, lo[r], hi[r], q->cap);
+            if (live >> r & 1) attn_cap(I + r * ATTN_CHUNK, dqs[r], scored.dk, lo[r], hi[r], q->cap, q->top[r]);
         scored.dk = ones;
         dqs = ones;
     }

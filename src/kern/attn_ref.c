@@ -76,7 +76,7 @@ static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const 
             dqs = 1.0f;
         }
         if (q->cap > 0.0f) {
-            attn_cap(I, dqs, scored.dk, lo[r], hi[r], q->cap);
+            attn_cap(I, dqs, scored.dk, lo[r], hi[r], q->cap, q->top[r]);
             scored.dk = ones;
             dqs = 1.0f;
         }

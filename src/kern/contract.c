@@ -17,9 +17,9 @@ const char contract_text[] = "NC1\n"
     ;
 
 /* contract_selftest of the reference. A contract with other bits has another value: take it from the test's message. */
-#define GOLDEN UINT64_C(0xf3ece313dafd564f)
+#define GOLDEN UINT64_C(0xc2aef3b9d7974427)
 
-enum { K = 512, N = 32, TOKENS = 3, MAT_TOKENS = 19, D = 32, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 72 * 1024, PAGE_BYTES = 32 * 1024 };
+enum { K = 512, N = 32, TOKENS = 3, MAT_TOKENS = 19, D = 32, EXTRA = 16, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 72 * 1024, PAGE_BYTES = 32 * 1024 };
 
 struct state {
     uint64_t rng, hash;
@@ -163,10 +163,34 @@ static void test_attn(struct state *s, const struct attn_kern *k, enum kv_type t
     attn_rows(k, &s->q, pages, 0, 0, first, last, NULL, out, status, s->parts);
     add(s, store, sizeof store), add(s, status, sizeof status);
     static const float sink[TOKENS] = {0.5f, -2.0f, 3.0f};
-    s->q.cap = 1.5f; /* with a window, a cap and sinks */
-    for (int t = 0; t < TOKENS; t++) first[t] = last[t] - 17;
+    float heat[TOKENS];
+    for (int t = 0; t < TOKENS; t++) first[t] = last[t] - 17, heat[t] = attn_heat(30, last[t]);
+    attn_set_cap(&s->q, 1.5f, heat); /* with a window, a cap and sinks */
     attn_rows(k, &s->q, pages, 0, 0, first, last, sink, out, status, s->parts);
     add(s, store, sizeof store);
+}
+
+/* Latent attention: keys and queries with dimensions of their own, values are keys. */
+static void test_latent(struct state *s, const struct attn_kern *k, enum kv_type type)
+{
+    struct kv_view view;
+    const float *rows[TOKENS], *extra[TOKENS];
+    float *out[TOKENS], store[TOKENS][D];
+    int64_t first[TOKENS] = {0}, last[TOKENS];
+    int32_t status[TOKENS];
+    void *pages[1] = {s->page};
+    must(kv_view_bytes(type, D, EXTRA) <= sizeof s->page);
+    kv_view_init(&view, s->page, type, D, EXTRA);
+    for (int i = 0; i < KEYS; i++) {
+        fill(s, s->x, D + EXTRA);
+        must(attn_store_extra(&view, type, EXTRA, i, s->x + D) == 0 && k->store(&view, type, D, i, s->x, s->x) == 0);
+    }
+    fill(s, s->x, TOKENS * (D + EXTRA));
+    for (int t = 0; t < TOKENS; t++) rows[t] = s->x + t * D, extra[t] = s->x + TOKENS * D + t * EXTRA, out[t] = store[t], last[t] = KEYS - 1 - 9 * t;
+    k->quant_q(&s->q, type, D, TOKENS, rows, 0.01f);
+    attn_quant_extra(&s->q, EXTRA, extra, 0.01f);
+    attn_rows(k, &s->q, pages, 0, 0, first, last, NULL, out, status, s->parts);
+    add(s, store, sizeof store), add(s, status, sizeof status);
 }
 
 uint64_t contract_selftest(const struct kern *k)
@@ -181,6 +205,8 @@ uint64_t contract_selftest(const struct kern *k)
     test_elem(s, k);
     test_attn(s, k->attn, KV16);
     test_attn(s, k->attn, KV8);
+    test_latent(s, k->attn, KV16);
+    test_latent(s, k->attn, KV8);
     return s->hash;
 }
 

@@ -93,17 +93,17 @@ static int read_yarn(struct model *m, struct rope_config *c, struct err *e)
     return 0;
 }
 
-static int read_factors(struct model *m, const char *name, struct rope_config *c, struct err *e)
+static int read_factors(struct model *m, const char *name, int dim, const float **out, struct err *e)
 {
     const struct tensor *f = gguf_tensor(m->file, name);
     if (!f) return 0;
-    if (f->ne[0] != (uint64_t)c->dim / 2 || f->n_dims != 1)
-        return err(e, ERR_FORMAT, "tensor '%s': expected %d elements, got %llu", name, c->dim / 2, (unsigned long long)f->ne[0]);
-    c->freq_factors = model_floats(m, f, e);
-    return c->freq_factors ? 0 : ERR_FORMAT;
+    if (f->ne[0] != (uint64_t)dim / 2 || f->n_dims != 1)
+        return err(e, ERR_FORMAT, "tensor '%s': expected %d elements, got %llu", name, dim / 2, (unsigned long long)f->ne[0]);
+    *out = model_floats(m, f, e);
+    return *out ? 0 : ERR_FORMAT;
 }
 
-/* Long and short factors (Phi): one table serves all positions of a sequence, so the file's context decides. */
+/* Long and short factors (Phi): those of the file's context now, of the one in use by model_use_context. */
 static int read_longrope(struct model *m, struct rope_config *c, struct err *e)
 {
     int orig, rc;
@@ -111,8 +111,12 @@ static int read_longrope(struct model *m, struct rope_config *c, struct err *e)
     if ((rc = key_opt_u32(m, "rope.scaling.original_context_length", m->h.n_ctx_train, MODEL_CTX_MAX, &orig, e)) ||
         (rc = key_opt_f32(m, "rope.scaling.attn_factor", 1.0f, &c->attn, e)))
         return rc;
-    bool is_long = m->h.n_ctx_train > orig;
-    return read_factors(m, is_long ? "rope_factors_long.weight" : "rope_factors_short.weight", c, e);
+    if ((rc = read_factors(m, "rope_factors_short.weight", c->dim, &m->h.factors[0], e)) ||
+        (rc = read_factors(m, "rope_factors_long.weight", c->dim, &m->h.factors[1], e)))
+        return rc;
+    m->h.ctx_short = orig;
+    model_use_context(m, m->h.n_ctx_train);
+    return 0;
 }
 
 /* Values that rope_init checks are not checked here. */
@@ -143,7 +147,7 @@ static int read_rope(struct model *m, struct err *e)
         return err(e, ERR_UNSUPPORTED, "key '%s': '%.*s' is not supported (none, linear, yarn, longrope are)",
                    name_of(m, "rope.scaling.type").z, STR_ARG(type));
     if (c->scaling == ROPE_YARN && (rc = read_yarn(m, c, e))) return rc;
-    if ((rc = read_factors(m, "rope_freqs.weight", c, e))) return rc; /* Llama 3 */
+    if ((rc = read_factors(m, "rope_freqs.weight", c->dim, &c->freq_factors, e))) return rc; /* Llama 3 */
     return read_longrope(m, c, e);
 }
 

@@ -48,7 +48,7 @@ static void attention(struct builder *b, const struct decoder *d, int x)
     }
     int o = build_value(b, "attn", n_q);
     struct node *n = build_node(b, OP_ATTEND, q, k, v, o);
-    if (n) n->window = windowed ? d->window : 0, n->cap = d->attn_cap;
+    if (n) n->window = windowed ? d->window : 0, n->cap = d->attn_cap, n->warm = d->warm;
     if (n && d->attn_sinks) n->w = build_tensor(b, false, h->n_head, 0, "attn_sinks.weight");
     add_to(b, d, x, build_linear(b, o, "attn_output", "attn_out", h->n_embd), d->post_attn_norm);
 }

@@ -30,6 +30,7 @@ struct decoder {
     enum gate_kind gate;          /* activation of the ffn */
     int window;                   /* positions that a query sees; 0: all */
     int window_period;            /* n: layers n-1, 2n-1 ... see all; 0: none does */
+    int warm;                     /* after so many positions scores grow with the position (node.warm); 0: never */
     bool window_rope;             /* layers with a window rotate by rope[1] */
     float attn_cap, logit_cap;    /* scores and logits s become cap * tanh(s / cap); 0: they do not */
     const char *ffn_norm;         /* name of the norm before the ffn; NULL: ffn_norm */

@@ -63,6 +63,11 @@ void model_close(struct model *m)
     free(m);
 }
 
+void model_use_context(struct model *m, int n_ctx)
+{
+    if (m->h.ctx_short) m->h.rope[0].freq_factors = m->h.factors[n_ctx > m->h.ctx_short];
+}
+
 const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, int64_t n1, struct err *e,
                                   const char *fmt, ...)
 {

@@ -36,6 +36,8 @@ struct hparams {
     float attn_scale; /* of scores: fl(1 / sqrt(head_dim)) or the model's */
     struct rope_config rope[MODEL_ROPES]; /* freq_factors live in the model's arena */
     int n_rope;
+    int ctx_short; /* > 0: longrope: a context of more positions rotates by factors[1], else by factors[0] (model_use_context) */
+    const float *factors[2];
     bool rope_halves; /* pairs (i, i + dim/2) instead of (2i, 2i + 1) */
 };
 
@@ -73,6 +75,7 @@ struct node {
     float scale;                /* OP_SCALE */
     float cap;                  /* OP_CAP; OP_ATTEND: of scores, 0 = none */
     int window;                 /* OP_ATTEND: positions that a query sees, its own included; 0 = all */
+    int warm;                   /* OP_ATTEND: after so many positions scores grow by log(position) / log(warm); 0 = never */
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
     const struct route *route;  /* OP_ROUTE, OP_EXPERTS */
@@ -103,6 +106,9 @@ struct model {
 /* Reads hyper-parameters, checks tensors, builds the graph. An unknown architecture is refused by name. */
 int model_open(struct model **m, const struct gguf *g, struct err *e);
 void model_close(struct model *m); /* accepts NULL */
+/* The context that the model is opened for. Files with factors of rotation for short and for long contexts (longrope) take
+ * those of this context for all positions, so that keys and queries agree and nothing depends on how tokens come. */
+void model_use_context(struct model *m, int n_ctx);
 
 /* --- for family files --- */
 struct family {

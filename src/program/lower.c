@@ -244,7 +244,7 @@ static void lower_attend(struct lower *l, const struct node *n)
     s->attn.q = l->buffer_of[n->in[0]], s->attn.out = value_buffer(l, n->out);
     s->attn.k = s->attn.v = -1;
     s->attn.q_extra = n->in[3] < 0 ? -1 : l->buffer_of[n->in[3]];
-    s->attn.window = n->window, s->attn.cap = n->cap;
+    s->attn.window = n->window, s->attn.warm = n->warm, s->attn.cap = n->cap;
     s->attn.sinks = n->w ? add_vector(l, n->w) : -1;
 }
 

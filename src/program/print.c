@@ -55,6 +55,7 @@ static void print_step(const struct program *p, struct buf *out, int i)
         print_buffer(p, out, s->attn.out), buf_append_z(out, " <- "), print_buffer(p, out, s->attn.q);
         buf_printf(out, ", layer %d", s->layer);
         if (s->attn.window) buf_printf(out, ", window %d", s->attn.window);
+        if (s->attn.warm) buf_printf(out, ", warmer after %d", s->attn.warm);
         if (s->attn.cap > 0) buf_printf(out, ", cap %g", (double)s->attn.cap);
         if (s->attn.sinks >= 0) buf_append_z(out, ", sinks");
     }

@@ -87,6 +87,7 @@ struct step {
             int q, k, v, out; /* buffers; STORE uses k and v, ATTEND q and out; of latent attention v is the keys' extra part */
             int q_extra;      /* ATTEND: that of the queries, -1 = none */
             int window;       /* ATTEND: as the node says */
+            int warm;
             float cap;
             int sinks;        /* vector, -1 = none */
         } attn;

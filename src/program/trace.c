@@ -148,7 +148,7 @@ static bool trace_attn(struct trace *t, const struct node *n, const struct step 
         return holds(t, n->in[1], s->attn.k) && holds(t, n->in[2], s->attn.v);
     }
     t->node++;
-    return t->stored == n->layer && s->attn.window == n->window && f32_bits(s->attn.cap) == f32_bits(n->cap) &&
+    return t->stored == n->layer && s->attn.window == n->window && s->attn.warm == n->warm && f32_bits(s->attn.cap) == f32_bits(n->cap) &&
            vector_is(t, s->attn.sinks, n->w) && holds(t, n->in[0], s->attn.q) &&
            (n->in[3] < 0 ? s->attn.q_extra < 0 : holds(t, n->in[3], s->attn.q_extra)) && bind(t, n->out, s->attn.out);
 }

@@ -109,7 +109,7 @@ static void check_numbers(struct check *c, const struct step *s)
     case STEP_ATTEND:
         if ((s->attn.q_extra >= 0) != (p->model->h.kv_extra > 0) || (s->attn.q_extra != -1 && !below(s->attn.q_extra, n))) fail(c, "no such buffer", s->attn.q_extra);
         if (!below(s->attn.q, n) || !below(s->attn.out, n)) fail(c, "no such buffer", s->attn.q);
-        if (s->attn.window < 0 || (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors))) fail(c, "options of attention", s->attn.q);
+        if (s->attn.window < 0 || s->attn.warm < 0 || s->attn.warm == 1 || (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors))) fail(c, "options of attention", s->attn.q);
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.q);
         return;
     }

@@ -34,6 +34,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     en->n_ctx = opt->n_ctx ? opt->n_ctx : h->n_ctx_train;
     if (en->n_ctx < 1 || en->n_ctx > h->n_ctx_train)
         return err(e, ERR_USAGE, "a context of %d tokens: this model takes 1..%d", en->n_ctx, h->n_ctx_train);
+    model_use_context(en->model, en->n_ctx);
     en->unit = calloc((size_t)h->n_embd, sizeof *en->unit);
     if (!en->unit) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < h->n_embd; i++) en->unit[i] = 1.0f / sqrt32((float)h->n_embd);

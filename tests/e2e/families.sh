@@ -45,6 +45,8 @@ while read -r name; do
         for isa in $sets; do check "$name" "$want" --isa "$isa" -t 2; done
     done
 done <"$dir/names"
+# Factors of rotation for short contexts: those of the context in use, whatever the file's is.
+check phi3 "$("${tutti[@]}" digest -f "$dir/text.txt" -n 100 "$dir/phi3-short.gguf" | cut -d' ' -f1)" --ctx 128 -n 100
 [ -z "$bless" ] || { mv $golden.new $golden; exit; }
 [ $bad = 0 ] && echo "families: $families families, $runs runs, instruction sets $sets"
 exit $bad

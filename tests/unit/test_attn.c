@@ -142,7 +142,7 @@ static void attend_with(const struct attn_kern *kern, const struct cache *c, int
     struct attn_q *q = alloc64(sizeof *q);
     void *scratch = alloc64(attn_rows_scratch(c->D));
     kern->quant_q(q, c->type, c->D, n, rows, scale);
-    q->cap = cap;
+    attn_set_cap(q, cap, NULL);
     attn_rows(kern, q, c->pages, 0, 0, first, last, sink, out, status, scratch);
     free(scratch);
     free(q);
@@ -437,7 +437,7 @@ static void compare(enum kv_type type, int D, int n, int fill, float cap, const 
     }
     if (fill == 3 && n > 2) x[2][0] = INFINITY;
     attn_kern_ref.quant_q(q, type, D, n, rows, 0.125f);
-    q->cap = cap;
+    attn_set_cap(q, cap, NULL);
 
     struct kv_view view;
     kv_view_init(&view, c.pages[0], type, D, 0);
@@ -605,7 +605,7 @@ static void latent_in_double_and_alike(void **state)
             for (int r = 0; r < ROWS; r++) out[r] = got[v][r];
             list[v]->quant_q(q, type, D, ROWS, rows, scale);
             attn_quant_extra(q, E, extra, scale);
-            if (i == 2) q->cap = 2.0f;
+            if (i == 2) attn_set_cap(q, 2.0f, NULL);
             attn_rows(list[v], q, pages, 0, 0, first, last, NULL, out, status, scratch);
             for (int r = 0; r < ROWS; r++) {
                 assert_int_equal(status[r], 0);

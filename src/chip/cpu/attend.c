@@ -207,7 +207,9 @@ static int load_queries(struct cpu *c, const struct step *s, const struct attend
     }
     c->kern->attn->quant_q(w->q, type, D, n, rows, scale);
     if (s->attn.q_extra >= 0) load_extra(c, s, it, w, n, type);
-    w->q->cap = s->attn.cap;
+    float heat[ATTN_ROWS];
+    for (int r = 0; s->attn.warm && r < n; r++) heat[r] = attn_heat(s->attn.warm, c->batch->parts[it->part].pos + it->tok + r / it->n_head);
+    attn_set_cap(w->q, s->attn.cap, s->attn.warm ? heat : NULL);
     w->q->ahead = streams(c, it) ? ahead : NULL;
     return n;
 }
