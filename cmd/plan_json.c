@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti plan as JSON. What is not published is null. Seconds, watts, dollars, tokens; shares are 0..1. */
 #include <math.h>
+#include "base/pace.h"
 #include "plan.h"
 
 /* null where there is no number. */
@@ -38,9 +39,9 @@ static json_t *cost_json(const struct candidate *c)
 static json_t *setup_json(const struct candidate *c)
 {
     const struct device_setup *s = &c->replica.setup;
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:I}", "replicas", c->replicas, "chips_of_a_replica", c->replica.chips, "tp", s->tp, "pp", s->pp, "ep",
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:I, s:f}", "replicas", c->replicas, "chips_of_a_replica", c->replica.chips, "tp", s->tp, "pp", s->pp, "ep",
                      s->ep > s->tp ? s->ep : 1, "lanes", c->replica.lanes, "precision", s->precision->name, "max_running", c->policy.max_running, "step_tokens",
-                     c->policy.step_tokens, "pages_of_a_lane", (json_int_t)c->policy.pages);
+                     c->policy.step_tokens, "pages_of_a_lane", (json_int_t)c->policy.pages, "pace", c->policy.pace > 0 ? c->policy.pace : PACE_RATIO);
 }
 
 static json_t *points_json(const struct candidate *c)

@@ -57,12 +57,12 @@ static int make_timeline(struct plan *p, struct candidate *c, const char *path, 
     struct sim_time t;
     struct sim_stats st;
     struct sim_sum sum;
-    int rc = candidate_table(&t, c, &p->want, e);
+    int lanes = c->replicas * c->replica.lanes, rc = candidate_table(&t, c, &p->want, e);
     if (rc) return rc;
     struct timeline line = {fopen(path, "wb"), 0};
     if (!line.f) rc = err(e, ERR_IO, "%s: %s", path, strerror(errno));
     if (!rc) fputs("{\"traceEvents\": [", line.f);
-    if (!rc) rc = candidate_try(c, &p->want, &t, c->replicas * c->replica.lanes, TIMELINE_MAX / 10, &st, &sum, write_step, &line, e);
+    if (!rc) rc = candidate_try(c, &p->want, &t, p->traffic.rate / lanes, lanes, TIMELINE_MAX / 10, &st, &sum, write_step, &line, e);
     if (line.f) fputs("\n]}\n", line.f);
     if (line.f && fclose(line.f) && !rc) rc = err(e, ERR_IO, "%s: %s", path, strerror(errno));
     sim_time_finish(&t);

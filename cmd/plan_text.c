@@ -39,7 +39,8 @@ const char *plan_split(const struct candidate *c, char out[PLAN_TEXT_MAX])
     int n = snprintf(out, PLAN_TEXT_MAX, "%d x", c->replicas);
     if (s->ep > s->tp) n += snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " EP%d", s->ep);
     n += snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " TP%d", s->tp);
-    if (s->pp > 1) snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " PP%d", s->pp);
+    if (s->pp > 1) n += snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " PP%d", s->pp);
+    if (c->policy.pace > 0) snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " pace %.2g", c->policy.pace);
     return out;
 }
 

@@ -35,6 +35,7 @@ struct serve {
     struct common c;
     struct arg_strs cors;
     int drain_s, max_body_mb;
+    float pace;
     bool quiet, require_key, no_keys;
     const char *ledger, *prices, *signing, *spec;
     struct signing key;
@@ -193,6 +194,7 @@ int cmd_serve(int argc, char **argv)
         {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE", "memory for weights, keys and values of all models (default: half of what is free)", 0, 0},
         {"max-running", 0, ARG_INT, &v.o.sched.max_running, "N", "answers written at the same time by one model (default: 256)", 1, PROGRAM_ROWS_MAX},
         {"max-queue", 0, ARG_INT, &v.o.sched.max_queue, "N", "answers of one model that may wait; more are refused by 429 (default: 1024)", 1, 1 << 20},
+        {"pace", 0, ARG_FLOAT, &v.pace, "RATIO", "how many times as long a step may take if it carries prompts: more reads them sooner, answers pause longer (default: 2.5)", 1.1, 100},
         {"max-conns", 0, ARG_INT, &h->max_conns, "N", "open connections (default: 4096)", 1, 1 << 20},
         {"max-body", 0, ARG_INT, &v.max_body_mb, "MB", "size of a request (default: 8)", 1, 1024},
         {"workers", 0, ARG_INT, &h->n_workers, "N", "threads that read requests (default: 4)", 1, 256},
@@ -218,6 +220,7 @@ int cmd_serve(int argc, char **argv)
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti serve --help");
     if ((status = check(&v)) || (status = read_spec(&v))) return status;
     if (v.quiet) log_quiet();
+    v.o.sched.pace = (double)v.pace;
     struct err e = {0};
     sigset_t set;
     sigemptyset(&set);

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == 0) {
         struct sim_load l;
         must(t.rate > 0 && t.prompt >= 1 && t.answer >= 1 && traffic_longest(&t) >= 2);
-        if (traffic_requests(&t, 1, 1, 20, &l, &e) == 0) must(l.n == 20);
+        if (traffic_requests(&t, t.rate, 1, 1, 20, &l, &e) == 0) must(l.n == 20);
         sim_load_finish(&l);
     }
     if (traffic_seconds(&v, text, "ttft", &e) == 0) must(v > 0);

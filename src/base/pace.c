@@ -32,7 +32,8 @@ int pace_piece(struct pace *p, int n_answers, int64_t n_left, int max)
     if (alone == 0) {
         if (p->since[i] == 2) return 0; /* seldom so many: one look at once, after a step that may have been a slow start */
     } else if (row > 0) {
-        double usual = p->usual > 1 ? p->usual : 1, least = (PACE_RATIO - 1) * alone / row, most = (PACE_RATIO * usual - 1) * alone / row;
+        double usual = p->usual > 1 ? p->usual : 1, ratio = p->ratio > 0 ? p->ratio : PACE_RATIO;
+        double least = (ratio - 1) * alone / row, most = (ratio * usual - 1) * alone / row;
         double fit = (double)n_left / PACE_STEPS;
         fit = fit < least ? least : fit > most ? most : fit;
         n = fit > max ? max : (int)fit;

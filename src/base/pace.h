@@ -17,6 +17,9 @@
  *
  * Guesses (odds.h) are timed here, too: guess[n], seconds that a guessed token adds to a step of n answers.
  *
+ * A server may be told another ratio: long prompts are read sooner with a larger one, and answers pause for longer. tutti plan says
+ * where that saves chips.
+ *
  * When all steps carry prompts, one in PACE_LOOK goes without, to keep alone[n] fresh. Time decides only how texts are
  * cut, which the arithmetic does not see: answers are the same.
  */
@@ -34,6 +37,7 @@ struct pace {
     double guess_s[PACE_SIZES]; /* 0: unknown */
     int since[PACE_SIZES];      /* steps since alone_s was measured */
     double usual;               /* 0 counts as 1 */
+    double ratio;               /* 0: PACE_RATIO */
 };
 
 /* A prompt, or what is left of it. */

@@ -17,7 +17,7 @@ static int make_load(struct analysis *a, struct candidate *c, const struct want 
         struct load_point *p = &a->load[a->n_load];
         struct sim_stats st;
         p->rate = share[i] * fmax(c->lane_rate * lanes, w->traffic->rate);
-        rc = candidate_try(c, w, &t, lanes * w->traffic->rate / p->rate, 1500, &st, &p->sum, NULL, NULL, e);
+        rc = candidate_try(c, w, &t, p->rate / lanes, lanes, 1500, &st, &p->sum, NULL, NULL, e);
         p->sum.goodput = p->sum.met * fmin(p->rate, p->sum.rate * lanes);
         if (p->sum.met >= w->attain) a->knee = a->n_load;
         a->n_load++;

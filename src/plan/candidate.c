@@ -18,17 +18,17 @@ int candidate_chips(const struct candidate *c)
 /* --- by formula -------------------------------------------------------------------------------------------- */
 
 /*
- * Requests per second at which a share `late` of prompts, arriving at random, waits longer than limit_s leaves after the
- * prompt's own time: the tail of an M/D/1 queue, rho exp(-2 (1 - rho) wait / service). While answers are being written, prompts
- * get what pace.h leaves them of each step.
+ * Requests per second at which a share `late` of prompts waits longer than limit_s leaves after the prompt's own time: the
+ * tail of an M/D/1 queue, rho exp(-2 (1 - rho) wait / service), where arrivals are random; n servers that take turns at `all`
+ * requests per second get them n times as evenly. While answers are being written, prompts get what pace.h leaves them of each step.
  */
-static double queue_rate(double prompt_s, double limit_s, double late)
+static double queue_rate(double prompt_s, double limit_s, double late, double all)
 {
     double service = prompt_s * PACE_RATIO / (PACE_RATIO - 1), wait = fmax(0, limit_s - service), lo = 0, hi = 1;
     if (limit_s <= 0 || service <= 0) return HUGE_VAL;
     for (int i = 0; i < 40; i++) {
         double rho = (lo + hi) / 2;
-        if (rho * exp(-2 * (1 - rho) * wait / service) <= late) lo = rho;
+        if (rho * exp(-2 * (1 - rho) * wait / service * fmax(1, all * service / rho)) <= late) lo = rho;
         else hi = rho;
     }
     return lo / service;
@@ -52,7 +52,7 @@ int candidate_screen(struct candidate *c, const struct want *w, const struct dev
                                     .draft = w->draft, .accept = w->accept, .draft_share = w->draft_share, .seed = w->seed};
     for (double b = 1; b <= most && c->n_points < CANDIDATE_POINTS; b = fmax(b + 1, floor(b * 1.35))) {
         struct replica_flow f = replica_flow(r, b, t->prompt, t->answer, t->cached);
-        double free_rate = f.rate, queue = queue_rate(f.prompt_s, w->limits.ttft_s, 1 - w->attain);
+        double free_rate = f.rate, queue = queue_rate(f.prompt_s, w->limits.ttft_s, 1 - w->attain, t->rate);
         struct candidate_point *p = &c->point[c->n_points++];
         *p = (struct candidate_point){b, 1 / f.tpot_s, f.rate * t->answer * r->lanes / r->chips, f.prompt_s + f.step_s, flow_meets(w, &f)};
         if (b <= 1) c->fastest_tpot = f.step_s, c->fastest_ttft = f.prompt_s;
@@ -95,11 +95,11 @@ static void cut(struct sim_load *l, int most)
     }
 }
 
-int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
+int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
 {
     struct sim_load l;
-    int rc = traffic_requests(w->traffic, lanes, w->seed, n, &l, e);
+    int rc = traffic_requests(w->traffic, rate, lanes, w->seed, n, &l, e);
     if (rc) return rc;
     struct sim_served *v = calloc((size_t)l.n, sizeof *v);
     if (!v) rc = err(e, ERR_MEMORY, "out of memory for %d requests", l.n);
@@ -124,7 +124,7 @@ static int requests_for(const struct candidate *c, const struct want *w, double 
 static int works(struct candidate *c, const struct want *w, const struct sim_time *t, double lanes, int factor, struct err *e)
 {
     double rate = w->traffic->rate / lanes;
-    int rc = candidate_try(c, w, t, lanes, factor * requests_for(c, w, rate), &c->stats, &c->sum, NULL, NULL, e);
+    int rc = candidate_try(c, w, t, rate, lanes, factor * requests_for(c, w, rate), &c->stats, &c->sum, NULL, NULL, e);
     return rc ? rc : c->sum.met >= w->attain;
 }
 
@@ -145,16 +145,20 @@ static int find_lanes(struct candidate *c, const struct want *w, const struct si
 {
     double least = w->traffic->rate / fmax(1e-9, 1.3 * c->flow.rate), few = 0, many = fmax(least * 1.4, 1e-3);
     if (c->flow.rate <= 0) many = w->traffic->rate; /* a formula sees no way: one request per second and lane to begin with */
-    for (int i = 0; i < 10; i++, few = many, many *= 1.6) {
-        int ok = works(c, w, t, many, SHORT_CUT, e);
-        if (ok < 0) return ok;
-        if (!ok && c->sum.busy < 0.02) break; /* hardly any company, and yet too slow */
-        if (!ok) continue;
-        *lanes = many;
-        int rc = bisect(c, w, t, few > 0 ? few : least, lanes, e);
-        return rc ? rc : 1;
+    int ok = 0, i = 0;
+    for (; i < 10; i++, few = many, many *= 1.6) {
+        if ((ok = works(c, w, t, many, SHORT_CUT, e)) != 0) break;
+        if (c->sum.busy < 0.02) break; /* hardly any company, and yet too slow */
     }
-    return 0;
+    if (ok <= 0) return ok;
+    for (; few == 0 && i < 30; i++) { /* the formula was too careful */
+        if ((ok = works(c, w, t, many / 1.6, SHORT_CUT, e)) < 0) return ok;
+        if (ok) many /= 1.6;
+        else few = many / 1.6;
+    }
+    *lanes = many;
+    int rc = few > 0 ? bisect(c, w, t, few, lanes, e) : 0;
+    return rc ? rc : 1;
 }
 
 void candidate_cost(struct candidate *c, const struct want *w, const struct economy *m)

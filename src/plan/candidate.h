@@ -61,8 +61,8 @@ struct candidate {
 int candidate_screen(struct candidate *c, const struct want *w, const struct device *d, const struct device_setup *s, struct err *e);
 /* Fewest replicas; then everything that follows from them. c->meets says whether it can be done at all. */
 int candidate_size(struct candidate *c, const struct want *w, struct err *e);
-/* A simulation of one lane of `lanes` that share the traffic; each as in sim_run, or NULL. */
-int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
+/* A simulation of one lane of `lanes` that take turns, of which each gets `rate` requests/s; each as in sim_run, or NULL. */
+int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e);
 int candidate_table(struct sim_time *t, const struct candidate *c, const struct want *w, struct err *e);
 /* Cost, energy and what follows from c->replicas. */

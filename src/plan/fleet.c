@@ -44,7 +44,7 @@ int fleet_grid(struct fleet_grid *g, struct candidate *c, const struct want *w, 
             struct sim_stats st;
             struct sim_sum sum;
             g->share[i] = share[i];
-            rc = candidate_try(c, w, &t, w->traffic->rate / (share[i] * c->lane_rate), GRID_REQUESTS, &st, &sum, NULL, NULL, e);
+            rc = candidate_try(c, w, &t, share[i] * c->lane_rate, c->replicas * c->replica.lanes, GRID_REQUESTS, &st, &sum, NULL, NULL, e);
             if (rc) break;
             g->met[k][i] = sum.met;
             g->watts[k][i] = chip_watts(c, &st, &sum);

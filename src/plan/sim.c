@@ -405,7 +405,7 @@ static int init(struct sim *s, struct err *e)
 int sim_run(struct sim_stats *out, struct sim_served *served, const struct sim_time *time, const struct sim_policy *policy,
             const struct sim_request *requests, int n, void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
 {
-    struct sim s = {.time = time, .p = policy, .req = requests, .served = served, .st = out, .n = n};
+    struct sim s = {.time = time, .p = policy, .req = requests, .served = served, .st = out, .n = n, .pace.ratio = policy->pace};
     *out = (struct sim_stats){0};
     int rc = check(&s, e);
     if (!rc) rc = init(&s, e);

@@ -35,6 +35,7 @@ struct sim_policy {
     int64_t pages;       /* for keys and values */
     double prefix_share; /* 0..1 of every prompt is found in the cache */
     double accept;       /* 0..1 */
+    double pace;         /* ratio of base/pace.h; 0: PACE_RATIO */
     int draft;           /* tokens drafted per answer and step; 0: no speculation */
     double draft_share;  /* what drafting one token takes, as a share of a step of one row */
     int users;           /* closed loop: so many requests are out at any time, each followed think_ns later; 0: open loop */

@@ -8,7 +8,7 @@
 #include "kern/philox.h"
 
 static const double BURST_SHARE = 0.1, BURST_S = 10; /* of the time; seconds a burst takes */
-enum { STREAM_GAP, STREAM_PROMPT, STREAM_ANSWER, STREAM_BURST };
+enum { STREAM_GAP, STREAM_PROMPT, STREAM_ANSWER, STREAM_BURST, STREAM_TURN };
 
 /* Uniform in (0, 1); a pure function of seed, stream and place. */
 static double uniform(uint64_t seed, uint32_t stream, uint32_t i, int word)
@@ -19,13 +19,35 @@ static double uniform(uint64_t seed, uint32_t stream, uint32_t i, int word)
     return (out[word] + 0.5) / 4294967296.0;
 }
 
+static double normal(uint64_t seed, uint32_t stream, uint32_t i, uint32_t try)
+{
+    const uint32_t at[4] = {i, stream, 0x10ad, try}, key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t out[4];
+    philox4x32_10(at, key, out);
+    return sqrt(-2 * log((out[0] + 0.5) / 4294967296.0)) * cos(2 * acos(-1) * (out[1] + 0.5) / 4294967296.0);
+}
+
+/*
+ * Time between every `turns`-th event of a Poisson process of rate `turns`: a gamma variate of that shape over it, by squeezing
+ * the cube of a normal one (Marsaglia and Tsang 2000), which takes hardly more than one try.
+ */
+static double turn(const struct sim_draw *d, uint32_t i)
+{
+    double a = d->turns - 1.0 / 3, c = 1 / sqrt(9 * a);
+    for (uint32_t try = 1;; try++) {
+        double x = normal(d->seed, STREAM_GAP, i, try), v = 1 + c * x;
+        if (v <= 0) continue;
+        v = v * v * v;
+        if (log(uniform(d->seed, STREAM_TURN, i, (int)(try % 4))) < x * x / 2 + a * (1 - v + log(v)) || try > 64) return a * v / d->turns;
+    }
+}
+
 static int tokens(const struct sim_draw *d, uint32_t stream, int i, double mean)
 {
     double x = mean;
     if (d->spread > 0) {
         double sigma = sqrt(log1p(d->spread * d->spread));
-        double z = sqrt(-2 * log(uniform(d->seed, stream, (uint32_t)i, 0))) * cos(2 * acos(-1) * uniform(d->seed, stream, (uint32_t)i, 1));
-        x = mean * exp(sigma * z - sigma * sigma / 2);
+        x = mean * exp(sigma * normal(d->seed, stream, (uint32_t)i, 0) - sigma * sigma / 2);
     }
     return x < 1 ? 1 : x > SIM_TOKENS_MAX / 4.0 ? SIM_TOKENS_MAX / 4 : (int)lround(x);
 }
@@ -39,7 +61,7 @@ struct bursts {
 
 static double gap(const struct sim_draw *d, int i, double now, struct bursts *b)
 {
-    double need = d->arrivals == SIM_EVEN ? 1 : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i, 0)), at = now;
+    double need = d->arrivals == SIM_EVEN ? 1 : d->turns > 1 ? turn(d, (uint32_t)i) : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i, 0)), at = now;
     if (d->arrivals != SIM_BURSTS) return need / d->rate;
     for (;;) {
         double rate = b->on ? b->high : b->low, room = rate * (b->until - at);

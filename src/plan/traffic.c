@@ -181,10 +181,11 @@ void traffic_close(struct traffic *t)
     sim_load_finish(&t->trace);
 }
 
-int traffic_requests(const struct traffic *t, double lanes, uint64_t seed, int n, struct sim_load *out, struct err *e)
+int traffic_requests(const struct traffic *t, double rate, double turns, uint64_t seed, int n, struct sim_load *out, struct err *e)
 {
-    if (t->trace.n) return sim_load_share(out, &t->trace, 0, lanes < 1 ? 1 : lanes > t->trace.n ? t->trace.n : (int)lanes, e);
-    struct sim_draw d = {.rate = t->rate / lanes, .prompt = t->prompt, .answer = t->answer, .spread = t->spread, .burst = t->burst, .seed = seed};
+    double of = t->rate / rate; /* of a trace: as many servers as make that rate */
+    if (t->trace.n) return sim_load_share(out, &t->trace, 0, of < 1 ? 1 : of > t->trace.n ? t->trace.n : (int)of, e);
+    struct sim_draw d = {.rate = rate, .turns = turns, .prompt = t->prompt, .answer = t->answer, .spread = t->spread, .burst = t->burst, .seed = seed};
     d.arrivals = t->even ? SIM_EVEN : t->burst > 0 ? SIM_BURSTS : SIM_POISSON;
     return sim_load_draw(out, &d, n, e);
 }

@@ -295,6 +295,7 @@ static int set_options(struct sched *s, const struct sched_options *o, struct er
     if (s->opt.step_tokens < 1 || s->opt.step_tokens > rows) return err(e, ERR_USAGE, "%d tokens per step: must be 1..%d", s->opt.step_tokens, rows);
     if (s->opt.max_running < 1 || s->opt.max_running > s->opt.step_tokens)
         return err(e, ERR_USAGE, "%d sequences at once: must be 1..%d, the tokens of a step", s->opt.max_running, s->opt.step_tokens);
+    s->pace.ratio = s->opt.pace;
     return s->opt.max_queue > 0 ? 0 : err(e, ERR_USAGE, "a queue of %d: must be 1 or more", s->opt.max_queue);
 }
 

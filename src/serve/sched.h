@@ -27,6 +27,7 @@ struct sched_options {
     int max_running;        /* sequences in a step; 0: SCHED_RUNNING, or the most that fit a step */
     int max_queue;          /* answers that may wait; beyond: ERR_BUSY; 0: SCHED_QUEUE */
     int step_tokens;        /* budget of a step; 0: the engine's batch */
+    double pace;            /* how many times as long a step with prompts may take; 0: PACE_RATIO */
     enum sched_cache cache; /* prompts' pages are shared by all, by requests of one owner, or not kept */
     enum sched_guess guess; /* steps of several tokens where guesses can be made and pay; answers are the same */
     struct engine *draft;   /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's alone */
