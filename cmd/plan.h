@@ -8,6 +8,7 @@
 #include "plan/analysis.h"
 #include "plan/fleet.h"
 #include "plan/mix.h"
+#include "plan/trust.h"
 
 enum { PLAN_CHIPS_MAX = 128 };
 

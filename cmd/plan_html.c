@@ -159,7 +159,7 @@ static void put_bars(struct buf *o, const struct plan *p)
         snprintf(text[i], sizeof text[i], "%.3g .. %.3g%s%s", t->low, t->high, other ? ": then " : "", other ? strcmp(t->chip_low, best) ? t->chip_low : t->chip_high : "");
         b[i] = (struct svg_bar){.name = t->name, .from = fmin(t->cost_low, t->cost_high), .part = {fabs(t->cost_high - t->cost_low)}, .text = text[i]};
     }
-    if (a->n_bars) svg_bars(o, "What moves the cost of the first plan", "USD per hour", b, a->n_bars, NULL, 0, p->chips[0].best.cost.hour);
+    if (a->n_bars) svg_bars(o, "What moves the answer", a->bars_of, b, a->n_bars, NULL, 0, a->bars_now);
 }
 
 static void put_times(struct buf *o, const struct plan *p)
@@ -190,7 +190,7 @@ static void put_capacity(struct buf *o, const struct plan *p)
 
 static void put_trust(struct buf *o, const struct plan *p)
 {
-    buf_append_z(o, "<h2>How far to trust it</h2><div class=w><table><tr><th>chip<th class=l>class and level<th class=l>times<th>expected error<th class=l>energy</tr>\n");
+    buf_append_z(o, "<h2>How far to trust it</h2><div class=w><table><tr><th>chip<th class=l>class and level<th class=l>times<th>expected error<th class=l>energy<th>fewest chips by peaks<th>planned, times that<th class=l>published systems</tr>\n");
     for (int i = 0; i < p->n_devices; i++) {
         const struct device *d = p->chips[i].device;
         const struct candidate *c = &p->chips[i].best;
@@ -204,9 +204,18 @@ static void put_trust(struct buf *o, const struct plan *p)
         if (c->replica.note) buf_append_z(o, ": "), svg_text(o, c->replica.note);
         cell(o, 100 * d->error, 3);
         if (!isnan(d->error)) buf_printf(o, " %% (%s)", evidence_name[d->error_evidence]);
-        cell_text(o, c->replica.has_joules ? "from the datasheet" : "n/p", "l");
+        cell_text(o, c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p", "l");
+        const struct trust_systems *s = trust_systems(d->figures.chip);
+        struct trust_least least = trust_least(c, &p->want);
+        cell(o, least.chips, 3);
+        buf_printf(o, " (%s)", least.by);
+        cell(o, candidate_chips(c) / least.chips, 3);
+        if (s) buf_printf(o, "<td class=l>%d: median error %.0f %%", s->rows, 100 * s->median);
+        else cell_text(o, "none", "l");
     }
-    buf_printf(o, "</table></div><p class=d>Prices and assumptions of %s. Arrivals, batching and cache are simulated by Tutti's own policy.</p>\n", p->economy.date);
+    const struct trust_systems *all = trust_systems(NULL);
+    buf_printf(o, "</table></div><p class=d>Whole systems, simulated against %d published ones: median error %.0f %%, p90 %.0f %%, bias %+.0f %%. Prices and assumptions (assumed) as of %s. "
+               "Requests go to replicas in turn; batching and cache are by Tutti's own policy.</p>\n", all->rows, 100 * all->median, 100 * all->p90, 100 * all->bias, p->economy.date);
 }
 
 int plan_html(const struct plan *p, const char *path, struct err *e)

@@ -54,6 +54,11 @@ static json_t *points_json(const struct candidate *c)
     return all;
 }
 
+static json_t *systems_json(const struct trust_systems *s)
+{
+    return json_pack("{s:i, s:f, s:f, s:f}", "rows", s->rows, "median_error", s->median, "p90_error", s->p90, "bias", s->bias);
+}
+
 static json_t *chip_json(const struct plan *p, const struct search_chip *s)
 {
     const struct candidate *c = &s->best;
@@ -73,6 +78,12 @@ static json_t *chip_json(const struct plan *p, const struct search_chip *s)
     json_object_set_new(j, "cost", cost_json(c));
     json_object_set_new(j, "evidence", json_string(evidence_name[c->evidence]));
     put(j, "expected_error", c->error);
+    json_object_set_new(j, "expected_error_evidence", json_string(evidence_name[d->error_evidence]));
+    json_object_set_new(j, "energy_evidence", c->replica.has_joules ? json_string(evidence_name[c->energy_evidence]) : json_null());
+    struct trust_least least = trust_least(c, &p->want);
+    put(j, "least_chips", least.chips);
+    json_object_set_new(j, "least_chips_by", json_string(least.by));
+    if (trust_systems(d->figures.chip)) json_object_set_new(j, "systems", systems_json(trust_systems(d->figures.chip)));
     if (c->replica.note) json_object_set_new(j, "note", json_string(c->replica.note));
     json_object_set_new(j, "pareto", points_json(c));
     return j;
@@ -104,7 +115,7 @@ static json_t *analysis_json(const struct analysis *a)
     for (int i = 0; i < a->n_bars; i++) {
         const struct bar *b = &a->bars[i];
         json_array_append_new(bars, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:s}", "assumption", b->name, "unit", b->unit, "now", b->now, "low", b->low, "high", b->high,
-                                              "cost_at_low", b->cost_low, "cost_at_high", b->cost_high, "cheapest_at_low", b->chip_low, "cheapest_at_high", b->chip_high));
+                                              "at_low", b->cost_low, "at_high", b->cost_high, "cheapest_at_low", b->chip_low, "cheapest_at_high", b->chip_high));
     }
     json_object_set_new(j, "load", load);
     json_object_set_new(j, "knee", a->knee >= 0 ? number(a->load[a->knee].rate) : json_null());
@@ -112,6 +123,8 @@ static json_t *analysis_json(const struct analysis *a)
     put(j, "weight_bytes", a->weight_bytes), put(j, "cache_bytes_per_token", a->token_bytes);
     json_object_set_new(j, "decode_step", step_json(&a->decode));
     json_object_set_new(j, "prompt", step_json(&a->prefill));
+    json_object_set_new(j, "sensitivity_of", json_string(a->bars_of));
+    put(j, "sensitivity_now", a->bars_now);
     json_object_set_new(j, "sensitivity", bars);
     return j;
 }
@@ -142,6 +155,7 @@ json_t *plan_json(const struct plan *p)
         put(near, "ttft_limit", p->relaxed.limits.ttft_s), put(near, "tpot_limit", p->relaxed.limits.tpot_s);
         json_object_set_new(j, "nearest", near);
     }
+    json_object_set_new(j, "systems", systems_json(trust_systems(NULL)));
     put(j, "seconds", p->seconds);
     plan_more_json(p, j);
     return j;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "plan.h"
+#include "serve/engine.h"
 
 enum { TEXT_MAX = 32 };
 
@@ -107,10 +108,10 @@ static void print_cost(const struct plan *p, FILE *f)
     fprintf(f, "\nCost per hour as of %s: %s. Bought: capital $%s (invest $%s), power $%s, hosting $%s; rented: $%s. Mean %s W per chip, %s kW at the wall\n", p->economy.date,
             m->pay == ECONOMY_RENT ? "rented" : "bought", number(m->capital, 4, x[0]), number(m->invest, 4, x[1]), number(m->power, 4, x[2]), number(m->hosting, 4, x[3]),
             number(m->rent, 4, x[4]), number(c->chip_watts, 3, x[5]), isnan(m->watts_mean) ? "n/p" : number(1e-3 * m->watts_mean, 3, x[0]));
-    if (a->n_bars) fprintf(f, "What moves it (cost per hour of this plan, and the cheapest chip then)\n");
+    if (a->n_bars) fprintf(f, "What moves it: %s of this plan, now %.4g, and the cheapest chip then\n", a->bars_of, a->bars_now);
     for (int i = 0; i < a->n_bars; i++) {
         const struct bar *b = &a->bars[i];
-        fprintf(f, "  %-13s %6.3g .. %-6.3g %-13s $%.4g .. $%.4g  %s .. %s\n", b->name, b->low, b->high, b->unit, b->cost_low, b->cost_high, b->chip_low, b->chip_high);
+        fprintf(f, "  %-13s %6.3g .. %-6.3g %-13s %7.4g .. %-7.4g %s .. %s\n", b->name, b->low, b->high, b->unit, b->cost_low, b->cost_high, b->chip_low, b->chip_high);
     }
 }
 
@@ -137,17 +138,29 @@ static void print_pareto(const struct plan *p, FILE *f)
 
 static void print_trust(const struct plan *p, FILE *f)
 {
-    char error[TEXT_MAX];
-    fputs("\nHow far to trust it\n", f);
+    fputs("\nHow far to trust it\n"
+          "least: chips with which operations at peak, caches at the memory's rate, or weights in memory would just do; no plan has fewer. systems: published ones, and the median error of simulating them\n", f);
+    fprintf(f, "  %-11s %-10s %-9s %5s %-9s %-9s  %6s %-12s %6s  %-10s %s\n", "chip", "class", "times", "+-%", "which is", "energy", "least", "by", "plan", "systems", "level; notes");
     for (int i = 0; i < p->n_devices; i++) {
         const struct device *d = p->chips[i].device;
         const struct candidate *c = &p->chips[i].best;
         if (!p->chips[i].found) continue;
-        fprintf(f, "  %-11s class %s, %s; times %s%s%s; expected error %s %% (%s); energy %s\n", d->figures.chip, d->class, *d->level ? d->level : "level not stated", evidence_name[c->evidence],
-                c->replica.note ? ": " : "", c->replica.note ? c->replica.note : "", number(100 * d->error, 3, error), isnan(d->error) ? "no comparable row" : evidence_name[d->error_evidence],
-                c->replica.has_joules ? "from the datasheet" : "n/p");
+        const struct trust_systems *s = trust_systems(d->figures.chip);
+        struct trust_least least = trust_least(c, &p->want);
+        char error[TEXT_MAX], few[TEXT_MAX], times[TEXT_MAX], of[TEXT_MAX] = "-";
+        snprintf(times, sizeof times, "x%.3g", candidate_chips(c) / least.chips);
+        if (s) snprintf(of, sizeof of, "%d: %.0f %%", s->rows, 100 * s->median);
+        fprintf(f, "  %-11s %-10s %-9s %5s %-9s %-9s  %6s %-12s %6s  %-10s %s%s%s\n", d->figures.chip, d->class, evidence_name[c->evidence], number(100 * d->error, 3, error),
+                isnan(d->error) ? "no row" : evidence_name[d->error_evidence], c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p", number(least.chips, 3, few), least.by, times, of,
+                *d->level ? d->level : "not stated", c->replica.note ? "; " : "", c->replica.note ? c->replica.note : "");
     }
-    fprintf(f, "  Arrivals, batching and cache are simulated by Tutti's own policy; other servers batch otherwise. Search and simulation: %.1f s.\n", p->seconds);
+    const struct trust_systems *all = trust_systems(NULL);
+    char id[65];
+    engine_contract_id(id);
+    fprintf(f, "  Whole systems, simulated against %d published ones (tutti plan --validate): median error %.0f %%, p90 %.0f %%, bias %+.0f %%.\n", all->rows, 100 * all->median, 100 * all->p90,
+            100 * all->bias);
+    fprintf(f, "  Requests go to replicas in turn; batching and cache are by Tutti's own policy; other servers batch otherwise. Prices and economy: assumed, as of %s.\n", p->economy.date);
+    fprintf(f, "  Tokens are the same on every chip by contract %.12s (tutti run --chip, tutti conform). Search and simulation: %.1f s.\n", id, p->seconds);
 }
 
 static void print_nearest(const struct plan *p, FILE *f)

@@ -8,7 +8,7 @@
 
 #include "plan/search.h"
 
-enum { LOAD_POINTS = 12, CAPACITY_ROWS = 9, BARS_MAX = ECONOMY_ITEMS + 3 };
+enum { LOAD_POINTS = 12, CAPACITY_ROWS = 9, BARS_MAX = ECONOMY_ITEMS + 6, BARS_CHIPS = 3 };
 
 struct load_point { /* all replicas together */
     double rate;        /* requests/s offered */
@@ -21,11 +21,11 @@ struct capacity_row {
     int chips;           /* fewest that hold one such user; 0: none */
 };
 
-struct bar { /* of the tornado: cost of the best plan when one assumption moves */
+struct bar { /* of the tornado: the best plan when one assumption moves */
     const char *name, *unit;
     double low, high, now;        /* values of the assumption */
-    double cost_low, cost_high;   /* $ per hour of the same plan */
-    const char *chip_low, *chip_high; /* which chip is then the cheapest */
+    double cost_low, cost_high;   /* bars_of then */
+    const char *chip_low, *chip_high; /* which chip is then the cheapest; where plans are simulated anew, of the first BARS_CHIPS */
 };
 
 struct analysis {
@@ -37,6 +37,8 @@ struct analysis {
     double batch, context;            /* at which `decode` is */
     struct bar bars[BARS_MAX];        /* widest first */
     int n_bars;
+    double bars_now;
+    const char *bars_of;              /* "USD per million output tokens", or "chips" where a price is not published */
 };
 
 /* Of the best plan, chips[0]; prices of the others decide what is cheapest. */

@@ -120,12 +120,19 @@ static int requests_for(const struct candidate *c, const struct want *w, double 
     return n < TRY_LEAST ? TRY_LEAST : n > TRY_MOST ? TRY_MOST : (int)n;
 }
 
+bool candidate_keeps_up(const struct candidate *c, const struct want *w, const struct sim_stats *st, const struct sim_sum *sum)
+{
+    enum { PROMPTS = 5 };
+    const double SHARE = 0.03; /* of the time that was simulated */
+    return w->limits.ttft_s > 0 || sum->ttft99 <= PROMPTS * (c->fastest_ttft + c->fastest_tpot) + SHARE * 1e-9 * (double)st->end_ns;
+}
+
 /* Does it work with so many lanes? 1, 0 or an error. */
 static int works(struct candidate *c, const struct want *w, const struct sim_time *t, double lanes, int factor, struct err *e)
 {
     double rate = w->traffic->rate / lanes;
     int rc = candidate_try(c, w, t, rate, lanes, factor * requests_for(c, w, rate), &c->stats, &c->sum, NULL, NULL, e);
-    return rc ? rc : c->sum.met >= w->attain;
+    return rc ? rc : c->sum.met >= w->attain && candidate_keeps_up(c, w, &c->stats, &c->sum);
 }
 
 /* Between `few` lanes that do not work and `many` that do. */
@@ -167,7 +174,7 @@ void candidate_cost(struct candidate *c, const struct want *w, const struct econ
     struct device_step t;
     double busy = c->sum.busy, s = 1e-9 * (double)c->stats.end_ns, watts = NAN;
     if (r->has_joules && s > 0 && device_decode(r->device, &r->setup, 1, 1, &t, NULL) == 0)
-        watts = (c->stats.joules / s * r->lanes + t.static_watts * (1 - busy)) / r->chips;
+        c->energy_evidence = t.joules_evidence, watts = (c->stats.joules / s * r->lanes + t.static_watts * (1 - busy)) / r->chips;
     c->chip_watts = fmin(watts, r->device->tdp);
     if (isnan(watts)) c->chip_watts = NAN;
     c->cost = economy_of(m, r->device, candidate_chips(c), c->chip_watts, w->pay);

@@ -54,7 +54,7 @@ struct candidate {
     double dollars_per_token;    /* all charged to output tokens */
     double joules_per_token;     /* at the wall, by output tokens; NAN */
     double error;                /* expected of times, as a share; NAN: unknown */
-    enum evidence evidence;
+    enum evidence evidence, energy_evidence;
 };
 
 /* Flow at growing batches. 1: some batch meets the limits; 0: none does; below 0: an error (it does not fit). */
@@ -64,6 +64,8 @@ int candidate_size(struct candidate *c, const struct want *w, struct err *e);
 /* A simulation of one lane of `lanes` that take turns, of which each gets `rate` requests/s; each as in sim_run, or NULL. */
 int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e);
+/* Where no limit says how long a request may wait: a queue that grows all the time is none that works. */
+bool candidate_keeps_up(const struct candidate *c, const struct want *w, const struct sim_stats *st, const struct sim_sum *sum);
 int candidate_table(struct sim_time *t, const struct candidate *c, const struct want *w, struct err *e);
 /* Cost, energy and what follows from c->replicas. */
 void candidate_cost(struct candidate *c, const struct want *w, const struct economy *m);

@@ -11,6 +11,7 @@
 #include "plan/analysis.h"
 #include "plan/fleet.h"
 #include "plan/mix.h"
+#include "plan/trust.h"
 
 static void near(double a, double b, double share)
 {
@@ -163,6 +164,68 @@ static void a_search_and_its_refusals(void **state)
     device_close(d[1]);
 }
 
+/* Chips of all kinds for a load of long prompts: no fewer than their peaks allow, not absurdly more, and hardly more than needed. */
+static void capacities_are_plausible(void **state)
+{
+    static const char *const names[] = {"h100", "h800", "a100", "tpuv4", "b200", "rtxpro6000", "rngd", "sn40l"};
+    enum { N = sizeof names / sizeof *names };
+    struct device *d[N];
+    struct search_chip found[N];
+    struct shape m;
+    struct traffic t;
+    struct economy money;
+    struct err e = {0};
+    (void)state;
+    for (int i = 0; i < N; i++) assert_int_equal(device_open(&d[i], names[i], NULL, &e), 0);
+    assert_int_equal(shape_open(&m, "llama-3.3-70b", &e), 0);
+    assert_int_equal(traffic_open(&t, "500 users, 30 tok/s each, 8k in, 500 out", &e), 0);
+    assert_int_equal(economy_open(&money, NULL, &e), 0);
+    struct want w = {.shape = &m, .traffic = &t, .limits = {2, 1 / 30.0}, .attain = 0.99, .economy = &money, .seed = 1};
+    struct search_space space = {.devices = d, .n_devices = N, .precision = {device_precision("fp8"), device_precision("16-bit")}, .n_precisions = 2};
+    assert_int_equal(search_run(found, &space, &w, &e), 0);
+    for (int i = 0; i < N; i++) {
+        struct candidate *c = &found[i].best;
+        assert_true(found[i].found);
+        struct trust_least least = trust_least(c, &w);
+        double many = candidate_chips(c) / least.chips;
+        if (!(many > 1.5 && many < 25)) print_message("%s: %d chips, at least %g\n", found[i].device->figures.chip, candidate_chips(c), least.chips);
+        assert_true(many > 1.5 && many < 25);
+        double could = c->lane_rate * c->replicas * c->replica.lanes; /* what these replicas just bear */
+        assert_true(could >= 0.95 * t.rate && could < t.rate * (1.15 + 1.0 / c->replicas));
+    }
+    struct traffic twice = t;
+    twice.rate *= 2;
+    w.traffic = &twice;
+    struct search_chip again[N];
+    assert_int_equal(search_run(again, &space, &w, &e), 0);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N; k++)
+            if (found[i].device == again[k].device) near(candidate_chips(&again[k].best), 2.0 * candidate_chips(&found[i].best), 0.15);
+    economy_close(&money);
+    for (int i = 0; i < N; i++) device_close(d[i]);
+}
+
+/* Operations of the prompt by hand: 2 x 70.6 G weights x 8,192 tokens, and causal attention. */
+static void least_chips_by_hand(void **state)
+{
+    struct device *d;
+    struct shape m;
+    struct traffic t;
+    struct candidate c = {0};
+    struct err e = {0};
+    (void)state;
+    open_h100(&d);
+    assert_int_equal(shape_open(&m, "llama-3.3-70b", &e), 0);
+    assert_int_equal(traffic_open(&t, "30 req/s, 8k in, 1 out", &e), 0);
+    struct want w = {.shape = &m, .traffic = &t};
+    struct device_setup s = {.shape = &m, .precision = device_precision("fp8"), .tp = 4, .pp = 2, .ep = 1};
+    assert_int_equal(replica_open(&c.replica, d, &s, 8192, 1, &e), 0);
+    double ops = 2 * (shape_weights(&m) - 2.0 * m.vocab * m.hidden) * 8192 + 4.0 * m.layers * m.heads * m.head_dim * 8192 * 8192 / 2;
+    near(trust_least(&c, &w).chips, 30 * ops / d->flops8, 0.02);
+    device_close(d);
+    assert_true(trust_systems(NULL)->rows > 0 && trust_systems("h100")->rows > 0 && !trust_systems("zen5"));
+}
+
 /* A plan for an 8B model on H100, and what stands on it. */
 struct base {
     struct device *d;
@@ -266,6 +329,6 @@ static void days_and_clusters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(money_by_hand), cmocka_unit_test(replicas_follow_their_device),
-                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(two_pools), cmocka_unit_test(days_and_clusters)};
+                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(two_pools), cmocka_unit_test(capacities_are_plausible), cmocka_unit_test(least_chips_by_hand), cmocka_unit_test(days_and_clusters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -294,6 +294,27 @@ static void draws_have_their_means(void **state)
     }
 }
 
+/* Of n servers that take turns each gets every n-th request: gaps of the same mean, a share 1/n of the variance. */
+static void turns_are_even(void **state)
+{
+    static const double turns[] = {1, 1.5, 4, 50, 2000};
+    (void)state;
+    for (size_t k = 0; k < sizeof turns / sizeof *turns; k++) {
+        struct sim_load l;
+        struct sim_draw d = {.rate = 20, .prompt = 5, .answer = 8, .turns = turns[k], .seed = 3};
+        double sum = 0, square = 0;
+        assert_int_equal(sim_load_draw(&l, &d, 100000, NULL), 0);
+        for (int i = 1; i < l.n; i++) {
+            double gap = 20e-9 * (double)(l.requests[i].arrive_ns - l.requests[i - 1].arrive_ns);
+            sum += gap, square += gap * gap;
+        }
+        double mean = sum / (l.n - 1), variance = square / (l.n - 1) - mean * mean;
+        if (fabs(mean - 1) >= 0.02 || fabs(variance * turns[k] - 1) >= 0.05) print_message("turns %g: mean %g, variance %g\n", turns[k], mean, variance);
+        assert_true(fabs(mean - 1) < 0.02 && fabs(variance * turns[k] - 1) < 0.05);
+        sim_load_finish(&l);
+    }
+}
+
 /* 10,000 requests, at most 32 answers in a step on average: at least a million generated tokens in a second of this machine. */
 static void a_million_tokens_in_a_second(void **state)
 {
@@ -325,7 +346,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jumps_equal_single_steps), cmocka_unit_test(queue_of_known_theory), cmocka_unit_test(instants_by_hand),
         cmocka_unit_test(speculation_by_chance),    cmocka_unit_test(table_follows_model),   cmocka_unit_test(refuses),
-        cmocka_unit_test(traces_from_strangers),    cmocka_unit_test(draws_have_their_means), cmocka_unit_test(a_million_tokens_in_a_second),
+        cmocka_unit_test(traces_from_strangers),    cmocka_unit_test(draws_have_their_means), cmocka_unit_test(turns_are_even),
+        cmocka_unit_test(a_million_tokens_in_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
