@@ -55,6 +55,8 @@ struct lpu_params {
     int scale_step;          /* rows of scales per tile */
     const int *arrive;       /* [n_arrive] first cycle in which each vector of the chip before can be taken */
     int n_arrive;
+    const int *sent;         /* [n_sent] cycle by which each vector for the next chip must be on the link */
+    int n_sent;
 };
 
 int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct lpu_graph *g, struct err *e);

@@ -60,12 +60,10 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
     if (!rc) rc = lpu_queues(&l->code, &c->arch, &s, e);
     lpu_schedule_finish(&s);
     if (!rc) {
-        struct lpu_params p = c->params; /* any token and slot will do; these show more than zeros would */
+        struct lpu_params p = lpu_params_of(c, l); /* any token and slot will do; these show more than zeros would */
         p.token = c->chip.program->model->h.n_vocab - 1;
         p.slot = 37;
         p.pages = NULL;
-        p.arrive = l->arrive;
-        p.n_arrive = l->n_arrive;
         lpu_code_patch(&l->code, &c->arch, &p);
         rc = lpu_verify(&c->arch, &l->graph, &l->code, &p, e);
     }
@@ -222,10 +220,38 @@ static int check_supported(const struct program *p, struct err *e)
 static int load_one(struct lpu *c, const struct chip_options *opt, struct err *e)
 {
     int rc;
-    if ((rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, e)) || (rc = make_host(c, e)) || (rc = lpu_place_all(c, opt, e)))
+    if ((rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, e)) || (rc = make_host(c, e)) || (rc = lpu_place_all(c, e)) ||
+        (rc = lpu_place_weights(c, opt, e)))
         return c->n_chips > 1 && e ? err_prefix(e, "chip %d of %d", c->index, c->n_chips) : rc;
     lpu_map_tables(c);
     return 0;
+}
+
+/* The fewest chips, from n on, that hold weights, scales and 128 tokens of context; 0: however it is cut, it does not fit. */
+static int chips_that_hold(const struct program *p, const struct lpu *like, int n)
+{
+    int cut[LPU_CHIPS_MAX + 1];
+    for (; n <= LPU_CHIPS_MAX && !lpu_partition(p, n, cut, NULL); n++) {
+        int rc = 0;
+        for (int i = 0; i < n && !rc; i++) {
+            struct lpu c = {.chip = {.ops = &chip_lpu, .program = p}, .arch = like->arch, .kv_bits = like->kv_bits, .first = cut[i], .end = cut[i + 1], .n_chips = n};
+            struct lpu last = {.index = n};
+            c.next = i + 1 < n ? &last : NULL;
+            arena_init(&c.arena);
+            rc = lpu_place_all(&c, NULL);
+            arena_finish(&c.arena);
+        }
+        if (!rc) return n;
+    }
+    return 0;
+}
+
+static int too_large(const struct program *p, const struct lpu *like, struct err *e)
+{
+    int n = chips_that_hold(p, like, like->n_chips + 1);
+    struct err why = *e;
+    if (n) return err(e, ERR_LIMIT, "%s; %d chips hold this model (--chip lpu:%d)", why.msg, n, n);
+    return err(e, ERR_LIMIT, "%s; nor do the chips that it can be cut over", why.msg);
 }
 
 static int load(struct chip **out, const struct program *p, const struct chip_options *opt, struct err *e)
@@ -253,6 +279,7 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
     }
     for (struct lpu *c = first; c && !rc; c = c->next)
         if (!(rc = load_one(c, opt, e)) && c->kv_pages < pages) pages = c->kv_pages;
+    if (rc == ERR_LIMIT && first && e) rc = too_large(p, first, e);
     for (struct lpu *c = first; c && !rc; c = c->next) rc = make_launches(c, pages, e);
     if (rc && first)
         unload(&first->chip);

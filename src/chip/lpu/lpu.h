@@ -123,6 +123,15 @@ struct lpu { /* one chip; the first of a line is the one that callers know */
     struct arena arena;
 };
 
+/* Parameters of the chip's next run of a launch, with what the launch expects of the links. */
+static inline struct lpu_params lpu_params_of(const struct lpu *c, const struct lpu_launch *l)
+{
+    struct lpu_params p = c->params;
+    p.arrive = l->arrive, p.n_arrive = l->n_arrive;
+    p.sent = l->sent, p.n_sent = l->n_sent;
+    return p;
+}
+
 static inline int lpu_plane_at(const struct lpu_arch *a, int loc) /* whose slices a tile lies in */
 {
     int slice = lpu_loc_slice(loc), h = lpu_hemisphere(a, slice);
@@ -133,7 +142,8 @@ static inline int lpu_plane_at(const struct lpu_arch *a, int loc) /* whose slice
 int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e);
 
 /* place.c */
-int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e);
+int lpu_place_all(struct lpu *c, struct err *e); /* without a sim: only whether all fits */
+int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err *e); /* after it: writes them there */
 int lpu_take_vector(struct lpu *c, int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
 void lpu_give_vector(struct lpu *c, int loc);
 int lpu_lanes_of(const struct lpu *c, int buffer);

@@ -9,12 +9,17 @@
 #include <stdlib.h>
 #include "chip/lpu/lpu.h"
 
+static double bytes_of(const struct weight *w) /* in the slices: one for each code, two where codes have 16 bits */
+{
+    return (double)w->n * w->k * (mat_tier(w->t->type, w->role) == ACT_A16_256 ? 2 : 1);
+}
+
 static double weights_of(const struct program *p, const struct step *s)
 {
     double n = 0;
-    for (int j = 0; s->kind == STEP_MATMUL && j < s->n; j++) n += (double)p->weights[s->mat[j].w].n * p->weights[s->mat[j].w].k;
+    for (int j = 0; s->kind == STEP_MATMUL && j < s->n; j++) n += bytes_of(&p->weights[s->mat[j].w]);
     for (int j = 0; s->kind == STEP_ROWS && j < s->n; j++)
-        if (s->row[j].kind == ROW_EMBED) n += (double)p->weights[s->row[j].w].n * p->weights[s->row[j].w].k;
+        if (s->row[j].kind == ROW_EMBED) n += bytes_of(&p->weights[s->row[j].w]);
     return n;
 }
 

@@ -51,6 +51,11 @@ void lpu_give_vector(struct lpu *c, int loc)
     c->place.free[q][c->place.n_free[q]++] = lpu_loc_row(loc);
 }
 
+static void put(struct lpu *c, int loc, const uint32_t v[LPU_LANES])
+{
+    if (c->sim) lpu_sim_put(c->sim, loc, v);
+}
+
 /* A constant vector; quads in turn. */
 static int take_constant(struct lpu *c, int n, struct err *e)
 {
@@ -155,13 +160,8 @@ static int place_slab(struct lpu *c, struct lpu_mat *m, int tile, int v, int pla
 {
     for (int part = 0; part < m->parts; part++) {
         int p = plane + part, rows = ((m->columns ? m->out_lanes : vectors_of(m, tile, v)) + LPU_LOAD - 1) / LPU_LOAD;
-        if (c->place.wide[p] + rows > c->arch.rows) {
-            double need = 0;
-            for (int i = 0; i < c->chip.program->n_weights; i++) need += (double)c->chip.program->weights[i].n * c->chip.program->weights[i].k;
-            double one = (double)LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES;
-            return err(e, ERR_LIMIT, "the weights, %.0f MB as bytes, do not fit the %.0f MB that one chip has for them: at least %.0f chips are needed",
-                       need * 1e-6, one * 1e-6, need / one + 1);
-        }
+        if (c->place.wide[p] + rows > c->arch.rows)
+            return err(e, ERR_LIMIT, "the weights do not fit the %.0f MB that one chip has for them", 1e-6 * LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES);
         m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(plane_slice(c, p), c->place.wide[p]);
         c->place.wide[p] += rows;
     }
@@ -348,7 +348,7 @@ static void clear_mat(struct lpu *c, const struct lpu_mat *m)
     }
 }
 
-static int write_mats(struct lpu *c, const struct chip_options *opt, struct err *e)
+int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err *e)
 {
     const struct program *p = c->chip.program;
     size_t done = 0, all = 0;
@@ -398,13 +398,13 @@ static int place_vectors(struct lpu *c, struct err *e)
                 uint32_t x[LPU_LANES] = {0};
                 for (int l = 0; l < b->lanes && k * b->lanes + l < n; l++) x[l] = f32_bits(p->vectors[v].x[k * b->lanes + l]);
                 if ((c->vectors[v][k] = take_constant(c, 1, e)) < 0) return ERR_LIMIT;
-                lpu_sim_put(c->sim, c->vectors[v][k], x);
+                put(c, c->vectors[v][k], x);
             }
         }
     }
     uint32_t zero[LPU_LANES] = {0};
     if ((c->turn_cos = take_constant(c, 1, e)) < 0 || (c->turn_sin = take_constant(c, 1, e)) < 0) return ERR_LIMIT;
-    lpu_sim_put(c->sim, c->turn_cos, zero), lpu_sim_put(c->sim, c->turn_sin, zero);
+    put(c, c->turn_cos, zero), put(c, c->turn_sin, zero);
     for (int i = 0; c->kv_bits == 8 && 1 << i < p->model->h.head_dim; i++)
         if ((c->sign[i] = take_constant(c, 1, e)) < 0) return ERR_LIMIT;
     return 0;
@@ -456,7 +456,7 @@ static int place_kv(struct lpu *c, struct err *e)
         }
     }
     uint32_t zero[LPU_LANES] = {0};
-    for (int page = 0; page < c->kv_pages; page++) {
+    for (int page = 0; c->sim && page < c->kv_pages; page++) {
         for (int i = 0; i < slabs; i++) {
             const struct lpu_kv *k = &c->kv[of[i / c->n_kv] * c->n_kv + i % c->n_kv];
             for (int j = 0; j < LPU_KV_ARRAYS; j += arrays == 4 ? 1 : 2)
@@ -553,11 +553,10 @@ static int place_buffers(struct lpu *c, struct err *e)
     return 0;
 }
 
-int lpu_place_all(struct lpu *c, const struct chip_options *opt, struct err *e)
+int lpu_place_all(struct lpu *c, struct err *e)
 {
     int rc;
-    if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) || (rc = place_vectors(c, e)) ||
-        (rc = place_kv(c, e)) || (rc = write_mats(c, opt, e)))
+    if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) || (rc = place_vectors(c, e)) || (rc = place_kv(c, e)))
         return rc;
     if (c->table < 0 || !c->mats[c->table].own) return 0;
     const struct lpu_mat *t = &c->mats[c->table];

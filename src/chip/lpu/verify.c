@@ -228,7 +228,7 @@ struct queue_run {
     int read_at[LPU_SLICES], read_bank[LPU_SLICES], write_at[LPU_SLICES], write_bank[LPU_SLICES];
     const struct lpu_params *p;
     bool aligned[2]; /* links of the hemispheres */
-    int sent_at;
+    int sent_at, n_sent;
     int now, queue;
     const char *why;
 };
@@ -374,6 +374,8 @@ static bool do_link(struct queue_run *r, const struct lpu_instr *in)
     }
     if (!take(r, h, in->a, r->a->centre, &v)) return false;
     if (r->sent_at >= 0 && r->now < r->sent_at + lpu_link_gap(r->a)) return no(r, "the link is still busy");
+    if (r->n_sent >= r->p->n_sent || r->now > r->p->sent[r->n_sent]) return no(r, "the next chip expects the vector earlier");
+    r->n_sent++;
     r->sent_at = r->now;
     r->w.sent = mix(r->w.sent, v);
     return true;
