@@ -25,7 +25,7 @@ int args_fault(const struct args_doc *doc, const char *fmt, ...)
 
 static void print_help(const struct args_doc *doc, const struct arg *table)
 {
-    printf("usage: tutti %s [options] %s\n\n%s\n", doc->name, doc->synopsis, doc->summary);
+    printf("usage: tutti %s [options]%s%s\n\n%s\n", doc->name, *doc->synopsis ? " " : "", doc->synopsis, doc->summary);
     if (doc->text) printf("\n%s\n", doc->text);
     printf("\noptions:\n");
     for (const struct arg *a = table; a->name; a++) {

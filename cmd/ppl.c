@@ -160,6 +160,9 @@ int cmd_ppl(int argc, char **argv)
     if (!rc && kld) rc = npy_open(&ref, kld, &e);
     if (!rc && kld && (ref.n_cols != s.n_vocab || ref.n_rows < s.n_rows))
         rc = err(&e, ERR_MISMATCH, "%s: expected at least %" PRId64 " rows of %d, got %" PRId64 " of %" PRId64, kld, s.n_rows, s.n_vocab, ref.n_rows, ref.n_cols);
+    if (!rc && kld && ref.n_rows % s.n_scored)
+        rc = err(&e, ERR_MISMATCH, "%s: %" PRId64 " rows are no whole windows of %d tokens, %d rows each: give the --window it was made with", kld,
+                 ref.n_rows, window, s.n_scored);
     if (kld) s.ref = &ref;
     if (!rc && save && (!(s.save = fopen(save, "wb")) || npy_write_header(s.save, s.n_rows, s.n_vocab))) rc = err(&e, ERR_IO, "cannot write '%s'", save);
     if (!rc && per_token && !(lines = fopen(per_token, "w"))) rc = err(&e, ERR_IO, "cannot write '%s'", per_token);
@@ -173,7 +176,7 @@ int cmd_ppl(int argc, char **argv)
     if (!rc && s.bad) rc = err(&e, ERR_RANGE, "%d positions left the range of the arithmetic", s.bad);
     for (int64_t i = 0; !rc && lines && i < s.row; i++) fprintf(lines, kld ? "%.9g %.9g\n" : "%.9g\n", s.nll[i], s.kld[i]);
     if (lines && fclose(lines) && !rc) rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", per_token);
-    if (s.save && fclose(s.save) && !rc) rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", save);
+    if (s.save && (ferror(s.save) | fclose(s.save)) && !rc) rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", save);
     if (rc)
         status = common_fail(&doc, &e);
     else

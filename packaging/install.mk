@@ -40,8 +40,7 @@ install: $(B)/tutti $(LIB_SO) $(LIB_A) ## installs under $DESTDIR$prefix (defaul
 	install -m 644 README.md LICENSE doc/*.md $(DATA)/share/doc/tutti
 	@if command -v scdoc >/dev/null; then \
 	    for m in $(MAN); do \
-	        if [ $$m = tutti ]; then $(RUN) $(B)/tutti help --man; else $(RUN) $(B)/tutti $${m#tutti-} --man; fi \
-	            | scdoc >$(DATA)/share/man/man1/$$m.1 || { echo "install: no man page for $$m"; exit 1; }; \
+	        command=$${m#tutti}; $(RUN) $(B)/tutti $${command#-} --man | scdoc >$(DATA)/share/man/man1/$$m.1 || { echo "install: no man page for $$m"; exit 1; }; \
 	    done; echo "man pages: $(MAN)"; \
 	else echo "install: scdoc is not installed, no man pages (apt-get install scdoc)"; fi
 

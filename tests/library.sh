@@ -53,7 +53,9 @@ fi
 [ "$(LD_LIBRARY_PATH=$stage/usr/lib "${run[@]}" "$out/example" /nowhere.gguf 2>&1)" != "" ] || fail 'the example is silent about a missing file'
 
 if command -v scdoc >/dev/null; then
-    for m in "$stage"/usr/share/man/man1/*.1; do [ -s "$m" ] || fail "$m is empty"; done
+    for m in tutti $("${run[@]}" "$stage/usr/bin/tutti" help | sed -n 's/^  \([a-z]*\) .*/tutti-\1/p'); do
+        [ -s "$stage/usr/share/man/man1/$m.1" ] || fail "no manual page for $m"
+    done
 fi
 [ $bad = 0 ] && echo "library: ok, $(wc -l <"$out/declared") functions"
 exit $bad
