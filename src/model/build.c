@@ -192,8 +192,10 @@ static int read_sizes(struct model *m, struct err *e)
 
 int hparams_read(struct model *m, struct err *e)
 {
+    bool causal;
     int rc;
-    if ((rc = read_sizes(m, e)) || (rc = read_heads(m, e))) return rc;
+    if ((rc = read_sizes(m, e)) || (rc = read_heads(m, e)) || (rc = key_opt_bool(m, "attention.causal", true, &causal, e))) return rc;
+    if (!causal) return err(e, ERR_UNSUPPORTED, "key '%s' is false: attention to both sides is not supported", name_of(m, "attention.causal").z);
     return read_rope(m, e);
 }
 

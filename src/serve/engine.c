@@ -37,6 +37,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     model_use_context(en->model, en->n_ctx);
     en->unit = calloc((size_t)h->n_embd, sizeof *en->unit);
     if (!en->unit) return err(e, ERR_MEMORY, "out of memory");
+    if ((rc = pooling_read(en->file, h->arch, &en->pooling, e))) return rc;
     for (int i = 0; i < h->n_embd; i++) en->unit[i] = 1.0f / sqrt32((float)h->n_embd);
     struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
     if (po.max_out > po.max_rows) po.max_out = po.max_rows;
@@ -111,7 +112,8 @@ int engine_unit(const struct engine *en, const float *row, float *out)
 }
 
 struct embed {
-    const struct engine *en;
+    struct engine *en;
+    struct mean mean;
     float *out;
     int rc;
 };
@@ -120,21 +122,33 @@ static void take_hidden(void *ud, int i, const float *row, int status)
 {
     struct embed *m = ud;
     (void)i;
-    m->rc = status ? status : engine_unit(m->en, row, m->out);
+    if (status) m->rc = status;
+    else if (m->mean.sum) mean_add(&m->mean, row);
+    else m->rc = engine_unit(m->en, row, m->out);
+}
+
+static int feed_embed(struct embed *m, struct kv_seq *seq, const int32_t *tokens, int n, struct err *e)
+{
+    int max = m->en->program->max_rows, hidden[PROGRAM_ROWS_MAX], rc = kv_seq_reserve(seq, n, e);
+    for (int at = 0; at < n && !rc; at += max) {
+        struct batch_part part = {seq, tokens + at, n - at < max ? n - at : max, at};
+        struct batch b = {.parts = &part, .n_parts = 1, .hidden = hidden};
+        int first = pooling_rows(m->en->pooling, at, part.n, n, &b.n_hidden);
+        for (int i = 0; i < b.n_hidden; i++) hidden[i] = first + i;
+        rc = chip_step(m->en->chip, &b, take_hidden, m, e);
+    }
+    return rc;
 }
 
 int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e)
 {
+    struct embed m = {.en = en, .out = out};
     if (n < 1) return err(e, ERR_USAGE, "an empty text has no embedding");
-    int rc = n > 1 ? engine_feed(en, seq, tokens, n - 1, 0, 0, false, NULL, NULL, e) : 0, last = 0;
-    if (!rc) rc = kv_seq_reserve(seq, n, e);
-    if (rc) return rc;
-    struct batch_part part = {seq, tokens + n - 1, 1, n - 1};
-    struct batch b = {.parts = &part, .n_parts = 1, .hidden = &last, .n_hidden = 1};
-    struct embed m = {en, out, 0};
-    rc = chip_step(en->chip, &b, take_hidden, &m, e);
-    if (!rc && m.rc) rc = err(e, m.rc, "the embedding: %s", err_text(m.rc));
-    return rc;
+    int rc = en->pooling == POOLING_MEAN ? mean_init(&m.mean, en->model->h.n_embd, e) : 0;
+    if (!rc) rc = feed_embed(&m, seq, tokens, n, e);
+    if (!rc && !m.rc && m.mean.sum && !(m.rc = mean_write(&m.mean, out))) m.rc = engine_unit(en, out, out);
+    mean_finish(&m.mean);
+    return !rc && m.rc ? err(e, m.rc, "the embedding: %s", err_text(m.rc)) : rc;
 }
 
 static void add_state(void *ud, const void *p, size_t n)

@@ -11,6 +11,7 @@
 #include "kern/kern.h"
 #include "model/model.h"
 #include "program/program.h"
+#include "serve/pooling.h"
 
 struct engine_options {
     const char *chip;   /* NULL: the CPU */
@@ -38,6 +39,7 @@ struct engine {
     const struct kern *kern; /* of the sampler */
     float *unit;             /* [n_embd] 1 / sqrt(n_embd): the gain that makes a norm's row unit length */
     int n_ctx;
+    enum pooling pooling;    /* of the file */
 };
 
 int engine_open(struct engine **en, const char *path, const struct engine_options *opt, struct err *e);
@@ -54,7 +56,7 @@ int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, in
 /* What the contract calls the embedding of a text (doc/arithmetic.md 7): a row of hidden state after the final norm (batch.hidden)
  * at unit length. out[n_embd]; 0 or ERR_RANGE. */
 int engine_unit(const struct engine *en, const float *row, float *out);
-/* The embedding of n tokens: of the last one, after all of them. seq is empty, and holds them afterwards. */
+/* The embedding of n tokens by the engine's pooling. seq is empty, and holds them afterwards. */
 int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e);
 
 /* BLAKE2b-256 of what chip_state hands over, while the sink or spread has row i_out: it fixes all logits. ERR_UNSUPPORTED if

@@ -15,6 +15,7 @@ void sched_free_request(struct request *r)
     for (int i = 0; i < r->n; i++) generate_close(&r->answers[i].g);
     free(r->bias);
     free(r->vector);
+    mean_finish(&r->mean);
     free(r);
 }
 
@@ -25,6 +26,8 @@ static int check_request(const struct sched *s, const struct sched_request *q, s
     if (q->n_top < -1 || q->n_top > SAMPLER_TOP_MAX) return err(e, ERR_USAGE, "%d top logprobs: must be 0..%d", q->n_top, SAMPLER_TOP_MAX);
     if (q->params.max_tokens < 0) return err(e, ERR_USAGE, "%d tokens of answer: must be 0 (until the context is full) or more", q->params.max_tokens);
     if (q->embed && (n > 1 || q->mask_ops)) return err(e, ERR_USAGE, "an embedding has one result and no grammar");
+    if (q->embed && s->engine->pooling == POOLING_UNKNOWN)
+        return err(e, ERR_USAGE, "this model has no embeddings: its file wants a pooling other than mean, first and last token");
     return n <= s->opt.max_queue ? 0 : err(e, ERR_LIMIT, "%d answers to one prompt do not fit the queue of %d", n, s->opt.max_queue);
 }
 
@@ -69,6 +72,7 @@ static int make_request(struct sched *s, struct request **out, const struct sche
     if (n_bias) r->bias = malloc(n_bias * sizeof *r->bias);
     if (r->embed) r->vector = calloc((size_t)s->engine->model->h.n_embd, sizeof *r->vector);
     if ((n_bias && !r->bias) || (r->embed && !r->vector)) rc = err(e, ERR_MEMORY, "out of memory");
+    if (!rc && r->embed && s->engine->pooling == POOLING_MEAN) rc = mean_init(&r->mean, s->engine->model->h.n_embd, e);
     if (r->bias) memcpy(r->bias, q->params.sample.bias, n_bias * sizeof *r->bias);
     for (int i = 0; i < n && !rc; i++) rc = make_answer(s, r, i, q, e);
     if (rc)
@@ -273,8 +277,8 @@ static int make_parts(struct sched *s, struct err *e)
     s->out = calloc(n_rows, sizeof *s->out);
     s->rows = calloc(n_rows, sizeof *s->rows);
     s->tops = calloc(n_rows * SAMPLER_TOP_MAX, sizeof *s->tops);
-    s->hidden = calloc(n, sizeof *s->hidden);
-    s->hidden_of = calloc(n, sizeof *s->hidden_of);
+    s->hidden = calloc(n_rows, sizeof *s->hidden);
+    s->hidden_of = calloc(n_rows, sizeof *s->hidden_of);
     s->sampler = calloc((size_t)workers, sizeof *s->sampler);
     if (!s->running || !s->owners || !s->parts || !s->part_of || !s->prompts || !s->prompt_of || !s->out || !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
         return err(e, ERR_MEMORY, "out of memory for %d sequences", s->opt.max_running);

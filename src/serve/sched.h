@@ -71,7 +71,7 @@ struct sched_request {
     int n_prompt;
     int n;                           /* answers to this prompt, each its own choice number; 0: 1 */
     struct generate_params params;   /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
-    bool embed;                      /* no answer: the vector of the prompt's last token */
+    bool embed;                      /* no answer: the vector of the prompt (engine.pooling) */
     bool state;                      /* events of tokens carry their state, for receipts */
     int n_top;                       /* -1: no logprobs; else log p of the token and of the n_top most likely */
     int priority;                    /* higher first; 0 usual */

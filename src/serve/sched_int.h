@@ -51,8 +51,8 @@ struct answer {
     struct batch_part part;
     const uint32_t *allowed;
     struct row *row;      /* [1 + n_guess] */
-    int embedded;         /* 0, or why there is no vector */
     struct odds odds;     /* of its guesses */
+    int embedded;         /* 0, or why there is no vector */
 };
 
 /* A row of logits that a step wants. */
@@ -79,6 +79,7 @@ struct request {
     void *ud;
     struct sampler_bias *bias;
     float *vector;               /* [n_embd] of embed */
+    struct mean mean;            /* its sums, if that is how the engine pools */
     struct answer answers[];     /* [n] */
 };
 
@@ -118,7 +119,7 @@ struct sched {
     int *out;                 /* [step_tokens] rows of a batch */
     struct row *rows;         /* [step_tokens] what each of them is for */
     struct sampler_logprob *tops; /* [step_tokens][SAMPLER_TOP_MAX] */
-    int *hidden;              /* [max_running] rows of a batch, and whose they are */
+    int *hidden;              /* [step_tokens] rows of a batch, and whose they are */
     struct answer **hidden_of;
     struct {
         struct spec *spec;

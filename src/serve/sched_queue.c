@@ -83,8 +83,9 @@ static struct answer **next_waiting(struct sched *s)
 static void take_over(struct sched *s, struct answer *a)
 {
     struct generate *g = &a->g;
-    bool busy = false;
+    bool busy = false, needs_all = a->r->embed && s->engine->pooling != POOLING_LAST; /* rows that the cache does not hold */
     const struct answer *b = sibling(a, &busy);
+    mean_clear(&a->r->mean);
     a->at = NULL;
     a->n_kept = s->prefix ? 0 : -1;
     g->n_kv = 0;
@@ -97,7 +98,7 @@ static void take_over(struct sched *s, struct answer *a)
         } else {
             a->n_kept = -1;
         }
-    } else if (s->prefix) {
+    } else if (s->prefix && !needs_all) {
         g->n_kv = prefix_find(s->prefix, sched_salt(s, a), g->ids, g->n_ids - 1, &g->seq, &a->at);
         a->n_kept = g->n_kv / ATTN_CHUNK;
     }

@@ -57,7 +57,19 @@ static void take_vector(void *ud, int i_out, const float *row, int status)
 {
     struct sched *s = ud;
     struct answer *a = s->hidden_of[i_out - s->batch.n_out];
-    a->embedded = status ? status : engine_unit(s->engine, row, a->r->vector);
+    if (status) a->embedded = status;
+    else if (a->r->mean.sum) mean_add(&a->r->mean, row);
+    else a->embedded = engine_unit(s->engine, row, a->r->vector);
+}
+
+/* The part's rows that its vector is made of; the first of the part is `row` of the batch. */
+static void want_hidden(struct sched *s, struct answer *a, int row)
+{
+    int n, first = row + pooling_rows(s->engine->pooling, a->part.pos, a->part.n, a->g.n_ids, &n);
+    for (int i = 0; i < n; i++) {
+        s->hidden_of[s->batch.n_hidden] = a;
+        s->hidden[s->batch.n_hidden++] = first + i;
+    }
 }
 
 static void make_batch(struct sched *s)
@@ -74,12 +86,8 @@ static void make_batch(struct sched *s)
         s->part_of[b->n_parts] = a;
         s->parts[b->n_parts++] = a->part;
         row += a->part.n;
-        if (!a->wants) continue;
-        if (a->r->embed) {
-            s->hidden_of[b->n_hidden] = a;
-            s->hidden[b->n_hidden++] = row - 1;
-            continue;
-        }
+        if (a->r->embed) want_hidden(s, a, row - a->part.n);
+        if (!a->wants || a->r->embed) continue;
         a->allowed = a->mask ? a->r->mask_ops->allowed(a->mask) : NULL;
         a->row = s->rows + b->n_out;
         for (int k = 0; k <= a->n_guess; k++) {
@@ -125,6 +133,8 @@ static void take_token(struct sched *s, struct answer *a, const struct row *w)
 static void give_vector(struct sched *s, struct answer *a)
 {
     struct sched_event ev = {.kind = SCHED_VECTOR, .choice = a->choice, .vector = a->r->vector, .n_vector = s->engine->model->h.n_embd};
+    if (!a->embedded && a->r->mean.sum && !(a->embedded = mean_write(&a->r->mean, a->r->vector)))
+        a->embedded = engine_unit(s->engine, a->r->vector, a->r->vector);
     a->g.end = a->embedded ? GENERATE_FAILED : GENERATE_MAX_TOKENS;
     if (a->embedded) err(&a->err, a->embedded, "the text has no embedding: %s", err_text(a->embedded));
     else a->r->event(a->r->ud, &ev);

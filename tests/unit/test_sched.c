@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -505,19 +506,19 @@ static void on_vector(void *ud, const struct sched_event *ev)
     pthread_mutex_unlock(&lock);
 }
 
-static void embeddings_are_those_alone(void **state)
+static void check_embeddings(struct fixture *f, enum pooling how, struct sched_options opt)
 {
     enum { N = 12 };
-    struct fixture *f = *state;
     struct engine *en;
-    struct sched *s = start(f, &en, (struct sched_options){0}, 40);
+    struct sched *s = start(f, &en, opt, 40);
     struct asked *a = calloc(N, sizeof *a);
     struct taken *v = calloc(2 * N, sizeof *v);
     struct err e = {0};
     int before = n_ended, D = f->en->model->h.n_embd;
+    en->pooling = f->en->pooling = how;
     for (int i = 0; i < N; i++) {
         simple(&a[i], 1 + i * 37, 0);
-        for (int j = 0; j < a[i].q.n_prompt; j++) a[i].prompt[j] = below(VOCAB);
+        for (int j = 0; j < a[i].q.n_prompt; j++) a[i].prompt[j] = i % 2 && j < 260 ? j % VOCAB : below(VOCAB); /* some begin alike */
         a[i].q.embed = true;
         a[i].q.event = on_vector;
         a[i].q.ud = &v[i];
@@ -541,9 +542,47 @@ static void embeddings_are_those_alone(void **state)
     }
     assert_true(memcmp(v[0].x, v[1].x, (size_t)D * sizeof(float)) != 0);
     sched_stop(s, 1);
+    f->en->pooling = POOLING_LAST;
     engine_close(en);
     free(v);
     free(a);
+}
+
+static void embeddings_are_those_alone(void **state)
+{
+    for (enum pooling how = POOLING_LAST; how <= POOLING_FIRST; how++) {
+        check_embeddings(*state, how, (struct sched_options){0});
+        check_embeddings(*state, how, (struct sched_options){.step_tokens = 33, .max_running = 12});
+    }
+}
+
+/* A mean of rows that another way hands out: the hidden rows of one step, in double precision. */
+static void means_are_of_all_rows(void **state)
+{
+    enum { N = 21 };
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct taken v[N + 1] = {{.n = 0}};
+    double norm = 0, mean[1024] = {0};
+    int32_t ids[N];
+    int D = f->en->model->h.n_embd;
+    for (int i = 0; i < N; i++) ids[i] = below(VOCAB);
+    for (int i = 0; i <= N; i++) { /* of each beginning its last row, then the mean */
+        struct kv_seq seq;
+        assert_int_equal(kv_seq_init(&seq, f->en->kv, CTX, &e), 0);
+        f->en->pooling = i < N ? POOLING_LAST : POOLING_MEAN;
+        assert_int_equal(engine_embed(f->en, &seq, ids, i < N ? i + 1 : N, v[i].x, &e), 0);
+        kv_seq_finish(&seq);
+    }
+    f->en->pooling = POOLING_LAST;
+    /* Rows after the final norm have different lengths, so unit rows only tell the direction roughly. */
+    for (int j = 0; j < D; j++) {
+        for (int i = 0; i < N; i++) mean[j] += (double)v[i].x[j];
+        norm += mean[j] * mean[j];
+    }
+    double dot = 0;
+    for (int j = 0; j < D; j++) dot += mean[j] / sqrt(norm) * (double)v[N].x[j];
+    assert_true(dot > 0.99);
 }
 
 /* A grammar of even ids only; it fails at its tenth token. */
@@ -788,7 +827,7 @@ int main(void)
         cmocka_unit_test(answers_are_those_given_alone),   cmocka_unit_test(guesses_change_no_answer), /* others change requests */
         cmocka_unit_test(faults_are_refused),
         cmocka_unit_test(the_queue_is_bounded),            cmocka_unit_test(cancelled_work_stops),
-        cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone),
+        cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone), cmocka_unit_test(means_are_of_all_rows),
         cmocka_unit_test(masks_and_bias_rule),             cmocka_unit_test(prefixes_are_found_and_forgotten),
         cmocka_unit_test(forks_share_and_copy),            cmocka_unit_test(pieces_keep_the_pace),
         cmocka_unit_test(pieces_grow_with_what_waits),     cmocka_unit_test(pieces_are_shared),
