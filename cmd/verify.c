@@ -9,6 +9,7 @@
 #include "cmd.h"
 #include "common.h"
 #include "serve/form.h"
+#include "serve/mask.h"
 #include "serve/verify.h"
 #include "serve/witness.h"
 
@@ -33,6 +34,7 @@ struct job {
     struct arena arena;
     char *file;
     struct forms *forms; /* of the receipt's grammar */
+    const struct sched_mask_ops *mask_ops;
     void *mask;
     double seconds;
     struct verify_result result;
@@ -197,16 +199,21 @@ static void print_result(const struct job *j, const struct options *o)
     buf_finish(&text);
 }
 
-/* What the request said about the form of its answer. */
+/* What the request said about the form of its answer, and around it which tokens it allowed. */
 static int make_mask(struct job *j, struct err *e)
 {
     const struct receipt_spec *r = &j->r.spec;
+    struct mask_spec s = {.only = r->allowed, .n_only = r->n_allowed, .min_tokens = r->min_tokens, .tokenizer = j->o.text.tok, .n_vocab = j->o.engine->model->h.n_vocab};
     struct grammar *g = NULL;
     int rc = 0;
-    if (!r->grammar_kind.n) return 0;
-    if ((rc = form_of_text(r->grammar_kind, r->grammar, &g, e))) return rc;
-    if (!(rc = forms_create(&j->forms, j->o.text.tok, j->o.engine->model->h.n_vocab, e))) rc = forms_mask(j->forms, g, r->grammar_tokens, &j->mask, e);
-    grammar_unref(g);
+    if (r->grammar_kind.n) {
+        if ((rc = form_of_text(r->grammar_kind, r->grammar, &g, e))) return rc;
+        if (!(rc = forms_create(&j->forms, j->o.text.tok, s.n_vocab, e))) rc = forms_mask(j->forms, g, r->grammar_tokens, &j->mask, e);
+        grammar_unref(g);
+        if (!rc) j->mask_ops = &form_mask_ops;
+    }
+    if (rc || (!s.n_only && !s.min_tokens)) return rc;
+    if (!(rc = mask_wrap(&j->mask, j->mask_ops, &s, e))) j->mask_ops = &mask_ops;
     return rc;
 }
 
@@ -216,7 +223,7 @@ static int verify(struct job *j, const struct options *o, struct err *e)
     if ((rc = check_model(j, e)) || (rc = get_prompt(j, o->prompt, e))) return rc;
     if ((rc = make_mask(j, e))) return rc;
     double begin = common_now();
-    rc = verify_run(j->o.engine, &j->o.text, &j->r, j->prompt.p, j->mask ? &form_mask_ops : NULL, j->mask, &j->result, e);
+    rc = verify_run(j->o.engine, &j->o.text, &j->r, j->prompt.p, j->mask_ops, j->mask, &j->result, e);
     j->seconds = common_now() - begin;
     return rc;
 }
@@ -261,7 +268,7 @@ int cmd_verify(int argc, char **argv)
             status = rc ? common_fail(&doc, &e) : err_exit_status(j.result.what == VERIFY_OK ? 0 : ERR_MISMATCH);
         }
     }
-    if (j.mask) form_mask_ops.free(j.mask);
+    if (j.mask) j.mask_ops->free(j.mask);
     forms_destroy(j.forms);
     common_close(&j.o);
     ids_finish(&j.prompt);

@@ -35,6 +35,7 @@ static void destroy(struct job *j)
         if (j->mask[i]) j->mask_ops->free(j->mask[i]);
     free(j->mask);
     free(j->form_text);
+    free(j->allowed);
     free(j->choice);
     free(j->prompt);
     buf_finish(&j->head);

@@ -80,6 +80,8 @@ struct job {
     char *form_text;              /* schema, expression ... as it was said */
     const struct sched_mask_ops *mask_ops; /* of every choice, with mask[n_choices], or NULL; taken over by job_start */
     void **mask;
+    int32_t *allowed;             /* [n_allowed] allowed_token_ids */
+    int n_allowed;
     struct buf head;              /* for the API: what every piece of a stream begins with */
     void *state;                  /* the API's own */
 

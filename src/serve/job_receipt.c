@@ -15,6 +15,9 @@ static int call_witness(struct job *j, int i, struct err *e)
     s.stop = a->stop, s.n_stop = a->n_stop;
     s.max_tokens = j->max_tokens;
     s.ignore_end = a->ignore_eos, s.show_special = !a->skip_special;
+    s.min_tokens = a->min_tokens;
+    s.allowed = j->allowed, s.n_allowed = j->n_allowed;
+    s.stop_ids = a->stop_ids, s.n_stop_ids = a->n_stop_ids;
     if (j->form_kind) s.grammar_kind = str_from(j->form_kind), s.grammar = str_from(j->form_text), s.grammar_tokens = job_room(j, i);
     if (!(j->choice[i].witness = calloc(1, sizeof *j->choice[i].witness))) return err(e, ERR_MEMORY, "out of memory");
     return witness_begin(j->choice[i].witness, &s, a->receipt == ASK_RECEIPT_PRIVATE, e);
@@ -27,7 +30,6 @@ int job_call_witnesses(struct job *j, struct fault *f)
     if (j->ask.receipt == ASK_RECEIPT_NONE && s->o.receipts) j->ask.receipt = ASK_RECEIPT_OPEN;
     if (j->ask.receipt == ASK_RECEIPT_NONE) return 0;
     if (!s->o.signing) return fault_field(f, "receipt", "'receipt': this server has no signing key ('tutti keys signing' makes one)");
-    if (j->ask.allowed_ids || j->ask.min_tokens) return fault_field(f, "receipt", "'receipt': there is none with allowed_token_ids or min_tokens");
     for (int i = 0; i < j->n_choices; i++)
         if (call_witness(j, i, &e)) return fault_err(f, "receipt", &e);
     return 0;
@@ -43,7 +45,7 @@ void job_write_receipt(const struct job *j, int i, struct buf *out)
 {
     const struct job_choice *c = &j->choice[i];
     const struct served_model *m = j->call->m;
-    struct witness_end end = {.end = c->end, .root = m->root, .request = str_from(http_id(j->call->r)), .model = str_from(m->name)};
+    struct witness_end end = {.end = c->stop_id >= 0 ? GENERATE_STOP : c->end, .root = m->root, .request = str_from(http_id(j->call->r)), .model = str_from(m->name)};
     struct err e = {0};
     struct buf bytes;
     if (!c->witness) return;

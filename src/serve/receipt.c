@@ -11,8 +11,8 @@
 #define MAGIC STR("tutti receipt 1")
 enum { MARKS_MAX = RECEIPT_IDS_MAX / RECEIPT_EVERY * RECEIPT_MARK };
 
-/* Keys of the maps, ascending as the form demands. */
-enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_FLAGS, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR };
+/* Keys of the maps, ascending as the form demands. SPEC_RULES (least tokens, allowed ids, stop ids) is there only if one of them is. */
+enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_FLAGS, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR, SPEC_RULES };
 enum body_field { BODY_SPEC = 1, BODY_ANSWER, BODY_END, BODY_HEAD, BODY_MARKS, BODY_TIME, BODY_REQUEST, BODY_MODEL, BODY_FIELDS = BODY_MODEL };
 enum { FLAG_IGNORE_END = 1, FLAG_SHOW_SPECIAL = 2, FLAGS_ALL = 3 };
 enum { SAMPLE_FIELDS = 10, PARTS = 5 };
@@ -89,9 +89,14 @@ static void put_sample(struct buf *b, const struct sampler_params *p)
     cbor_put_uint(b, p->choice);
 }
 
+static bool has_rules(const struct receipt_spec *s)
+{
+    return s->min_tokens || s->n_allowed || s->n_stop_ids;
+}
+
 void receipt_put_spec(const struct receipt_spec *s, struct buf *b)
 {
-    cbor_put_map(b, SPEC_FIELDS);
+    cbor_put_map(b, SPEC_FIELDS + has_rules(s));
     cbor_put_uint(b, SPEC_CONTRACT), cbor_put_bytes(b, s->contract, RECEIPT_HASH);
     cbor_put_uint(b, SPEC_ROOT), cbor_put_bytes(b, s->root, RECEIPT_HASH);
     must(b->failed || b->n == RECEIPT_ROOT_AT + RECEIPT_HASH);
@@ -111,6 +116,10 @@ void receipt_put_spec(const struct receipt_spec *s, struct buf *b)
     cbor_put_uint(b, SPEC_FLAGS), cbor_put_uint(b, (s->ignore_end ? FLAG_IGNORE_END : 0u) | (s->show_special ? FLAG_SHOW_SPECIAL : 0u));
     cbor_put_uint(b, SPEC_GRAMMAR), cbor_put_array(b, 3), cbor_put_text(b, s->grammar_kind), cbor_put_text(b, s->grammar);
     cbor_put_uint(b, (uint64_t)s->grammar_tokens);
+    if (!has_rules(s)) return;
+    cbor_put_uint(b, SPEC_RULES), cbor_put_array(b, 3), cbor_put_uint(b, (uint64_t)s->min_tokens);
+    put_ids(b, s->allowed, s->n_allowed);
+    put_ids(b, s->stop_ids, s->n_stop_ids);
 }
 
 static void put_body(const struct receipt *r, struct buf *b)
@@ -202,9 +211,9 @@ static void *take_memory(struct reader *r, size_t n, size_t size)
     return p;
 }
 
-static const int32_t *read_ids(struct reader *r, int *n)
+static const int32_t *read_ids(struct reader *r, int max, int *n)
 {
-    *n = (int)cbor_array(&r->c, RECEIPT_IDS_MAX);
+    *n = (int)cbor_array(&r->c, (uint64_t)max);
     int32_t *ids = take_memory(r, (size_t)*n, sizeof *ids);
     for (int i = 0; i < *n && !r->c.failed; i++) ids[i] = (int32_t)cbor_uint(&r->c, INT32_MAX);
     return ids;
@@ -245,17 +254,36 @@ static void read_stop(struct reader *r, struct receipt_spec *s)
     s->stop = list;
 }
 
+static const int32_t *read_set(struct reader *r, int max, int *n)
+{
+    const int32_t *ids = read_ids(r, max, n);
+    for (int i = 1; i < *n && !r->c.failed; i++)
+        if (ids[i] <= ids[i - 1]) set_fault(&r->c, "a set of tokens is not in order");
+    return ids;
+}
+
+static void read_rules(struct reader *r, struct receipt_spec *s)
+{
+    expect_field(r, SPEC_RULES);
+    if (cbor_array(&r->c, 3) != 3) set_fault(&r->c, "the rules have a wrong number of values");
+    s->min_tokens = (int)cbor_uint(&r->c, INT32_MAX);
+    s->allowed = read_set(r, SAMPLER_VOCAB_MAX, &s->n_allowed);
+    s->stop_ids = read_set(r, RECEIPT_STOP_IDS_MAX, &s->n_stop_ids);
+    if (!has_rules(s)) set_fault(&r->c, "the rules are empty");
+}
+
 static void read_spec(struct reader *r, struct receipt_spec *s)
 {
     int n = -1;
-    if (cbor_map(&r->c, SPEC_FIELDS) != SPEC_FIELDS) set_fault(&r->c, "the specification has a wrong number of fields");
+    uint64_t fields = cbor_map(&r->c, SPEC_RULES);
+    if (fields != SPEC_FIELDS && fields != SPEC_RULES) set_fault(&r->c, "the specification has a wrong number of fields");
     expect_field(r, SPEC_CONTRACT), read_hash(r, s->contract, RECEIPT_HASH);
     expect_field(r, SPEC_ROOT), read_hash(r, s->root, RECEIPT_HASH);
     expect_field(r, SPEC_PROMPT);
     if (cbor_next_is_bytes(&r->c))
         read_hash(r, s->prompt_hash, RECEIPT_HASH);
     else
-        s->prompt = read_ids(r, &n);
+        s->prompt = read_ids(r, RECEIPT_IDS_MAX, &n);
     expect_field(r, SPEC_N_PROMPT), s->n_prompt = (int)cbor_uint(&r->c, RECEIPT_IDS_MAX);
     if (n >= 0 && n != s->n_prompt) set_fault(&r->c, "the prompt has another length than is said");
     expect_field(r, SPEC_KV_BITS), s->kv_bits = (int)cbor_uint(&r->c, 16);
@@ -272,6 +300,7 @@ static void read_spec(struct reader *r, struct receipt_spec *s)
     s->grammar = cbor_text(&r->c);
     s->grammar_tokens = (int)cbor_uint(&r->c, INT32_MAX);
     if (s->grammar.n > RECEIPT_GRAMMAR_MAX) set_fault(&r->c, "the grammar is too long");
+    if (fields == SPEC_RULES) read_rules(r, s);
     cbor_end(&r->c);
 }
 
@@ -279,7 +308,7 @@ static void read_body(struct reader *r, struct receipt *x)
 {
     if (cbor_map(&r->c, BODY_FIELDS) != BODY_FIELDS) set_fault(&r->c, "it has a wrong number of fields");
     expect_field(r, BODY_SPEC), x->spec_bytes = cbor_bytes(&r->c);
-    expect_field(r, BODY_ANSWER), x->answer = read_ids(r, &x->n_answer);
+    expect_field(r, BODY_ANSWER), x->answer = read_ids(r, RECEIPT_IDS_MAX, &x->n_answer);
     expect_field(r, BODY_END), x->end = (enum generate_end)cbor_uint(&r->c, GENERATE_FAILED);
     expect_field(r, BODY_HEAD), read_hash(r, x->head, RECEIPT_HASH);
     expect_field(r, BODY_MARKS);
@@ -318,6 +347,13 @@ int receipt_read(struct receipt *x, struct str bytes, struct arena *a, struct er
     }
     if (r.no_memory) return err(e, ERR_MEMORY, "out of memory for a receipt of %zu bytes", bytes.n);
     return r.c.failed ? err(e, ERR_FORMAT, "the receipt is malformed: %s", r.c.failed) : 0;
+}
+
+bool receipt_stops(const struct receipt_spec *s, int32_t id, int n)
+{
+    for (int i = 0; i < s->n_stop_ids && n > s->min_tokens; i++)
+        if (s->stop_ids[i] == id) return true;
+    return false;
 }
 
 bool receipt_is_signed(const struct receipt *r)

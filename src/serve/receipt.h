@@ -36,6 +36,7 @@ enum {
     RECEIPT_IDS_MAX = 1 << 24,
     RECEIPT_BIAS_MAX = 1 << 20,
     RECEIPT_GRAMMAR_MAX = 1 << 20, /* bytes */
+    RECEIPT_STOP_IDS_MAX = 1 << 10,
     RECEIPT_TEXT_MAX = 256,        /* bytes of request and model */
     RECEIPT_BYTES_MAX = 1 << 28,
 };
@@ -54,6 +55,9 @@ struct receipt_spec {
     bool ignore_end, show_special;
     struct str grammar_kind, grammar; /* form_kind_name and form_text; empty: none */
     int grammar_tokens;               /* within which the grammar ends its text if it can */
+    int min_tokens;                   /* before which neither an end token nor one of stop_ids ends the answer */
+    const int32_t *allowed, *stop_ids; /* [n_allowed], [n_stop_ids], ascending: tokens that may be drawn (none: all), that end it */
+    int n_allowed, n_stop_ids;
 };
 
 struct receipt {
@@ -94,6 +98,7 @@ int receipt_read(struct receipt *r, struct str bytes, struct arena *a, struct er
 /* The same from what people have: the bytes, base64 text, or JSON of a reply that holds "receipt" (the one of choice
  * number `choice`, counted from 0). */
 int receipt_read_any(struct receipt *r, struct str file, int choice, struct arena *a, struct err *e);
+bool receipt_stops(const struct receipt_spec *s, int32_t id, int n); /* token id, the n-th of the answer (from 1), is a stop id that ends it */
 bool receipt_is_signed(const struct receipt *r); /* by the key that it names */
 
 /* As it travels in JSON: base64. */

@@ -75,6 +75,7 @@ static int check_token(struct run *v, int i_out, const float *logits)
         return 0;
     }
     if ((rc = generate_take(&v->g, id, v->e))) return rc;
+    if (receipt_stops(&v->r->spec, id, v->n)) v->g.end = GENERATE_STOP;
     buf_clear(&v->g.show);
     check_chain(v);
     return 0;

@@ -28,7 +28,7 @@ struct verify_result {
 
 /*
  * r was read, and prompt [r->spec.n_prompt] belongs to it; the engine is the model's, with the receipt's kv_bits and
- * room for prompt and answer. mask: of the receipt's grammar, or ops NULL. An error means that nothing can be said.
+ * room for prompt and answer. mask: of what the receipt says about tokens that may be drawn, or ops NULL. An error means that nothing can be said.
  */
 int verify_run(struct engine *en, const struct text *t, const struct receipt *r, const int32_t *prompt, const struct sched_mask_ops *ops, void *mask,
                struct verify_result *out, struct err *e);

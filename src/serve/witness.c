@@ -25,6 +25,26 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const int32_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* In order, each once, as receipts have them. NULL: out of memory. */
+static int32_t *make_set(const int32_t *ids, int *n)
+{
+    int32_t *set = malloc(((size_t)*n + 1) * sizeof *set);
+    int m = 0;
+    if (!set) return NULL;
+    if (*n) memcpy(set, ids, (size_t)*n * sizeof *set);
+    qsort(set, (size_t)*n, sizeof *set, by_value);
+    for (int i = 0; i < *n; i++)
+        if (!m || set[i] != set[m - 1]) set[m++] = set[i];
+    *n = m;
+    return set;
+}
+
 int witness_begin(struct witness *w, const struct receipt_spec *given, bool private, struct err *e)
 {
     struct receipt_spec spec = *given;
@@ -36,12 +56,18 @@ int witness_begin(struct witness *w, const struct receipt_spec *given, bool priv
         spec.prompt = NULL;
     }
     struct sampler_bias *bias = calloc((size_t)spec.sample.n_bias + 1, sizeof *bias);
-    if (!bias) return err(e, ERR_MEMORY, "out of memory");
+    int32_t *allowed = make_set(spec.allowed, &spec.n_allowed), *stop_ids = make_set(spec.stop_ids, &spec.n_stop_ids);
+    if (!bias || !allowed || !stop_ids) {
+        free(bias), free(allowed), free(stop_ids);
+        return err(e, ERR_MEMORY, "out of memory");
+    }
     if (spec.sample.n_bias) memcpy(bias, spec.sample.bias, (size_t)spec.sample.n_bias * sizeof *bias);
     qsort(bias, (size_t)spec.sample.n_bias, sizeof *bias, by_id);
     spec.sample.bias = bias;
+    spec.allowed = allowed;
+    spec.stop_ids = stop_ids;
     receipt_put_spec(&spec, &w->spec);
-    free(bias);
+    free(bias), free(allowed), free(stop_ids);
     return w->spec.failed ? err(e, w->spec.failed, "the request is too large for a receipt: %s", err_text(w->spec.failed)) : 0;
 }
 

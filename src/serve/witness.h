@@ -18,7 +18,7 @@ struct witness {
     uint8_t salt[RECEIPT_SALT];
 };
 
-/* spec with its prompt; everything is copied. private: the receipt will hold the prompt's salted hash. */
+/* spec with its prompt, its lists in any order; everything is copied. private: the receipt will hold the prompt's salted hash. */
 int witness_begin(struct witness *w, const struct receipt_spec *spec, bool private, struct err *e);
 void witness_token(struct witness *w, int32_t id, const uint8_t state[RECEIPT_HASH]);
 struct witness_end {

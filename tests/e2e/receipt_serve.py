@@ -19,6 +19,9 @@ VARIED = [
     {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}},
                          "required": ["a", "b"], "additionalProperties": False}}}, "temperature": 1},
     {"structured_outputs": {"choice": ["red", "green"]}, "temperature": 1}, {"grammar": "root ::= [a-c]+ \"!\"", "max_tokens": 20, "temperature": 1}, {"ignore_eos": True, "skip_special_tokens": False, "temperature": 1.5},
+    {"allowed_token_ids": [300, 40, 41, 42, 300, 99, 2, 100000], "temperature": 1, "min_tokens": 12, "max_tokens": 20}, {"min_tokens": 30, "logit_bias": {"2": 100}, "temperature": 0},
+    {"stop_token_ids": list(range(40, 80)), "temperature": 1, "n": 3}, {"stop_token_ids": [2, 300, 301], "min_tokens": 9, "temperature": 1, "ignore_eos": True, "logit_bias": {"300": 6}},
+    {"structured_outputs": {"regex": "[ab]{3,30}"}, "min_tokens": 8, "allowed_token_ids": list(range(380)), "stop": ["aaa"], "temperature": 1, "n": 2},
     {"max_tokens": 1}, {"top_k": 5, "top_p": 0.5, "min_p": 0.1, "temperature": 1, "seed": 2**53 - 1}, {"repetition_penalty": 1.3, "temperature": 0},
 ]
 
@@ -54,7 +57,8 @@ def main(tmp):
     s = Server(program, "--isa", ISAS[-1], "--max-running", "9")
     status, key = s.json("GET", "/receipt-key")
     check(status == 200 and len(key["key"]) == 64, "/receipt-key: %s" % key)
-    replies, n = [None] * 32, 32
+    n = 2 * len(VARIED)
+    replies = [None] * n
 
     def ask(i):
         status, _, data = s.request("POST", CHAT, body_of(i))

@@ -387,6 +387,35 @@ def test_spec():
     check(Server(program, "--spec", "magic", wait=False).process.wait(20) == 2, "--spec magic is not refused")
 
 
+def embed(s, text):
+    return s.json("POST", "/v1/embeddings", {"model": "tiny", "input": text})
+
+
+def test_pooling():
+    """The same weights in files that declare how they pool: two keys of 64 bytes together move nothing out of its place."""
+    with open(MODEL, "rb") as f:
+        data = f.read()
+    u32 = lambda name, x: struct.pack("<Q", len(name)) + name + struct.pack("<II", 4, x)
+    long = "the work goes on " * 40
+    vectors = {}
+    for pooling in 1, 2, 3, 4:
+        path = os.path.join(home.name, "pooled.gguf")
+        with open(path, "wb") as f:
+            f.write(data[:16] + struct.pack("<Q", struct.unpack("<Q", data[16:24])[0] + 2) + u32(b"llama.pooling_type", pooling) + u32(b"tutti.test.pad", 0) + data[24:])
+        s = Server(program, model="tiny=" + path)
+        if pooling == 4:
+            status, e = embed(s, "a")
+            check(status == 400 and "pooling" in e["error"]["message"], "a reranker's embedding: %d %s" % (status, e))
+        else:
+            both = [d["embedding"] for d in embed(s, [long, "the"])[1]["data"]]
+            check(both == [embed(s, t)[1]["data"][0]["embedding"] for t in (long, "the")], "pooling %d: an embedding depends on its company" % pooling)
+            check(all(abs(sum(x * x for x in v) - 1) < 1e-5 for v in both), "pooling %d: no unit length" % pooling)
+            vectors[pooling] = both
+        s.stop()
+    check(len({json.dumps(v[0]) for v in vectors.values()}) == 3, "poolings of a long text are alike")
+    check(vectors[2][0] == vectors[2][1] == vectors[3][1], "the first token's row depends on what follows")
+
+
 def test_second_signal():
     s = Server(program)
     c = begin_stream(s)
@@ -445,6 +474,7 @@ def main():
             print("%s %.1f s" % (getattr(test, "__name__", "?"), time.monotonic() - begin))
     test_batch_goes_on()
     test_spec()
+    test_pooling()
     test_second_signal()
     test_start()
     test_keys()

@@ -86,6 +86,7 @@ static void cbor_refuses(void **state)
 static const int32_t prompt[] = {1, 500, 70000, 0}, answer[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2};
 static const struct sampler_bias bias[] = {{3, -100.0f}, {9, 0.5f}};
 static struct str stop[2];
+static const int32_t allowed[] = {0, 5, 49151}, stop_ids[] = {2, 7};
 
 static void make_spec(struct receipt_spec *s)
 {
@@ -96,6 +97,13 @@ static void make_spec(struct receipt_spec *s)
     s->sample.penalty_last = -1;
     s->sample.choice = 3;
     s->sample.bias = bias, s->sample.n_bias = 2;
+}
+
+static void make_rules(struct receipt_spec *s)
+{
+    s->min_tokens = 4;
+    s->allowed = allowed, s->n_allowed = 3;
+    s->stop_ids = stop_ids, s->n_stop_ids = 2;
 }
 
 static void make_receipt(struct receipt_spec *spec, const struct signing *key, struct buf *out)
@@ -180,6 +188,21 @@ static void receipts_travel(void **state)
     assert_null(r.spec.prompt);
     assert_true(r.has_salt && r.salt[0] == 9);
     assert_memory_equal(r.spec.prompt_hash, spec.prompt_hash, RECEIPT_HASH);
+    /* rules about single tokens */
+    assert_int_equal(r.spec.min_tokens + r.spec.n_allowed + r.spec.n_stop_ids, 0);
+    make_rules(&spec);
+    buf_clear(&b);
+    make_receipt(&spec, &key, &b);
+    assert_int_equal(receipt_read(&r, buf_str(&b), &a, &e), 0);
+    assert_int_equal(r.spec.min_tokens, 4);
+    assert_int_equal(r.spec.n_allowed, 3);
+    assert_memory_equal(r.spec.allowed, allowed, sizeof allowed);
+    assert_int_equal(r.spec.n_stop_ids, 2);
+    assert_true(receipt_stops(&r.spec, 7, 5) && !receipt_stops(&r.spec, 7, 4) && !receipt_stops(&r.spec, 8, 5));
+    spec.stop_ids = (int32_t[]){7, 2};
+    buf_clear(&b);
+    make_receipt(&spec, &key, &b);
+    assert_int_equal(receipt_read(&r, buf_str(&b), &a, &e), ERR_FORMAT); /* one content, one encoding */
     buf_finish(&b);
     buf_finish(&text);
     arena_finish(&a);
@@ -194,6 +217,7 @@ static void no_bit_may_turn(void **state)
     struct buf b;
     new_key(&key);
     make_spec(&spec);
+    make_rules(&spec);
     buf_init(&b, RECEIPT_BYTES_MAX);
     make_receipt(&spec, &key, &b);
     int malformed = 0, unsigned_ = 0;

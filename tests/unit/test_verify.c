@@ -19,7 +19,7 @@
 #include "serve/verify.h"
 #include "serve/witness.h"
 
-enum { N = 12, CTX = 512, VOCAB = 384, PROMPT_MAX = 200, ANSWER = 50, LIES = 9 };
+enum { N = 12, CTX = 512, VOCAB = 384, PROMPT_MAX = 200, ANSWER = 50, LIES = 10 };
 static char dir[] = "/tmp/tutti-test-XXXXXX";
 static struct signing key;
 
@@ -181,7 +181,7 @@ struct lie {
 static const struct lie lies[LIES] = {
     {"a token", VERIFY_TOKEN, 20}, {"the last token", VERIFY_TOKEN, ANSWER - 1}, {"the seed", VERIFY_TOKEN, -1}, {"the temperature", VERIFY_STATE, 0},
     {"a bit of a state", VERIFY_STATE, 32}, {"a prompt token", VERIFY_TOKEN, -1}, {"an end", VERIFY_END, ANSWER - 1}, {"a token less", VERIFY_END, ANSWER - 2},
-    {"a stop string", VERIFY_END, -1},
+    {"a stop string", VERIFY_END, -1}, {"a stop token", VERIFY_END, 30},
 };
 
 static void tell(struct answered *a, int lie, struct receipt_spec *spec)
@@ -195,6 +195,7 @@ static void tell(struct answered *a, int lie, struct receipt_spec *spec)
     if (lie == 6) a->end = GENERATE_END_TOKEN;
     if (lie == 7) a->w.n--;
     if (lie == 8) spec->stop = &stop, spec->n_stop = 1;
+    if (lie == 9) spec->min_tokens = 29, spec->stop_ids = a->w.ids + 29, spec->n_stop_ids = 1; /* the 30th token, allowed to end it */
 }
 
 /* The receipt of what a says now, under spec. */
