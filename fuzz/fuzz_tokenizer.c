@@ -4,7 +4,7 @@
  *
  *   byte 0     bits 0-1 model, 2 raw spec (hostile) or byte alphabet added, 3 add_bos, 4 add_eos, 5
  * add_space_prefix, 6 parse special, 7 types given byte 1     pre-tokenizer          byte 2   tokens byte 3
- * merges tokens     type, length, bytes    merges   length, bytes (or, with the alphabet, two token numbers)
+ * merges tokens     type (bits 3-6 with the alphabet: enum added_flag), length, bytes    merges   length, bytes (or, with the alphabet, two token numbers)
  *   rest       the text; 0xFB ends a segment and flips its trust
  *
  * Checked: no fault; ids are in the vocabulary; text that is not trusted never becomes a control token; a
@@ -127,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char alphabet[256][8];
     static struct str token[TOKENS_MAX], merge[256];
-    static int32_t type[TOKENS_MAX];
+    static int32_t type[TOKENS_MAX], added_id[256], added[256];
     static float score[TOKENS_MAX];
     static char joined[256][600];
     struct input in = {data, size};
@@ -144,7 +144,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < n_token; i++) {
         size_t at = s.n_tokens++;
         type[at] = (int8_t)take(&in);
-        if (has_alphabet) type[at] = type[at] & 7;
+        if (has_alphabet) {
+            added_id[s.n_added] = (int32_t)at;
+            added[s.n_added++] = type[at] >> 3 & ADDED_FLAGS;
+            if (type[at] >> 3 & (ADDED_LEFT | ADDED_RIGHT)) plain = false;
+            type[at] = type[at] & 7;
+        }
         token[at] = take_str(&in, take(&in) & 31);
         int8_t sc = (int8_t)take(&in);
         score[at] = sc == 127 && !has_alphabet ? 0.0f / 0.0f : (float)sc;
@@ -178,6 +183,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.tokens = token;
     s.merges = merge;
     s.scores = score;
+    s.added_ids = added_id;
+    s.added_flags = added;
     s.types = (flags & 128) || has_alphabet ? type : NULL;
     s.bos = flags & 8 ? (int32_t)(pre & 63) : -1;
     s.eos = flags & 16 ? (int32_t)(n_token & 63) : -1;

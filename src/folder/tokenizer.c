@@ -89,6 +89,7 @@ static int read_normalizer(struct reading *r, const json_t *j)
     }
     if (is(j, "type", "Replace") && is(json_object_get(j, "pattern"), "String", " ") && is(j, "content", sign_text)) {
         r->sign = true;
+        r->flags |= SPLIT_SIGNS_FIRST;
         return 0;
     }
     return refuse(r, "the normalizer", type_of(j));
@@ -247,6 +248,35 @@ static void fill_gaps(struct reading *r)
     }
 }
 
+static void put_added(struct reading *r, const int32_t *ids, const int32_t *flags, size_t n)
+{
+    if (n == 0) return;
+    gguf_make_i32s(r->f->g, VOCAB_KEY_ADDED_IDS, ids, n);
+    gguf_make_i32s(r->f->g, VOCAB_KEY_ADDED_FLAGS, flags, n);
+}
+
+/* Added tokens that are not simply cut out where they stand. normalized says nothing of special ones: those are recognised in the
+ * text as it was written. */
+static int32_t flags_of(const json_t *j)
+{
+    bool late = json_is_true(json_object_get(j, "normalized")) && !json_is_true(json_object_get(j, "special"));
+    return (json_is_true(json_object_get(j, "lstrip")) ? ADDED_LEFT : 0) | (json_is_true(json_object_get(j, "rstrip")) ? ADDED_RIGHT : 0) |
+           (json_is_true(json_object_get(j, "single_word")) ? ADDED_WORD : 0) | (late ? ADDED_NORMALIZED : 0);
+}
+
+static int read_flags(struct reading *r, const json_t *added)
+{
+    size_t n = 0, i;
+    const json_t *j;
+    int32_t *ids = calloc(2 * json_array_size(added) + 1, sizeof *ids), *flags = ids + json_array_size(added);
+    if (!ids) return err(r->e, ERR_MEMORY, "out of memory for added tokens");
+    json_array_foreach(added, i, j)
+        if (flags_of(j)) ids[n] = (int32_t)json_integer_value(json_object_get(j, "id")), flags[n++] = flags_of(j);
+    put_added(r, ids, flags, n);
+    free(ids);
+    return 0;
+}
+
 static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bool fallback)
 {
     const char *key;
@@ -266,7 +296,7 @@ static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bo
             return rc;
     }
     fill_gaps(r);
-    return 0;
+    return read_flags(r, added);
 }
 
 /* "left right", or [left, right] in newer files. */
@@ -327,7 +357,7 @@ static int read_model(struct reading *r)
 static bool spm_is_the_same(const struct reading *r)
 {
     bool each = r->flags & SPLIT_SPACE_EACH;
-    if (!r->sign || r->spm.n == 0 || r->spm.n > r->n || each != r->spm.space || r->norm || (r->flags & ~(unsigned)(SPLIT_CHARS | SPLIT_SPACE_EACH))) return false;
+    if (!r->sign || r->spm.n == 0 || r->spm.n > r->n || each != r->spm.space || r->norm || (r->flags & ~(unsigned)(SPLIT_CHARS | SPLIT_SPACE_EACH | SPLIT_SIGNS_FIRST))) return false;
     for (size_t i = 0; i < r->spm.n; i++)
         if (!str_eq(r->spm.piece[i], r->token[i])) return false;
     return true;

@@ -83,6 +83,12 @@ static int read_spec(const struct gguf *g, struct arena *a, struct vocab_spec *s
         if ((rc = gguf_get_strs(g, "tokenizer.ggml.merges", a, &merges, &s->n_merges, e))) return rc;
         s->merges = merges;
     }
+    if (gguf_find(g, VOCAB_KEY_ADDED_IDS)) {
+        int32_t *ids, *flags;
+        if ((rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_IDS, a, &ids, &s->n_added, e)) || (rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_FLAGS, a, &flags, &n, e))) return rc;
+        if (n != s->n_added) return err(e, ERR_FORMAT, "key '" VOCAB_KEY_ADDED_FLAGS "': expected %zu elements, got %zu", s->n_added, n);
+        s->added_ids = ids, s->added_flags = flags;
+    }
     if ((rc = read_ids(g, s, e)) || (rc = read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, e)) ||
         (rc = read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, e)) ||
         (rc = read_flag(g, "tokenizer.ggml.add_space_prefix", &s->add_space_prefix, e)))

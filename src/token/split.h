@@ -28,7 +28,8 @@ enum split_flag {
     SPLIT_SPACE_FIRST = 32,  /* only a text does, and only if it has none */
     SPLIT_SPACE_UNLESS = 64, /* as EACH, if it has none */
     SPLIT_AT_SPACES = 128,   /* of SPLIT_CHARS: no merge reaches over the start of a U+2581 */
-    SPLIT_FLAGS = 255,
+    SPLIT_SIGNS_FIRST = 256, /* of SPLIT_CHARS: spaces become U+2581 before tokens with ADDED_NORMALIZED are looked for */
+    SPLIT_FLAGS = 511,
 };
 
 /* A pre-tokenizer that is no family: its stages are in the file under these keys (strings, enum split_flag, enum vocab_norm). */

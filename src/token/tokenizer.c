@@ -22,10 +22,11 @@ enum {
 struct tokenizer {
     struct vocab v;
     struct split_family own; /* of a file with stages of its own */
-    struct special special;
+    struct special special, late; /* late: looked for in normalised text, after the others */
     struct splitter splitter;
     enum vocab_norm norm;
     bool add_bos, add_eos, add_space;
+    bool signs_first; /* spaces become U+2581 before the late tokens are looked for */
 };
 
 struct word {
@@ -47,7 +48,8 @@ struct tok_scratch {
     struct split_scratch split;
     struct merge_scratch merge;
     struct buf text;     /* all segments, faults replaced */
-    struct buf changed;  /* a stretch of text, normalised or with U+2581 for spaces */
+    struct buf normal;   /* a stretch of text, normalised */
+    struct buf changed;  /* one with U+2581 for spaces */
     struct range *range; /* of text, by trust */
     size_t n_range, n_range_cap;
 };
@@ -70,7 +72,7 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     if (is_own) family = &t->own;
     if ((rc = vocab_init(&t->v, spec, (is_own ? spec->split_flags : family->flags) & SPLIT_CHARS, e)) != 0) goto fail;
     if (is_own && (rc = split_family_own(&t->own, spec, &t->v.arena, e)) != 0) goto fail;
-    if ((rc = special_init(&t->special, &t->v, e)) != 0) goto fail;
+    if ((rc = special_init(&t->special, &t->v, 0, e)) != 0) goto fail;
     if ((rc = splitter_init(&t->splitter, family, e)) != 0) goto fail;
     t->norm = spec->norm == VOCAB_NORM_DEFAULT ? family->norm : spec->norm;
     bool is_spm = t->v.kind == VOCAB_PIECES;
@@ -78,6 +80,10 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
         (spec->add_bos < 0 ? is_spm || (family->flags & SPLIT_ADD_BOS) : spec->add_bos) && t->v.bos >= 0;
     t->add_eos = spec->add_eos > 0 && t->v.eos >= 0;
     t->add_space = is_spm ? spec->add_space_prefix != 0 : t->v.kind == VOCAB_CHARS && family->flags & (SPLIT_SPACE_EACH | SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS);
+    bool prefix = t->add_space && !(family->flags & (SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS));
+    t->signs_first = prefix || family->flags & SPLIT_SIGNS_FIRST;
+    unsigned how = SPECIAL_LATE | (t->signs_first ? SPECIAL_SIGNS : 0) | (prefix ? SPECIAL_PREFIX : 0);
+    if ((rc = special_init(&t->late, &t->v, how, e)) != 0) goto fail;
     *out = t;
     return 0;
 fail:
@@ -101,6 +107,7 @@ int tok_scratch_create(struct tok_scratch **out, const struct tokenizer *t, stru
     x->t = t;
     x->word = calloc(WORD_CACHE, sizeof *x->word);
     buf_init(&x->text, 3 * TOKENIZER_TEXT_BYTES_MAX + TEXT_PAD); /* a replaced byte takes three */
+    buf_init(&x->normal, 12 * TOKENIZER_TEXT_BYTES_MAX + TEXT_PAD);
     buf_init(&x->changed, 12 * TOKENIZER_TEXT_BYTES_MAX + TEXT_PAD);
     int rc = x->word ? split_scratch_init(&x->split, &t->splitter, e)
                      : err(e, ERR_MEMORY, "tokenizer: out of memory");
@@ -119,6 +126,7 @@ void tok_scratch_destroy(struct tok_scratch *x)
     split_scratch_finish(&x->split);
     merge_scratch_finish(&x->merge);
     buf_finish(&x->text);
+    buf_finish(&x->normal);
     buf_finish(&x->changed);
     free(x->range);
     free(x->word);
@@ -273,42 +281,70 @@ static bool wants_space(const struct encoding *c, struct str s)
     return !(flags & (SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS));
 }
 
+/* s with U+2581 for spaces, and one more in front if prefix; padded, in x->changed. */
+static int put_signs(struct encoding *c, struct str s, bool prefix, struct str *out)
+{
+    struct buf *b = &c->x->changed;
+    buf_clear(b);
+    if (prefix) buf_append(b, space_sign, 3);
+    for (size_t i = 0; i < s.n;) {
+        const char *space = memchr(s.p + i, ' ', s.n - i);
+        size_t end = space ? (size_t)(space - s.p) : s.n;
+        buf_append(b, s.p + i, end - i);
+        if (space) buf_append(b, space_sign, 3);
+        i = end + (space != NULL);
+    }
+    *out = padded(b);
+    return b->failed ? err(c->e, b->failed, "tokenizer: out of memory for a text of %zu bytes", s.n) : 0;
+}
+
+/* Nothing where a token begins in the white space that the one before it took. */
+static struct str between(struct str s, size_t from, size_t end)
+{
+    return (struct str){s.p + from, end > from ? end - from : 0};
+}
+
+/* Text without any token to be cut out, padded. */
+static int encode_bare(struct encoding *c, struct str s)
+{
+    const struct tokenizer *t = c->t;
+    if (s.n == 0) return 0;
+    if (t->v.kind == VOCAB_BYTES) return split_run(&t->splitter, &c->x->split, s, encode_word, c, c->e);
+    int rc = t->signs_first ? 0 : put_signs(c, s, t->add_space && wants_space(c, s), &s);
+    return rc ? rc : encode_chars(c, s);
+}
+
+/* Normalised text, padded, with the tokens that are looked for in it. */
+static int encode_normal(struct encoding *c, struct str s)
+{
+    const struct tokenizer *t = c->t;
+    size_t plain = 0;
+    struct special_match m;
+    int rc = t->signs_first ? put_signs(c, s, t->add_space, &s) : 0;
+    for (size_t at = 0; !rc && !special_is_empty(&t->late) && special_next(&t->late, s, plain, at, s.n, false, &m); at = m.end) {
+        if ((rc = encode_bare(c, between(s, plain, m.at))) != 0) return rc;
+        ids_push(c->out, m.id);
+        c->n_start = c->out->n;
+        plain = m.at + m.n;
+        c->at_start = false;
+    }
+    return rc ? rc : encode_bare(c, (struct str){s.p + plain, s.n - plain});
+}
+
 /* Text without special tokens, padded. It stands at the start or behind a special token: both call for the
  * space. */
 static int encode_plain(struct encoding *c, struct str s)
 {
     const struct tokenizer *t = c->t;
-    struct buf *b = &c->x->changed;
+    struct buf *b = &c->x->normal;
+    struct str normal;
     if (s.n == 0) return 0;
     c->n_start = c->out->n;
-    struct str normal;
     int rc = norm_apply(t->norm, s, TOKENIZER_MARKS_MAX, b, &normal, c->e);
     if (rc != 0) return rc;
-    if (t->v.kind == VOCAB_BYTES) {
-        if (normal.p != s.p) normal = padded(b);
-        if (b->failed) return err(c->e, b->failed, "tokenizer: the normalised text is too long");
-        return split_run(&t->splitter, &c->x->split, normal, encode_word, c, c->e);
-    }
-    struct buf own = {0};
-    if (normal.p != s.p) { /* normalised: it lies in the buffer that is needed now */
-        own = *b;
-        buf_init(b, own.max);
-    } else {
-        buf_clear(b);
-    }
-    if (t->add_space && wants_space(c, normal)) buf_append(b, space_sign, 3);
-    for (size_t i = 0; i < normal.n;) {
-        const char *space = memchr(normal.p + i, ' ', normal.n - i);
-        size_t end = space ? (size_t)(space - normal.p) : normal.n;
-        buf_append(b, normal.p + i, end - i);
-        if (space) buf_append(b, space_sign, 3);
-        i = end + (space != NULL);
-    }
-    struct str escaped = padded(b);
-    rc = b->failed ? err(c->e, b->failed, "tokenizer: out of memory for a text of %zu bytes", s.n)
-                   : encode_chars(c, escaped);
-    buf_finish(&own);
-    return rc;
+    if (normal.p != s.p) normal = padded(b);
+    if (b->failed) return err(c->e, b->failed, "tokenizer: the normalised text is too long");
+    return encode_normal(c, normal);
 }
 
 static int add_range(struct tok_scratch *x, size_t from, size_t end, bool trusted)
@@ -363,11 +399,12 @@ static int encode_joined(struct encoding *c, unsigned flags)
     int rc;
     for (size_t i = 0; i < x->n_range; i++) {
         struct special_match m;
-        for (size_t at = x->range[i].from;
-             special_find(&t->special, text.p, at, x->range[i].end, x->range[i].trusted, &m);) {
-            if ((rc = encode_plain(c, (struct str){text.p + plain, m.at - plain})) != 0) return rc;
+        size_t at = x->range[i].from;
+        while (special_next(&t->special, text, plain, at, x->range[i].end, x->range[i].trusted, &m)) {
+            if ((rc = encode_plain(c, between(text, plain, m.at))) != 0) return rc;
             if (!(bos && m.at == 0 && m.id == t->v.bos)) ids_push(c->out, m.id);
-            at = plain = m.at + m.n;
+            plain = m.at + m.n;
+            at = m.end;
             c->at_start = false;
         }
     }

@@ -480,6 +480,21 @@ static int load_scores(struct vocab *v, const struct vocab_spec *s, struct err *
     return 0;
 }
 
+static int load_added(struct vocab *v, const struct vocab_spec *s, struct err *e)
+{
+    if (s->n_added == 0) return 0;
+    v->added = ARENA_NEW(&v->arena, uint8_t, v->n);
+    if (!v->added) return err(e, ERR_MEMORY, "tokenizer: out of memory");
+    memset(v->added, 0, v->n);
+    for (size_t i = 0; i < s->n_added; i++) {
+        int32_t id = s->added_ids[i], flags = s->added_flags[i];
+        if (id < 0 || (uint32_t)id >= v->n || flags & ~ADDED_FLAGS)
+            return err(e, ERR_FORMAT, "tokenizer: added token %" PRId32 " with flags %" PRId32 ": expected ids below %" PRIu32 ", flags from 0 to %d", id, flags, v->n, ADDED_FLAGS);
+        v->added[id] = (uint8_t)flags;
+    }
+    return 0;
+}
+
 int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars, struct err *e)
 {
     int rc;
@@ -509,6 +524,7 @@ int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars,
         if (v->eos < 0 && v->type[2] == TOKEN_CONTROL) v->eos = 2;
     }
     mark_ends(v, spec);
+    if ((rc = load_added(v, spec, e)) != 0) goto fail;
     find_single(v);
     if ((rc = load_printed(v, e)) != 0) goto fail;
     if (v->unk < 0) {

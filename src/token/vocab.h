@@ -53,7 +53,21 @@ struct vocab_spec {
     const struct str *stages;             /* [n_stages] of the pre-tokenizer SPLIT_OWN (split.h) */
     size_t n_stages;
     unsigned split_flags; /* of SPLIT_OWN */
+    size_t n_added;
+    const int32_t *added_ids, *added_flags; /* [n_added] special and user-defined tokens that are looked for in a way of their own */
 };
+
+enum added_flag {             /* how a token is cut out of a text, as tokenizer.json says it */
+    ADDED_LEFT = 1,           /* lstrip: with the white space before it */
+    ADDED_RIGHT = 2,          /* rstrip: with the white space behind it */
+    ADDED_WORD = 4,           /* single_word: not where a letter, digit, mark or underscore touches it */
+    ADDED_NORMALIZED = 8,     /* user-defined ones: after all others, in the normalised text */
+    ADDED_FLAGS = 15,
+};
+
+/* Where a file has them. */
+#define VOCAB_KEY_ADDED_IDS "tutti.added.ids"
+#define VOCAB_KEY_ADDED_FLAGS "tutti.added.flags"
 
 void vocab_spec_init(struct vocab_spec *spec); /* nothing declared */
 
@@ -86,6 +100,7 @@ struct vocab {
     const uint32_t *printed_offset;
     uint8_t *type;           /* [n] enum token_type */
     uint8_t *is_end;         /* [n] 1: generation ends here */
+    uint8_t *added;          /* [n] enum added_flag; NULL: all 0 */
     uint32_t *rank;          /* [n] of VOCAB_PIECES: order by score, lower merges first */
     int32_t byte_id[256];    /* piece of one byte (VOCAB_BYTES) or byte piece; -1: none */
     int32_t ascii_id[128];   /* piece of one ASCII character; -1: none */

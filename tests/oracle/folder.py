@@ -54,12 +54,28 @@ def make_folder(where, size, **files):
 def with_specials(hf, data):
     """Texts with added tokens in them."""
     rng = random.Random(7)
-    special = [t.content.encode() for t in hf.get_added_tokens_decoder().values() if not (t.lstrip or t.rstrip or t.single_word)][:200]
+    special = [t.content.encode() for t in hf.get_added_tokens_decoder().values()][:200]
     if not special:
         return []
-    mixed = [b"".join(x for w in re.split(b"( )", rng.choice(data[k])[:300]) for x in (w, rng.choice(special) if rng.random() < 0.2 else b""))
+    beside = [b"", b"", b" ", b"  ", b"\n", b"\t ", b"_", b"9", b"x", "\u3000".encode(), "\u00a0".encode()]
+
+    def between():
+        return rng.choice(beside) + rng.choice(special) + rng.choice(beside) if rng.random() < 0.25 else b""
+
+    mixed = [b"".join(x for w in re.split(b"( )", rng.choice(data[k])[:300]) for x in (w, between()))
              for k in (*tk.SCRIPTS, "code", "edges", "emoji", "broken") for _ in range(100)]
     return [m for m in mixed if not m.startswith(tuple(special))]  # a bos that is there already is not added here
+
+
+# Added tokens with all their flags; the tuples are content, special, and names of flags.
+ADDED = [("<|l|>", True, "lstrip"), ("<|r|>", True, "rstrip"), ("<|lr|>", False, "lstrip rstrip"), ("word", False, "single_word"), ("<n>", False, "normalized"),
+         ("  ", False, "normalized"), ("nl r", False, "normalized lstrip rstrip"), ("sw", False, "normalized single_word")]
+
+
+def add_flagged(hf):
+    for content, special, flags in ADDED:
+        t = AddedToken(content, special=special, **{f: f in flags.split() for f in ("lstrip", "rstrip", "single_word", "normalized")})
+        (hf.add_special_tokens if special else hf.add_tokens)([t])
 
 
 def one_json(name, text, tool, tmp, data, config="{}"):
@@ -82,7 +98,7 @@ def one_model(name, content, tool, tmp, data):
     tk.compare(name, tk.Tool(tool, where), data, lambda s: sp.encode(s, out_type=int))
 
 
-def spm_as_json(content, form):
+def spm_as_json(content, form, flagged=False):
     """A SentencePiece BPE as published in tokenizer.json: pairs in the order of what they make."""
     import sentencepiece
     sp = sentencepiece.SentencePieceProcessor(model_proto=content)
@@ -104,6 +120,8 @@ def spm_as_json(content, form):
         hf.pre_tokenizer = pre_tokenizers.Metaspace(SIGN, prepend_scheme=form, split=form == "always")
     hf.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in ("<s>", "</s>", "<unk>", "[INST]")])
     hf.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocab["<s>"])])
+    if flagged:
+        add_flagged(hf)
     return hf.to_str()
 
 
@@ -115,6 +133,7 @@ def trained(tool, tmp, data, quick):
         hf, _, _ = tk.train_bpe(family, corpus, 3000)
         hf.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in ("<|begin|>", "<|end|>", "<|e|>")])
         hf.add_tokens([AddedToken("    ", normalized=False)])
+        add_flagged(hf)
         begin = hf.token_to_id("<|begin|>")
         hf.post_processor = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", begin)])
         one_json("trained, " + family, hf.to_str(), tool, tmp, data, json.dumps({"bos_token": "<|begin|>"}))
@@ -122,7 +141,7 @@ def trained(tool, tmp, data, quick):
     content = pathlib.Path(tmp + "/spm.model").read_bytes()
     one_model("trained, sentencepiece", content, tool, tmp, data)
     for form in ("llama", "gemma", "first", "always", "never"):
-        one_json("trained, as %s has it" % form, spm_as_json(content, form), tool, tmp, data, json.dumps({"bos_token": "<s>"}))
+        one_json("trained, as %s has it" % form, spm_as_json(content, form, True), tool, tmp, data, json.dumps({"bos_token": "<s>"}))
 
 
 def main():

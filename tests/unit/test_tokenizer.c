@@ -220,6 +220,50 @@ static void test_special(void **state)
     arena_finish(&y.a);
 }
 
+/* Added tokens that take white space, that stand alone, and that come after all others. The ids are those of PyPI's tokenizers 0.23.3. */
+static void test_added(void **state)
+{
+    (void)state;
+    struct toy y;
+    toy_init(&y, "mpt"); /* NFC */
+    int32_t left = add_token(&y, STR("<l>"), TOKEN_CONTROL), right = add_token(&y, STR("<r>"), TOKEN_CONTROL);
+    int32_t word = add_token(&y, STR("ab"), TOKEN_USER_DEFINED), late = add_token(&y, STR("<n>r"), TOKEN_USER_DEFINED), blank = add_token(&y, STR("  "), TOKEN_USER_DEFINED);
+    int32_t ids[] = {left, right, word, late, blank}, flags[] = {ADDED_LEFT, ADDED_RIGHT, ADDED_WORD, ADDED_NORMALIZED, ADDED_NORMALIZED};
+    y.spec.n_added = 5;
+    y.spec.added_ids = ids;
+    y.spec.added_flags = flags;
+    struct tokenizer *t = must_create(&y.spec);
+    CHECK_ENCODE(t, "a \n\xE3\x80\x80<l> a", TOK_PARSE_SPECIAL, 'a', left, ' ', 'a');
+    CHECK_ENCODE(t, "a <r>\xC2\xA0\ta", TOK_PARSE_SPECIAL, 'a', ' ', right, 'a');
+    CHECK_ENCODE(t, "<r> <l> <l>", TOK_PARSE_SPECIAL, right, left, left);
+    CHECK_ENCODE(t, "<l> a", 0, '<', 'l', '>', ' ', 'a');
+    CHECK_ENCODE(t, "ab", 0, word);
+    CHECK_ENCODE(t, "ab-ab", 0, word, '-', word);
+    CHECK_ENCODE(t, "abc", 0, 'a', 'b', 'c');
+    CHECK_ENCODE(t, "ab\xCC\x81", 0, 'a', 'b', 0xCC, 0x81);
+    CHECK_ENCODE(t, "\xC3\xA9" "ab", 0, 0xC3, 0xA9, 'a', 'b');
+    CHECK_ENCODE(t, "<<n>r<r>", TOK_PARSE_SPECIAL, '<', late, right);
+    CHECK_ENCODE(t, "<n<r>r", TOK_PARSE_SPECIAL, '<', 'n', right, 'r');
+    CHECK_ENCODE(t, "<r>   a", TOK_PARSE_SPECIAL, right, 'a');
+    tokenizer_destroy(t);
+    arena_finish(&y.a);
+}
+
+/* Characters newer than the tables of PyPI's tokenizers are left as they are: U+32FF, U+1E030. */
+static void test_later(void **state)
+{
+    (void)state;
+    struct toy y;
+    toy_init(&y, "gpt-2");
+    y.spec.norm = VOCAB_NORM_NFKC;
+    struct tokenizer *t = must_create(&y.spec);
+    CHECK_ENCODE(t, "\xE3\x8B\xBF", 0, 0xE3, 0x8B, 0xBF);
+    CHECK_ENCODE(t, "e\xCC\x81\xE3\x8B\xBF" "e\xCC\x81", 0, 0xC3, 0xA9, 0xE3, 0x8B, 0xBF, 0xC3, 0xA9);
+    CHECK_ENCODE(t, "\xF0\x9E\x80\xB0", 0, 0xF0, 0x9E, 0x80, 0xB0);
+    tokenizer_destroy(t);
+    arena_finish(&y.a);
+}
+
 /* What a user writes never becomes a control token, whatever stands beside it; words still go across. */
 static void test_segments(void **state)
 {
@@ -313,6 +357,10 @@ static void test_refused(void **state)
     s = y.spec, s.bos = 257,
     check_refused(&s, ERR_FORMAT, "bos token id 257 is outside the vocabulary of 257");
     s = y.spec, s.eom = -2, check_refused(&s, ERR_FORMAT, "eom token id -2");
+    s = y.spec, s.n_added = 1, s.added_ids = (int32_t[]){1}, s.added_flags = (int32_t[]){ADDED_FLAGS + 1};
+    check_refused(&s, ERR_FORMAT, "added token 1 with flags 16");
+    s.added_ids = (int32_t[]){257}, s.added_flags = (int32_t[]){0};
+    check_refused(&s, ERR_FORMAT, "added token 257");
     s = y.spec, s.model = STR("llama"), check_refused(&s, ERR_FORMAT, "needs scores");
     static const struct {
         const char *merge, *part;
@@ -577,7 +625,8 @@ int main(void)
         cmocka_unit_test(test_cases),    cmocka_unit_test(test_special),
         cmocka_unit_test(test_segments), cmocka_unit_test(test_no_way_to_control),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_long),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads),  cmocka_unit_test(test_added),
+        cmocka_unit_test(test_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
