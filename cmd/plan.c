@@ -9,11 +9,10 @@
 #include <unistd.h>
 #include "cmd.h"
 #include "common.h"
-#include "file/cache.h"
-#include "model/model.h"
 #include "plan.h"
 #include "plan/op_step.h"
 #include "plan/saturated.h"
+#include "plan/shape_model.h"
 
 struct options {
     const char *shape, *traffic, *ttft, *tpot, *chips, *power, *budget, *price, *precision, *pay, *html;
@@ -25,26 +24,6 @@ struct options {
     bool json, quiet, in_turn;
     struct plan_asked more;
 };
-
-/* The shape of a GGUF file. */
-static int shape_of_model(struct shape *s, const char *name, struct err *e)
-{
-    struct path path;
-    struct gguf *g = NULL;
-    struct model *m = NULL;
-    int rc = model_path_resolve(name, &path, e);
-    if (!rc) rc = gguf_open(&g, path.z, e);
-    if (!rc) rc = model_open(&m, g, e);
-    if (!rc) {
-        const struct hparams *h = &m->h;
-        *s = (struct shape){.layers = h->n_layer, .hidden = h->n_embd, .inter = h->n_ff, .heads = h->n_head, .kv_heads = h->n_head_kv, .head_dim = h->head_dim,
-                            .vocab = h->n_vocab, .experts = h->n_expert, .topk = h->n_expert_used, .tied = !gguf_tensor(g, "output.weight")};
-        snprintf(s->name, sizeof s->name, "%s", path_base(path.z));
-    }
-    model_close(m);
-    gguf_close(g);
-    return rc;
-}
 
 static int read_limits(struct plan *p, const struct options *o, struct err *e)
 {
@@ -68,6 +47,8 @@ static int open_chip(struct plan *p, const char *name, const struct device_optio
 {
     struct err why = {0};
     if (p->n_devices == PLAN_CHIPS_MAX || p->n_refused == PLAN_CHIPS_MAX) return err(e, ERR_LIMIT, "more than %d chips", PLAN_CHIPS_MAX);
+    for (int i = 0; i < p->n_devices; i++)
+        if (!strcmp(p->devices[i]->figures.chip, name)) return 0; /* named twice */
     int rc = device_open(&p->devices[p->n_devices], name, opt, &why);
     if (!rc) p->n_devices++;
     if (!rc) return 0;
@@ -153,7 +134,8 @@ static int make_plan(struct plan *p, const char *model, const struct options *o,
 {
     p->phrase = o->traffic;
     p->want = (struct want){.shape = &p->shape, .traffic = &p->traffic, .economy = &p->economy};
-    int rc = model ? shape_of_model(&p->shape, model, e) : shape_open(&p->shape, o->shape, e);
+    struct device_precision own; /* the file's; plans are made for those of --precision */
+    int rc = model ? shape_of_model(&p->shape, &own, model, e) : shape_open(&p->shape, o->shape, e);
     if (!rc) rc = traffic_open(&p->traffic, o->traffic, e);
     if (!rc) rc = read_limits(p, o, e);
     if (!rc) rc = economy_open(&p->economy, o->price, e);

@@ -2,6 +2,7 @@
 /* tutti plan as one page: tables and charts, nothing loaded from anywhere, no script. */
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "plan.h"
 #include "svg.h"
@@ -23,7 +24,8 @@ static const char head[] =
     ".g{stroke:var(--line)}.l{fill:none!important;stroke-width:1.8}.d{stroke-dasharray:5 4}.m{stroke:var(--mark);stroke-dasharray:3 3}\n"
     ".c0{fill:#3572b0;stroke:#3572b0}.c1{fill:#d9822b;stroke:#d9822b}.c2{fill:#3a9461;stroke:#3a9461}.c3{fill:#b8443f;stroke:#b8443f}\n"
     ".c4{fill:#7d5ba6;stroke:#7d5ba6}.c5{fill:#8a6a4f;stroke:#8a6a4f}.c6{fill:#c75f9b;stroke:#c75f9b}.c7{fill:#5b8a91;stroke:#5b8a91}rect{stroke:none!important}\n"
-    "</style></head><body>\n";
+    "pre{overflow-x:auto;font:13px/1.4 ui-monospace,monospace;border:1px solid var(--line);padding:.8em}\n"
+    "</style></head><body><main>\n";
 
 static void cell(struct buf *o, double v, int digits)
 {
@@ -165,7 +167,7 @@ static void put_bars(struct buf *o, const struct plan *p)
 static void put_times(struct buf *o, const struct plan *p)
 {
     const struct analysis *a = &p->analysis;
-    struct svg_bar b[2] = {{.name = "decode step"}, {.name = "prompt"}};
+    struct svg_bar b[2] = {{.name = "decode step"}, {.name = "prompt"}}, j[2] = {{.name = "decode step"}, {.name = "prompt"}};
     char text[2][CELL_MAX];
     const struct device_step *t[2] = {&a->decode, &a->prefill};
     for (int i = 0; i < 2; i++) {
@@ -174,6 +176,12 @@ static void put_times(struct buf *o, const struct plan *p)
         b[i].text = text[i];
     }
     svg_bars(o, "Where the time of a step goes", "per cent", b, 2, device_part_name, DEVICE_PARTS, 0);
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < DEVICE_JOULES; k++) j[i].part[k] = 100 * t[i]->joule[k] / t[i]->joules;
+        snprintf(text[i], sizeof text[i], "%.3g J", t[i]->joules);
+        j[i].text = text[i];
+    }
+    if (isfinite(t[0]->joules) && isfinite(t[1]->joules)) svg_bars(o, "Where the energy of a step goes", "per cent", j, 2, device_joules_name, DEVICE_JOULES, 0);
 }
 
 static void put_capacity(struct buf *o, const struct plan *p)
@@ -218,6 +226,22 @@ static void put_trust(struct buf *o, const struct plan *p)
                "Requests go to replicas in turn; batching and cache are by Tutti's own policy.</p>\n", all->rows, 100 * all->median, 100 * all->p90, 100 * all->bias, p->economy.date);
 }
 
+/* What the terminal says, as it stands there. */
+static void put_text(struct buf *o, const char *title, const struct plan *p, void (*print)(const struct plan *p, FILE *f))
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    if (!f) return;
+    print(p, f);
+    if (fclose(f) == 0 && n > 1) {
+        buf_printf(o, "<h2>%s</h2><pre tabindex=0>", title);
+        svg_text(o, text);
+        buf_append_z(o, "</pre>\n");
+    }
+    free(text);
+}
+
 int plan_html(const struct plan *p, const char *path, struct err *e)
 {
     struct buf o;
@@ -232,9 +256,12 @@ int plan_html(const struct plan *p, const char *path, struct err *e)
         put_costs(&o, p), put_bars(&o, p), put_times(&o, p);
         buf_append_z(&o, "</div>");
         put_capacity(&o, p);
-        put_trust(&o, p);
+    } else {
+        put_text(&o, "The nearest plan", p, plan_nearest_text);
     }
-    buf_append_z(&o, "</body></html>\n");
+    put_text(&o, "Pools, days, clusters", p, plan_more_text);
+    if (plan_best(p)) put_trust(&o, p);
+    buf_append_z(&o, "</main></body></html>\n");
     FILE *f = o.failed ? NULL : fopen(path, "wb");
     int rc = 0;
     if (o.failed) rc = err(e, o.failed, "the page is too large");

@@ -31,7 +31,7 @@ static json_t *cost_json(const struct candidate *c)
     json_object_set_new(j, "pay", json_string(m->pay == ECONOMY_RENT ? "rent" : "buy"));
     put(j, "per_hour", m->hour), put(j, "capital_per_hour", m->capital), put(j, "power_per_hour", m->power), put(j, "hosting_per_hour", m->hosting);
     put(j, "rent_per_hour", m->rent), put(j, "invest", m->invest), put(j, "per_million_output_tokens", 1e6 * c->dollars_per_token);
-    put(j, "watts_limit", m->watts_limit), put(j, "watts_mean", m->watts_mean), put(j, "joules_per_output_token", c->joules_per_token);
+    put(j, "watts_limit", m->watts_limit), put(j, "watts_mean", m->watts_mean), put(j, "watts_chips", m->watts_chips), put(j, "watts_hosts", m->watts_hosts), put(j, "joules_per_output_token", c->joules_per_token);
     put(j, "chip_watts_mean", c->chip_watts);
     return j;
 }

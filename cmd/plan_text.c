@@ -108,6 +108,14 @@ static void print_cost(const struct plan *p, FILE *f)
     fprintf(f, "\nCost per hour as of %s: %s. Bought: capital $%s (invest $%s), power $%s, hosting $%s; rented: $%s. Mean %s W per chip, %s kW at the wall\n", p->economy.date,
             m->pay == ECONOMY_RENT ? "rented" : "bought", number(m->capital, 4, x[0]), number(m->invest, 4, x[1]), number(m->power, 4, x[2]), number(m->hosting, 4, x[3]),
             number(m->rent, 4, x[4]), number(c->chip_watts, 3, x[5]), isnan(m->watts_mean) ? "n/p" : number(1e-3 * m->watts_mean, 3, x[0]));
+    if (c->replica.has_joules && m->watts_mean > 0) {
+        const struct device_step *t = &a->decode;
+        fprintf(f, "Energy at the wall: chips %.0f %%, servers %.0f %%, cooling and losses %.0f %%; of the chips' in a decode step:", 100 * m->watts_chips / m->watts_mean,
+                100 * m->watts_hosts / m->watts_mean, 100 * (1 - (m->watts_chips + m->watts_hosts) / m->watts_mean));
+        for (int i = 0; i < DEVICE_JOULES; i++)
+            if (t->joule[i] > 0) fprintf(f, " %s %.0f %%", device_joules_name[i], 100 * t->joule[i] / t->joules);
+        fputc('\n', f);
+    }
     if (a->n_bars) fprintf(f, "What moves it: %s of this plan, now %.4g, and the cheapest chip then\n", a->bars_of, a->bars_now);
     for (int i = 0; i < a->n_bars; i++) {
         const struct bar *b = &a->bars[i];
@@ -163,7 +171,7 @@ static void print_trust(const struct plan *p, FILE *f)
     fprintf(f, "  Tokens are the same on every chip by contract %.12s (tutti run --chip, tutti conform). Search and simulation: %.1f s.\n", id, p->seconds);
 }
 
-static void print_nearest(const struct plan *p, FILE *f)
+void plan_nearest_text(const struct plan *p, FILE *f)
 {
     const struct search_chip *s = &p->nearest;
     char split[PLAN_TEXT_MAX];
@@ -177,12 +185,14 @@ static void print_nearest(const struct plan *p, FILE *f)
     if (p->relaxed.limits.ttft_s > 0) fprintf(f, " TTFT <= %.3g s", p->relaxed.limits.ttft_s);
     if (p->relaxed.limits.tpot_s > 0) fprintf(f, " TPOT <= %.3g ms", 1e3 * p->relaxed.limits.tpot_s);
     fprintf(f, ": %.3g kW at the wall", 1e-3 * c->cost.watts_limit);
-    if (!isnan(c->cost.hour)) fprintf(f, ", $%.0f a month", c->cost.hour * 730.5);
+    if (!isnan(c->cost.hour)) fprintf(f, ", $%.0f a month", c->cost.hour * ECONOMY_MONTH_H);
     fputs(".\n", f);
     double most = p->want.watts > 0 ? floor(p->want.watts / (c->cost.watts_limit / c->replicas)) : HUGE_VAL;
-    if (p->want.dollars > 0 && !isnan(c->cost.hour)) most = fmin(most, floor(p->want.dollars / (c->cost.hour * 730.5 / c->replicas)));
+    if (p->want.dollars > 0 && !isnan(c->cost.hour)) most = fmin(most, floor(p->want.dollars / (c->cost.hour * ECONOMY_MONTH_H / c->replicas)));
+    int chips = p->want.chips_max ? p->want.chips_max : SEARCH_CHIPS_MAX;
+    most = fmin(most, chips / c->replica.chips);
     if (most < c->replicas)
-        fprintf(f, "Within the limits of power and cost: %.0f of %d replicas, %.3g of %.3g requests/s, %.0f tokens/s.\n", most, c->replicas,
+        fprintf(f, "Within the limits of power, cost and chips: %.0f of %d replicas, %.3g of %.3g requests/s, %.0f tokens/s.\n", most, c->replicas,
                 fmin(1, most / c->replicas) * p->traffic.rate, p->traffic.rate, most / c->replicas * p->traffic.rate * p->traffic.answer);
 }
 
@@ -191,7 +201,7 @@ void plan_text(const struct plan *p, FILE *f)
     print_asked(p, f);
     print_table(p, f);
     if (!plan_best(p)) {
-        print_nearest(p, f);
+        plan_nearest_text(p, f);
         plan_more_text(p, f);
         return;
     }

@@ -172,6 +172,7 @@ int analysis_make(struct analysis *a, struct search_chip *chips, int n, const st
 
 int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const struct search_chip *chips, int n, const struct want *w, struct err *e)
 {
+    enum { CHIPS_COUNTED = 1000000000 };
     static const double more[] = {1.1, 1.25, 1.5, 2, 3, 5, 10, 30};
     for (int i = 0; i < n; i++) {
         if (!chips[i].close) continue;
@@ -180,6 +181,7 @@ int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const st
             struct candidate *c = &nearest->best;
             *relaxed = *w;
             relaxed->watts = relaxed->dollars = 0;
+            relaxed->chips_max = CHIPS_COUNTED;
             if (w->limits.tpot_s > 0) relaxed->limits.tpot_s = fmax(w->limits.tpot_s, more[k] * c->fastest_tpot);
             if (w->limits.ttft_s > 0) relaxed->limits.ttft_s = fmax(w->limits.ttft_s, more[k] * (c->fastest_ttft + c->fastest_tpot));
             struct device_setup s = c->replica.setup;

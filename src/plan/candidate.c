@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include "base/pace.h"
 
-enum { TRY_LEAST = 300, TRY_MOST = 3000, FINAL_FACTOR = 3, BISECTIONS = 6, MORE_REPLICAS = 12, OUT_MAX = 512, SHORT_CUT = 1 };
+enum { TRY_LEAST = 300, TRY_MOST = 3000, TRY_LONG = 40, TRY_TOKENS = 20000000, FINAL_FACTOR = 3, BISECTIONS = 6, MORE_REPLICAS = 12, OUT_MAX = 512, SHORT_CUT = 1 };
 static const double HEADROOM = 0.85; /* of steady flow, what arrivals at random leave */
-static const double HOURS_OF_MONTH = 730.5;
 
 int candidate_chips(const struct candidate *c)
 {
@@ -99,7 +98,8 @@ int candidate_try(struct candidate *c, const struct want *w, const struct sim_ti
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
 {
     struct sim_load l;
-    int rc = traffic_requests(w->traffic, rate, lanes, w->seed, n, &l, e);
+    double most = fmax(TRY_LONG, TRY_TOKENS / (w->traffic->answer + w->traffic->prompt / 16)); /* fewer, if they are very long */
+    int rc = traffic_requests(w->traffic, rate, lanes, w->seed, n > most ? (int)most : n, &l, e);
     if (rc) return rc;
     struct sim_served *v = calloc((size_t)l.n, sizeof *v);
     if (!v) rc = err(e, ERR_MEMORY, "out of memory for %d requests", l.n);
@@ -193,6 +193,7 @@ int candidate_size(struct candidate *c, const struct want *w, struct err *e)
     if (found > 0) {
         double most = w->chips_max ? w->chips_max : SEARCH_CHIPS_MAX, replicas = fmax(1, ceil(lanes / c->replica.lanes));
         c->lane_rate = w->traffic->rate / lanes;
+        c->chips_needed = replicas * c->replica.chips;
         for (int i = 0; i < MORE_REPLICAS && !c->meets && replicas * c->replica.chips <= most; i++) {
             c->replicas = (int)replicas;
             int ok = works(c, w, &t, replicas * c->replica.lanes, FINAL_FACTOR, e);
@@ -204,7 +205,7 @@ int candidate_size(struct candidate *c, const struct want *w, struct err *e)
     }
     if (c->meets) candidate_cost(c, w, w->economy);
     if (w->watts > 0 && !(c->cost.watts_limit <= w->watts)) c->meets = false; /* n/p does not meet it */
-    if (w->dollars > 0 && !(c->cost.hour * HOURS_OF_MONTH <= w->dollars)) c->meets = false;
+    if (w->dollars > 0 && !(c->cost.hour * ECONOMY_MONTH_H <= w->dollars)) c->meets = false;
     sim_time_finish(&t);
     return found < 0 ? found : 0;
 }

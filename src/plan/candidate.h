@@ -46,6 +46,7 @@ struct candidate {
     /* by simulation */
     bool meets;
     int replicas;
+    double chips_needed;         /* 0: no number of chips would do */
     double lane_rate;            /* requests/s at which a lane just meets the limits */
     struct sim_stats stats;      /* of one lane, at the share of `replicas` */
     struct sim_sum sum;

@@ -99,7 +99,8 @@ struct economy_cost economy_of(const struct economy *m, const struct device *d, 
     struct economy_cost c = {.pay = ECONOMY_BUY};
     double all = n * (1 + v[ECONOMY_SPARE]), mean = isnan(watts) ? d->tdp : watts;
     c.watts_limit = all * economy_wall_limit(m, d);
-    c.watts_mean = all * (mean + d->tdp * v[ECONOMY_HOST]) * v[ECONOMY_PUE];
+    c.watts_chips = all * mean, c.watts_hosts = all * d->tdp * v[ECONOMY_HOST];
+    c.watts_mean = (c.watts_chips + c.watts_hosts) * v[ECONOMY_PUE];
     c.invest = all * economy_chip(m, d, false) * (1 + v[ECONOMY_SERVER]);
     c.capital = c.invest / (v[ECONOMY_LIFE] * HOURS_OF_YEAR);
     c.power = 1e-3 * c.watts_mean * v[ECONOMY_PRICE];

@@ -10,6 +10,7 @@
 #include "plan/device.h"
 
 enum economy_item { ECONOMY_PRICE, ECONOMY_PUE, ECONOMY_HOST, ECONOMY_HOSTING, ECONOMY_LIFE, ECONOMY_SERVER, ECONOMY_SPARE, ECONOMY_ITEMS };
+#define ECONOMY_MONTH_H 730.5 /* hours of a month */
 enum economy_pay { ECONOMY_CHEAPER, ECONOMY_RENT, ECONOMY_BUY };
 
 struct economy {
@@ -24,6 +25,7 @@ struct economy_cost { /* USD per hour; NAN: n/p */
     enum economy_pay pay;                 /* RENT or BUY */
     double invest;                        /* USD, bought */
     double watts_limit, watts_mean;       /* at the wall */
+    double watts_chips, watts_hosts;      /* of the mean; the rest is cooling and losses */
 };
 
 int economy_open(struct economy *m, const char *path, struct err *e); /* path NULL: the file of the tree */

@@ -133,8 +133,8 @@ int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, 
 {
     struct shape attention = *w->shape, ffn = *w->shape;
     double context = w->traffic->prompt + w->traffic->answer / 2, most = exp2(MIX_CUTS - 1);
-    attention.inter = NO_FFN, attention.experts = attention.topk = 0;
-    ffn.heads = ffn.kv_heads = 1, ffn.head_dim = 1;
+    attention.inter = attention.dense_inter = NO_FFN, attention.experts = attention.topk = attention.dense_layers = attention.shared = 0;
+    ffn.heads = ffn.kv_heads = 1, ffn.head_dim = 1, ffn.latent = 0;
     struct device_setup sa = {.shape = &attention, .precision = p}, sb = {.shape = &ffn, .precision = p};
     chips[0] = least_chips(a, &sa, 2 * most / 4, context); /* two batches of a quarter of the largest */
     chips[1] = least_chips(b, &sb, 1, 1);

@@ -91,12 +91,17 @@ static void keep(struct candidate *best, int most, int *n, const struct candidat
     best[i] = *c;
 }
 
-/* How far it is from what was asked: the greater of its times over their limits, alone. */
+/* How many times what was asked it takes: the greatest of power, cost, chips and a request's times alone over their limits. */
 static double miss(const struct candidate *c, const struct want *w)
 {
-    double m = 0;
+    double m = 0, unknown = 1e6;
     if (w->limits.tpot_s > 0) m = fmax(m, c->fastest_tpot / w->limits.tpot_s);
     if (w->limits.ttft_s > 0) m = fmax(m, (c->fastest_ttft + c->fastest_tpot) / w->limits.ttft_s);
+    if (w->chips_max && c->chips_needed > 0) m = fmax(m, c->chips_needed / w->chips_max);
+    struct economy_cost one = economy_of(w->economy, c->replica.device, c->replica.chips, c->replica.device->tdp, w->pay);
+    const struct economy_cost *cost = c->replicas ? &c->cost : &one;
+    if (w->watts > 0) m = fmax(m, isnan(cost->watts_limit) ? unknown : cost->watts_limit / w->watts);
+    if (w->dollars > 0) m = fmax(m, isnan(cost->hour) ? unknown : cost->hour * ECONOMY_MONTH_H / w->dollars);
     return m;
 }
 
@@ -117,8 +122,13 @@ static void say_miss(struct search_chip *c, const struct want *w)
                  w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price", w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
     else if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
         snprintf(c->why, sizeof c->why, "needs %.3g kW at the wall, %.3g are allowed", 1e-3 * b->cost.watts_limit, 1e-3 * w->watts);
-    else if (b->replicas && w->dollars > 0 && b->cost.hour * 730.5 > w->dollars)
-        snprintf(c->why, sizeof c->why, "costs $%.3g a month, %.3g are allowed", b->cost.hour * 730.5, w->dollars);
+    else if (b->replicas && w->dollars > 0 && b->cost.hour * ECONOMY_MONTH_H > w->dollars)
+        snprintf(c->why, sizeof c->why, "costs $%.3g a month, %.3g are allowed", b->cost.hour * ECONOMY_MONTH_H, w->dollars);
+    else if (b->chips_needed > 0)
+        snprintf(c->why, sizeof c->why, "needs about %.3g chips, %d are the most", b->chips_needed, w->chips_max ? w->chips_max : SEARCH_CHIPS_MAX);
+    else if (miss(b, w) <= 1)
+        snprintf(c->why, sizeof c->why, "a request alone is within the limits (%.3g s, then %.3g ms), but %.3g %% of them are not however few share a replica", b->fastest_ttft + b->fastest_tpot,
+                 1e3 * b->fastest_tpot, 100 * w->attain);
     else
         snprintf(c->why, sizeof c->why, "too slow: one request alone takes %.3g s to its first token and %.3g ms for each further one", b->fastest_ttft + b->fastest_tpot,
                  1e3 * b->fastest_tpot);
@@ -162,7 +172,7 @@ static int search_one(struct search_chip *c, const struct search_space *space, c
         c->simulated++;
         if (best[i].meets && (!c->found || better(&best[i], &c->best))) c->best = best[i], c->found = true;
         if (c->found || best[i].meets || miss(&best[i], w) >= nearest) continue;
-        nearest = miss(&best[i], w);
+        c->miss = nearest = miss(&best[i], w);
         c->best = best[i];
         c->close = true;
     }
@@ -178,8 +188,8 @@ static int order(const void *a, const void *b)
     if (x->found != y->found) return x->found ? -1 : 1;
     if (x->found) return better(&x->best, &y->best) ? -1 : better(&y->best, &x->best);
     if (x->close != y->close) return x->close ? -1 : 1;
-    if (x->close && x->best.fastest_tpot < y->best.fastest_tpot) return -1;
-    if (x->close && x->best.fastest_tpot > y->best.fastest_tpot) return 1;
+    if (x->close && x->miss < y->miss) return -1;
+    if (x->close && x->miss > y->miss) return 1;
     return strcmp(x->device->figures.chip, y->device->figures.chip);
 }
 

@@ -24,6 +24,7 @@ struct search_chip { /* of each device: its best, or why it has none */
     struct candidate best;
     bool found;              /* best is a plan that meets everything */
     bool close;              /* best is the nearest one: it fits, and misses a limit */
+    double miss;             /* close: how many times what was asked it takes */
     char why[SEARCH_WHY_MAX];
     int screened, simulated;
 };

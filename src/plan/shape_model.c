@@ -14,7 +14,7 @@ void shape_from_model(struct shape *s, struct device_precision *p, const struct 
     double bytes = 0, elements = 0, most = 0;
     const char *type = "";
     *s = (struct shape){.layers = h->n_layer, .hidden = h->n_embd, .inter = h->n_ff, .heads = h->n_head, .kv_heads = h->n_head_kv,
-                        .head_dim = h->head_dim, .vocab = h->n_vocab, .experts = h->n_expert, .topk = h->n_expert_used,
+                        .head_dim = h->head_dim, .vocab = h->n_vocab, .dense_inter = h->n_ff, .experts = h->n_expert, .topk = h->n_expert_used,
                         .tied = gguf_tensor(m->file, "output.weight") == NULL};
     snprintf(s->name, sizeof s->name, "%.*s", (int)(h->name.n < sizeof s->name ? h->name.n : sizeof s->name - 1), h->name.p);
     for (size_t i = 0; i < gguf_n_tensors(m->file); i++) {

@@ -13,7 +13,7 @@ plan = json.load(sys.stdin)
 best = plan["chips"][0]
 assert best["meets"] and best["served"]["ttft_p99"] <= 1 and best["chips"] >= 1 and best["evidence"] and plan["best"]["load"], plan' || fault "--json"
 expect 7 'The nearest plan' "${ask[@]}" --tpot 100us
-expect 7 'Within the limits of power and cost' "${ask[@]}" --ttft 1s --power 1kW
+expect 7 'Within the limits of power, cost and chips' "${ask[@]}" --ttft 1s --power 1kW
 expect 0 "" plan -q $data/tiny.gguf --chips h100 --precision 16-bit --traffic "1 req/s, 50 in, 20 out"
 expect 2 "'5 penguins' is not understood" plan -q --shape llama-3.1-8b --traffic "5 penguins"
 expect 2 "say for example 2s or 33ms" "${ask[@]}" --ttft soon

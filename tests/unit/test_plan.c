@@ -260,6 +260,8 @@ static void shapes_count_what_is_known(void **state)
     assert_in_range((uint64_t)shape_weights(&s), 8000000000, 8100000000);
     assert_int_equal(shape_open(&s, "mixtral-8x7b", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 46600000000, 46800000000);
+    assert_int_equal(shape_open(&s, "deepseek-v3", &e), 0);
+    assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 && (int)shape_kv(&s) == 61 * 576); /* 671 G as published; 576 elements per token and layer */
     assert_int_equal(shape_open(&s, "grok-1", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 313000000000, 317000000000);
     assert_int_equal(shape_open(&s, "gpt-9", &e), ERR_NOT_FOUND);
