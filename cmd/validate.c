@@ -28,24 +28,37 @@ struct job {
     json_t *chips;      /* object: chips without datasheet -> rows */
     json_t *published;  /* [results of whole models] */
     json_t *left_out;   /* object: why a published result is not compared -> rows */
+    json_t *unread;     /* [why a file cannot be used] */
     double ape[KINDS][PUBLISHED_MAX]; /* of published results: on GPUs, on others */
     int n_ape[KINDS];
     struct layers layers;
     bool json, transfer;
+    int n_files;        /* that were read */
     const char *op, *chip, *fit, *step_chip;
 };
 
-static int read_all(struct job *j, const char *dir, struct err *e)
+/* A file that cannot be used (no such column, broken gzip) is named in the end; the others are read. Absent ones are none. */
+static int judge_file(struct job *j, int rc, const struct err *e)
 {
-    int files = 0;
+    if (rc == ERR_FORMAT || rc == ERR_IO || rc == ERR_LIMIT) json_array_append_new(j->unread, json_string(e->msg));
+    else if (rc && rc != ERR_NOT_FOUND) return rc;
+    j->n_files += !rc;
+    return 0;
+}
+
+static int read_operators(struct job *j, const char *dir, struct err *e)
+{
+    int rc = 0;
     measured_init(&j->m);
-    for (int i = 0; op_all[i]; i++) {
-        if (!op_all[i]->file || (j->op && strcmp(j->op, op_all[i]->name))) continue;
-        int rc = measured_read(&j->m, dir, op_all[i], e);
-        if (rc && rc != ERR_NOT_FOUND) return rc;
-        files += !rc;
-    }
-    if (files) return 0;
+    for (int i = 0; op_all[i] && !rc; i++)
+        if (op_all[i]->file && !(j->op && strcmp(j->op, op_all[i]->name))) rc = judge_file(j, measured_read(&j->m, dir, op_all[i], e), e);
+    return rc;
+}
+
+static int check_files(struct job *j, const char *dir, struct err *e)
+{
+    if (j->n_files) return 0;
+    if (json_array_size(j->unread)) return err(e, ERR_FORMAT, "%s", json_string_value(json_array_get(j->unread, 0)));
     if (!j->op) return err(e, ERR_NOT_FOUND, "%s holds none of the files of measurements (gemm.csv, attention_decode.csv, ..., plain or .gz)", dir);
     return err(e, ERR_NOT_FOUND, "%s holds no measurements of operator '%s'", dir, j->op);
 }
@@ -72,7 +85,7 @@ static int report_transfer(struct job *j, const struct measured_group *m, const 
             printf("%-18s choice of tp x ep by constants of %s: %zu sweeps, mean regret %.1f %%, p90 %.1f %%, Kendall tau %.2f\n", "", sets[i]->chip, r.sweeps, 100 * r.mean,
                    100 * r.p90, r.tau);
     }
-    if (rc || !sets[1] || (rc = validate_group(&v, m, g, sets[1]->value, false, e))) return rc;
+    if (rc || !sets[1] || (rc = validate_group(&v, m, g, sets[1]->value, VALIDATE_HELD, e))) return rc;
     json_object_set_new(row, "transfer", errors_json(&v));
     json_object_set_new(row, "transfer_of", json_pack("{s:s, s:s}", "chip", sets[1]->chip, "framework", sets[1]->framework));
     if (!j->json)
@@ -85,21 +98,24 @@ static int report_group(struct job *j, const struct measured_group *m, const str
 {
     double c[OP_CONSTANTS_MAX];
     struct validate_errors plain, fitted = {0}, part = {0};
-    const char *from = NULL;
-    validate_neutral(m->op, c);
-    int rc = validate_group(&plain, m, g, c, false, e);
-    const struct constants_set *set = constants_find(&j->known, m->op, g, m->framework, m->words);
     struct constants_set own = {.op = m->op, .chip = m->chip, .framework = m->framework};
+    const struct constants_set *set = constants_find(&j->known, m->op, g, m->framework, m->words);
     memcpy(own.words, m->words, sizeof own.words);
-    if (!rc && j->fit && m->n - m->n_held >= VALIDATE_FIT_LEAST) {
-        if ((rc = validate_fit(own.value, m, g, e))) return rc;
+    if (j->fit && m->n - m->n_held >= VALIDATE_FIT_LEAST) {
+        int rc = validate_fit(own.value, m, g, e);
+        if (rc) return rc;
         set = &own;
         json_array_append_new(j->fitted, constants_json(&own, (long)(m->n - m->n_held)));
     }
-    if (!rc && set) rc = validate_group(&fitted, m, g, set->value, false, e);
-    if (!rc && set) rc = validate_group(&part, m, g, set->value, true, e);
+    bool seen = set && figures_has_name(&g->aliases, set->chip) && !strcmp(set->framework, m->framework); /* by the fit: those not held out */
+    for (int i = 0; seen && i < OP_GROUP_MAX && m->words[i]; i++) seen = !strcmp(set->words[i], m->words[i]);
+    int rows = seen ? VALIDATE_HELD : VALIDATE_ALL;
+    const char *from = seen ? "own" : set ? set->chip : NULL;
+    validate_neutral(m->op, c);
+    int rc = validate_group(&plain, m, g, c, rows, e);
+    if (!rc && set) rc = validate_group(&fitted, m, g, set->value, rows, e);
+    if (!rc && set) rc = validate_group(&part, m, g, set->value, rows | VALIDATE_COUNTED, e);
     if (rc) return rc;
-    if (set) from = strcmp(set->chip, m->chip) || strcmp(set->framework, m->framework) ? set->chip : "own";
     json_t *words = json_array();
     for (int i = 0; i < OP_GROUP_MAX && m->words[i]; i++) json_array_append_new(words, json_string(m->words[i]));
     json_t *row = json_pack("{s:s, s:s, s:s, s:o, s:I, s:o}", "op", m->op->name, "chip", m->chip, "framework", m->framework, "words", words, "rows",
@@ -136,7 +152,7 @@ static int report(struct job *j, struct err *e)
     int rc = 0;
     if (!j->json)
         printf("%-18s %-16s %-8s %-30s %7s %6s | %27s | %27s\n%89s | %6s %6s %6s %6s | %6s %6s %6s %6s %-14s bar (median)\n", "operator", "chip",
-               "from", "type", "rows", "held", "datasheet alone, error %", "fitted constants, error %", "", "median", "mean", "p90", "bias", "median",
+               "from", "type", "rows", "tested", "datasheet alone, error %", "fitted constants, error %", "", "median", "mean", "p90", "bias", "median",
                "mean", "p90", "bias", "constants of");
     for (int i = 0; i < j->m.n && !rc; i++) {
         const struct measured_group *m = j->m.groups[i];
@@ -202,7 +218,8 @@ static void print_kinds(struct job *j)
 static int report_layers(struct job *j, const char *dir, struct err *e)
 {
     int rc = layers_read(&j->layers, dir, &j->known, e);
-    if (rc) return rc == ERR_NOT_FOUND ? 0 : rc;
+    if (rc) return judge_file(j, rc, e);
+    j->n_files++;
     const struct layers *l = &j->layers;
     for (int i = 0; i < LAYERS_PIECES; i++) {
         const struct layers_group *g = &l->piece[i];
@@ -229,23 +246,31 @@ static int report_published(struct job *j, const char *dir, struct err *e)
     json_t *n;
     if (!j->json) printf("\nWhole models, one static batch\n");
     int rc = published_read(dir, &j->known, show_published, j, e);
-    if (rc == ERR_NOT_FOUND) return 0;
-    if (!rc && !j->json) {
+    if (rc) return judge_file(j, rc, e);
+    j->n_files++;
+    if (!j->json) {
         print_kinds(j);
         json_object_foreach(j->left_out, why, n) printf("%lld not compared: %s\n", (long long)json_integer_value(n), why);
     }
-    return rc;
+    return 0;
+}
+
+static void print_odd(const struct table_odd *o)
+{
+    if (o->n) printf("%ld rows passed over; the first: %s\n", o->n, o->first.msg);
 }
 
 static int print_end(struct job *j, struct err *e)
 {
     const char *chip;
     json_t *n;
+    size_t i;
     if (j->fit && json_dump_file(j->fitted, j->fit, JSON_INDENT(1) | JSON_REAL_PRECISION(4)))
         return err(e, ERR_IO, "cannot write '%s': %s", j->fit, strerror(errno));
     if (j->json) {
-        json_t *all = json_pack("{s:O, s:O, s:O, s:O, s:I, s:I}", "groups", j->out, "published", j->published, "published_not_compared", j->left_out, "chips_without_datasheet", j->chips, "rows", (json_int_t)j->m.n_rows,
-                                "rows_of_unknown_operators", (json_int_t)j->m.n_unknown);
+        json_t *all = json_pack("{s:O, s:O, s:O, s:O, s:O, s:I, s:I, s:I}", "groups", j->out, "published", j->published, "published_not_compared", j->left_out, "chips_without_datasheet", j->chips, "files_not_read", j->unread,
+                                "rows", (json_int_t)j->m.n_rows, "rows_of_unknown_operators", (json_int_t)j->m.n_unknown, "rows_passed_over",
+                                (json_int_t)(j->m.odd.n + j->layers.odd.n));
         if (!all || json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) return err(e, ERR_IO, "cannot print");
         putchar('\n');
         json_decref(all);
@@ -253,7 +278,11 @@ static int print_end(struct job *j, struct err *e)
     }
     printf("\n%ld rows read; %ld of operators or types that no model knows", j->m.n_rows, j->m.n_unknown);
     json_object_foreach(j->chips, chip, n) printf("; %lld of '%s', a chip without datasheet", (long long)json_integer_value(n), chip);
-    printf("\nErrors are |predicted / measured - 1| over held-out rows (one in five, by hash). No prediction lies below bytes over "
+    putchar('\n');
+    print_odd(&j->m.odd), print_odd(&j->layers.odd);
+    json_array_foreach(j->unread, i, n) printf("not read: %s\n", json_string_value(n));
+    printf("Errors are |predicted / measured - 1| over rows that the constants were not fitted on: held-out ones (one in five, by hash), or all where the constants are\n"
+           "another chip's. No prediction lies below bytes over "
            "bandwidth or operations over peak.\n");
     return 0;
 }
@@ -281,17 +310,18 @@ int cmd_validate(int argc, char **argv)
     if (at < 0) return status;
     if (argc != at || !dir) return args_fault(&doc, "give the folder of measurements by --data DIR");
     struct err e = {0};
-    j.out = json_array(), j.fitted = json_array(), j.chips = json_object(), j.published = json_array(), j.left_out = json_object();
-    int rc = j.out && j.fitted && j.chips && j.published && j.left_out ? constants_open(&j.known, constants, &e) : err(&e, ERR_MEMORY, "out of memory");
-    if (!rc) rc = read_all(&j, dir, &e);
+    j.out = json_array(), j.fitted = json_array(), j.chips = json_object(), j.published = json_array(), j.left_out = json_object(), j.unread = json_array();
+    int rc = j.out && j.fitted && j.chips && j.published && j.left_out && j.unread ? constants_open(&j.known, constants, &e) : err(&e, ERR_MEMORY, "out of memory");
+    if (!rc) rc = read_operators(&j, dir, &e);
     if (!rc) rc = report(&j, &e);
     if (!rc && j.fit && j.step_chip) rc = fit_published(&j, dir, &e);
     if (!rc && !j.op) rc = report_layers(&j, dir, &e);
     if (!rc && !j.op) rc = report_published(&j, dir, &e);
+    if (!rc) rc = check_files(&j, dir, &e);
     if (!rc) rc = print_end(&j, &e);
     measured_close(&j.m);
     layers_close(&j.layers);
     constants_close(&j.known);
-    json_decref(j.out), json_decref(j.fitted), json_decref(j.chips), json_decref(j.published), json_decref(j.left_out);
+    json_decref(j.out), json_decref(j.fitted), json_decref(j.chips), json_decref(j.published), json_decref(j.left_out), json_decref(j.unread);
     return rc ? common_fail(&doc, &e) : 0;
 }

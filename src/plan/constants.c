@@ -68,20 +68,26 @@ void constants_close(struct constants *c)
     *c = (struct constants){0};
 }
 
-static bool fits(const struct constants_set *s, const struct op_model *op, const char *framework, const char *const *words)
+static bool near(const char *word, const char *asked, int rank)
+{
+    const struct op_type *t = op_type(asked);
+    return t && t->like[rank] && !strcmp(t->like[rank], word);
+}
+
+static bool fits(const struct constants_set *s, const struct op_model *op, const char *framework, const char *const *words, int rank)
 {
     bool ok = s->op == op && (!framework || !strcmp(s->framework, framework));
-    for (int i = 0; ok && i < OP_GROUP_MAX && op->group[i]; i++) ok = !strcmp(s->words[i], words[i]);
+    for (int i = 0; ok && i < OP_GROUP_MAX && op->group[i]; i++) ok = !strcmp(s->words[i], words[i]) || (rank > 0 && near(s->words[i], words[i], rank - 1));
     return ok;
 }
 
 const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g,
                                            const char *framework, const char *const *words)
 {
-    for (int any = 0; any < 2; any++)
+    for (int any = 0; any < 6; any++)
         for (int at = -1; at < g->like.n; at++)
             for (int i = 0; i < c->n; i++)
-                if (fits(&c->sets[i], op, any ? NULL : framework, words) &&
+                if (fits(&c->sets[i], op, any & 1 ? NULL : framework, words, any / 2) &&
                     (at < 0 ? figures_has_name(&g->aliases, c->sets[i].chip) : !strcmp(g->like.name[at], c->sets[i].chip)))
                     return &c->sets[i];
     return NULL;

@@ -34,7 +34,7 @@ void constants_close(struct constants *c); /* accepts a zeroed struct */
 
 /*
  * The best set for a chip: its own; else that of the chips it is like, nearest first; framework and words must fit, and
- * where no set has the framework, any of the same operator and words. NULL: nothing fits.
+ * where no set has the framework, any of the same operator and words; last, a type that is near (op.h). NULL: nothing fits.
  */
 const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g,
                                            const char *framework, const char *const *words);

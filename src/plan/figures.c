@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "chip/lpu/arch.h"
+#include "plan/chip_name.h"
 
 static const struct sheet_figure about[FIGURES] = {
 #define FIGURE(section, key, unit, min, max, whole) {#section, #key, unit, min, max, whole, true},
@@ -102,8 +103,17 @@ static int open_path(struct figures *f, const char *path, struct err *e)
     return open_sheet(f, chip, path, e);
 }
 
+/* Makers sell one chip with memories of several sizes: one that is named must be about the sheet's. */
+static int check_memory(struct figures *f, const char *name, struct err *e)
+{
+    double gb = chip_name_gb(name), has = figures_value(f, FIGURE_memory_size);
+    if (gb <= 0 || isnan(has) || fabs(gb / has - 1) < 0.15) return 0;
+    return err(e, ERR_NOT_FOUND, "no chip '%s'; '%s' has %g GB of memory, another size is another chip", name, f->chip, has);
+}
+
 static int open_known(struct figures *f, const char *name, struct err *e)
 {
+    const char *spelt = NULL; /* a chip that this may be another spelling of */
     char known[512] = "";
     for (int i = 0; sheet_chip(i); i++) {
         struct sheet head;
@@ -115,6 +125,13 @@ static int open_known(struct figures *f, const char *name, struct err *e)
         if (!strcmp(sheet_chip(i), name) || figures_has_name(&aliases, name)) return open_sheet(f, sheet_chip(i), NULL, e);
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", sheet_chip(i));
+        bool same = chip_name_same(sheet_chip(i), name);
+        for (int k = 0; k < aliases.n && !same; k++) same = chip_name_same(aliases.name[k], name);
+        if (same && !spelt) spelt = sheet_chip(i);
+    }
+    if (spelt) {
+        int rc = open_sheet(f, spelt, NULL, e);
+        return rc ? rc : check_memory(f, name, e);
     }
     return err(e, ERR_NOT_FOUND, "no chip '%s'; known: %s; or give the path of a datasheet", name, known);
 }

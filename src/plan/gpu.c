@@ -16,6 +16,18 @@ static int check(const struct figures *f, struct err *e)
     return sheet_fault(&f->sheet, FIGURE_peak_fp16, e, "%.1f multiply-adds per SM and cycle: not a power of two; SMs, clock and peak do not agree", per);
 }
 
+double gpu_peak(const struct gpu *g, double bytes)
+{
+    if (bytes < 1 && g->flops4 > 0) return g->flops4;
+    return bytes < 2 && g->flops8 > 0 ? g->flops8 : g->flops16;
+}
+
+double gpu_pace(const struct gpu *g)
+{
+    enum { H100_OPS = 4096 };
+    return H100_OPS * g->sms * g->clock / g->flops16;
+}
+
 int gpu_from(struct gpu *g, const struct figures *f, struct err *e)
 {
 #define V(name) figures_value(f, FIGURE_##name)

@@ -21,6 +21,13 @@ struct gpu {
     double tdp;                /* W */
 };
 
+/* Dense peak of operands of so many bytes; where the chip has no such arithmetic, of the next wider. */
+double gpu_peak(const struct gpu *g, double bytes);
+
+/* Cycles in which an SM does what H100's does in one (4,096 16-bit operations): 2 on A100, 1/2 on B200. What feeds tensor cores grows
+ * with them from one generation to the next: constants that are stated in such cycles can be carried over. */
+double gpu_pace(const struct gpu *g);
+
 extern const enum figure gpu_needs[]; /* ends with FIGURES */
 /* The figures, which are all published or assumed; checks the stated peak against SMs and clock. */
 int gpu_from(struct gpu *g, const struct figures *f, struct err *e);

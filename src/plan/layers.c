@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "plan/class.h"
-#include "plan/table.h"
 
 const char *const layers_piece_name[] = {"gate + up + down", "lm_head", "attention of prompts", "attention, decode"};
 
@@ -17,9 +16,10 @@ enum { GATE, UP, DOWN, SUMS };
 
 struct reading {
     struct layers *l;
+    const struct constants *known;
     struct device *fitted, *datasheet;
     struct shape shape;
-    char model[64];
+    char model[64], strange[64]; /* strange: the last chip that has no datasheet */
     double (*sum)[SUMS]; /* [LAYERS_TOKENS_MAX] us; 0: no row */
 };
 
@@ -56,14 +56,18 @@ static int compare(struct reading *r, enum layers_piece piece, const struct work
 }
 
 /* The chip and model of the current row; false: not those of the file, or unknown. */
-static bool known_row(struct reading *r, const struct constants *known, const char *chip, const char *model)
+static bool known_row(struct reading *r, const char *chip, const char *model)
 {
     if (!r->fitted) {
-        struct device_options opt = {.constants = known}, plain = {.constants = known, .datasheet_only = true};
+        struct device_options opt = {.constants = r->known}, plain = {.constants = r->known, .datasheet_only = true};
         char name[64];
         snprintf(name, sizeof name, "%s", model);
         for (char *p = name; *p; p++) *p = (char)tolower((unsigned char)*p);
-        if (shape_open(&r->shape, name, NULL) || device_open(&r->fitted, chip, &opt, NULL)) return false;
+        if (!strcmp(r->strange, chip) || shape_open(&r->shape, name, NULL)) return false;
+        if (device_open(&r->fitted, chip, &opt, NULL)) {
+            snprintf(r->strange, sizeof r->strange, "%s", chip);
+            return false;
+        }
         if (device_open(&r->datasheet, chip, &plain, NULL)) return false;
         snprintf(r->l->chip, sizeof r->l->chip, "%s", chip);
         snprintf(r->model, sizeof r->model, "%s", model);
@@ -128,62 +132,59 @@ static int number_above_0(const struct table *t, int column, double *out, struct
     return rc ? rc : *out > 0 ? 0 : err(e, ERR_FORMAT, "line %ld: latency_us is %g, not above 0", table_line(t), *out);
 }
 
-static int read_layers(struct reading *r, const char *dir, const struct constants *known, struct err *e)
+static int read_file(struct reading *r, const char *dir, const char *name, const char *const *names, int (*row)(struct reading *r, const struct table *t, const int *c, struct err *e),
+                     struct err *e)
 {
-    enum { CHIP, MODEL, OP, TOKENS, US, N };
-    static const char *const names[] = {"gpu", "model", "op", "tokens", "latency_us", NULL};
+    enum { COLUMNS_MAX = 8 };
     struct table *t = NULL;
-    int c[N], rc = open_file(&t, dir, "tpu_v6e_layers.csv", e), got = 0;
+    int c[COLUMNS_MAX], rc = open_file(&t, dir, name, e), got;
     if (rc) return rc;
     rc = columns(t, names, c, e);
-    while (!rc && (got = table_next(t, e)) > 0) {
-        double tokens, us;
-        if ((rc = table_number(t, c[TOKENS], &tokens, e)) || (rc = number_above_0(t, c[US], &us, e))) break;
-        if (known_row(r, known, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p))
-            rc = layer_row(r, table_cell(t, c[OP]).p, tokens, us, table_cell(t, c[TOKENS]), e);
-        else
-            r->l->n_unknown++;
-    }
+    while (!rc && (got = table_next(t, e)) && !(rc = table_skip(&r->l->odd, got < 0 ? got : row(r, t, c, e), e))) {}
     table_close(t);
-    rc = rc ? rc : got;
-    return rc ? rc : sums(r, e);
+    return rc;
 }
 
-static int read_attention(struct reading *r, const char *dir, const struct constants *known, struct err *e)
+static int take_layer(struct reading *r, const struct table *t, const int *c, struct err *e)
 {
-    enum { CHIP, MODEL, PHASE, TOKENS, CACHED, BATCH, US, N };
-    static const char *const names[] = {"gpu", "model", "phase", "prefill_tokens", "kv_cached_tokens", "batch", "latency_us", NULL};
-    struct table *t = NULL;
-    int c[N], rc = open_file(&t, dir, "tpu_v6e_attention.csv", e), got = 0;
-    if (rc) return rc;
-    rc = columns(t, names, c, e);
-    while (!rc && (got = table_next(t, e)) > 0) {
-        double tokens, cached, batch, us;
-        if ((rc = table_number(t, c[TOKENS], &tokens, e)) || (rc = table_number(t, c[CACHED], &cached, e)) || (rc = table_number(t, c[BATCH], &batch, e)) ||
-            (rc = number_above_0(t, c[US], &us, e)))
-            break;
-        bool decode = !strcmp(table_cell(t, c[PHASE]).p, "decode");
-        if (!known_row(r, known, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p) || !(batch >= 1 && cached >= 0 && (decode || tokens >= 1))) {
-            r->l->n_unknown++;
-            continue;
-        }
-        const struct shape *m = &r->shape;
-        struct work w = {.kind = decode ? WORK_DECODE : WORK_CONTEXT, .part = DEVICE_ATTENTION, .times = 1, .batch = batch, .length = decode ? cached + 1 : tokens,
-                         .past = decode ? 0 : cached, .heads = m->heads, .kv_heads = m->kv_heads, .head_dim = m->head_dim};
-        uint64_t h = begin("attention");
-        for (int i = PHASE; i <= BATCH; i++) h = measured_hash(h, table_cell(t, c[i]));
-        rc = compare(r, decode ? LAYERS_DECODE : LAYERS_PREFILL, &w, 1, us, h % 5 == 0, e);
+    enum { CHIP, MODEL, OP, TOKENS, US };
+    double tokens, us;
+    int rc = table_number(t, c[TOKENS], &tokens, e);
+    if (rc || (rc = number_above_0(t, c[US], &us, e))) return rc;
+    if (known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p)) return layer_row(r, table_cell(t, c[OP]).p, tokens, us, table_cell(t, c[TOKENS]), e);
+    r->l->n_unknown++;
+    return 0;
+}
+
+static int take_attention(struct reading *r, const struct table *t, const int *c, struct err *e)
+{
+    enum { CHIP, MODEL, PHASE, TOKENS, CACHED, BATCH, US };
+    double tokens, cached, batch, us;
+    int rc = table_number(t, c[CACHED], &cached, e);
+    if (rc || (rc = table_number(t, c[TOKENS], &tokens, e)) || (rc = table_number(t, c[BATCH], &batch, e)) || (rc = number_above_0(t, c[US], &us, e))) return rc;
+    bool decode = !strcmp(table_cell(t, c[PHASE]).p, "decode");
+    if (!known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p) || !(batch >= 1 && cached >= 0 && (decode || tokens >= 1))) {
+        r->l->n_unknown++;
+        return 0;
     }
-    table_close(t);
-    return rc ? rc : got;
+    const struct shape *m = &r->shape;
+    struct work w = {.kind = decode ? WORK_DECODE : WORK_CONTEXT, .part = DEVICE_ATTENTION, .times = 1, .batch = batch, .length = decode ? cached + 1 : tokens,
+                     .past = decode ? 0 : cached, .heads = m->heads, .kv_heads = m->kv_heads, .head_dim = m->head_dim};
+    uint64_t h = begin("attention");
+    for (int i = PHASE; i <= BATCH; i++) h = measured_hash(h, table_cell(t, c[i]));
+    return compare(r, decode ? LAYERS_DECODE : LAYERS_PREFILL, &w, 1, us, h % 5 == 0, e);
 }
 
 int layers_read(struct layers *l, const char *dir, const struct constants *known, struct err *e)
 {
-    struct reading r = {.l = l, .sum = calloc(LAYERS_TOKENS_MAX, sizeof *r.sum)};
+    static const char *const layer_columns[] = {"gpu", "model", "op", "tokens", "latency_us", NULL};
+    static const char *const attention_columns[] = {"gpu", "model", "phase", "prefill_tokens", "kv_cached_tokens", "batch", "latency_us", NULL};
+    struct reading r = {.l = l, .known = known, .sum = calloc(LAYERS_TOKENS_MAX, sizeof *r.sum)};
     *l = (struct layers){.n_fused = 0};
     if (!r.sum) return err(e, ERR_MEMORY, "out of memory");
-    int one = read_layers(&r, dir, known, e), two = one && one != ERR_NOT_FOUND ? one : read_attention(&r, dir, known, e);
+    int one = read_file(&r, dir, "tpu_v6e_layers.csv", layer_columns, take_layer, e);
+    if (!one) one = sums(&r, e);
+    int two = one && one != ERR_NOT_FOUND ? one : read_file(&r, dir, "tpu_v6e_attention.csv", attention_columns, take_attention, e);
     device_close(r.fitted), device_close(r.datasheet);
     free(r.sum);
     int rc = one && one != ERR_NOT_FOUND ? one : two && two != ERR_NOT_FOUND ? two : one && two ? ERR_NOT_FOUND : 0;

@@ -9,6 +9,7 @@
 #ifndef TUTTI_PLAN_LAYERS_H
 #define TUTTI_PLAN_LAYERS_H
 
+#include "plan/table.h"
 #include "plan/validate.h"
 
 enum layers_piece { LAYERS_FFN, LAYERS_HEAD, LAYERS_PREFILL, LAYERS_DECODE, LAYERS_PIECES };
@@ -27,6 +28,7 @@ struct layers {
     char chip[FIGURES_NAME_MAX];         /* of the file; rows of others are counted as unknown */
     struct layers_group piece[LAYERS_PIECES];
     long n_fused, n_unknown;             /* not compared: parts of others; of other chips or models */
+    struct table_odd odd;                /* rows passed over: no number ... */
 };
 
 /* Whichever of the files is in the folder; ERR_NOT_FOUND if none is. */

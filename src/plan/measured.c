@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "plan/table.h"
 
 void measured_init(struct measured *m)
 {
@@ -103,9 +102,11 @@ static int take_row(struct measured *m, const struct table *t, const struct op_m
     for (; !rc && n < OP_SHAPE_MAX && op->shape[n]; n++) {
         rc = table_number(t, c->shape[n], &r.shape[n], e);
         h = measured_hash(h, table_cell(t, c->shape[n]));
-        if (!rc && r.shape[n] < 0) rc = err(e, ERR_FORMAT, "line %ld: '%s' is negative", table_line(t), op->shape[n]);
+        bool none = !strcmp(op->shape[n], "window_tokens") || !strcmp(op->shape[n], "message_bytes");
+        if (!rc && !(r.shape[n] >= (none ? 0 : 1) && r.shape[n] <= MEASURED_SIZE_MAX))
+            rc = err(e, ERR_FORMAT, "%s, line %ld: '%s' is %g", op->file, table_line(t), op->shape[n], r.shape[n]);
     }
-    if (!rc && r.us <= 0) rc = err(e, ERR_FORMAT, "line %ld: latency_us is %g, not above 0", table_line(t), r.us);
+    if (!rc && r.us <= 0) rc = err(e, ERR_FORMAT, "%s, line %ld: latency_us is %g, not above 0", op->file, table_line(t), r.us);
     if (rc) return rc;
     if (m->n_rows++ == MEASURED_ROWS_MAX) return err(e, ERR_LIMIT, "more than %d measurements", MEASURED_ROWS_MAX);
     if (op->words(words, r.shape)) {
@@ -130,7 +131,7 @@ int measured_read(struct measured *m, const char *dir, const struct op_model *op
     }
     if (rc) return rc;
     rc = find_columns(&c, t, op, e);
-    while (!rc && (got = table_next(t, e)) > 0) rc = take_row(m, t, op, &c, e);
+    while (!rc && (got = table_next(t, e)) && !(rc = table_skip(&m->odd, got < 0 ? got : take_row(m, t, op, &c, e), e))) {}
     table_close(t);
-    return rc ? rc : got;
+    return rc;
 }

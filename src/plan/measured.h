@@ -14,8 +14,9 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "plan/op.h"
+#include "plan/table.h"
 
-enum { MEASURED_ROWS_MAX = 20000000, MEASURED_GROUPS_MAX = 4096 };
+enum { MEASURED_ROWS_MAX = 20000000, MEASURED_GROUPS_MAX = 4096, MEASURED_SIZE_MAX = 2000000000 }; /* of a number in a shape */
 
 struct measured_row {
     double shape[OP_SHAPE_MAX];
@@ -34,13 +35,14 @@ struct measured {
     struct measured_group **groups; /* [n], in the order of their first rows */
     int n, cap;
     long n_rows, n_unknown;         /* read; of a kind that no model knows, and passed over */
+    struct table_odd odd;           /* rows passed over: no number, not above 0 ... */
     struct arena arena;
 };
 
 void measured_init(struct measured *m);
 void measured_close(struct measured *m); /* accepts a zeroed struct */
 
-/* Adds the rows of DIR/op.file or DIR/op.file.gz. ERR_NOT_FOUND if neither is there. */
+/* Adds the rows of DIR/op.file or DIR/op.file.gz. ERR_NOT_FOUND if neither is there, ERR_FORMAT if its header lacks a column. */
 int measured_read(struct measured *m, const char *dir, const struct op_model *op, struct err *e);
 
 /* FNV-1a over the bytes of a cell and a comma behind it. */

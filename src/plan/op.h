@@ -46,6 +46,13 @@ extern const struct op_model *const op_all[]; /* NULL ends */
 
 /* (a^p + b^p)^(1/p): overlap of two things that take a and b: p 1 none, p large complete. */
 double op_overlap(double a, double b, double p);
-double op_type_bytes(const char *name); /* of "bfloat16", "fp8" ...; 0: unknown */
+
+struct op_type { /* of numbers, as files of measurements call it */
+    const char *name;
+    double bytes;     /* of one element, scales included */
+    double math;      /* bytes of the operands that are multiplied: 2, 1, 0.5; a chip without such arithmetic takes the next wider */
+    const char *like[2]; /* types whose constants it takes where none were fitted for it, nearest first; NULL: none */
+};
+const struct op_type *op_type(const char *name); /* "bfloat16", "fp8" ...; NULL: unknown */
 
 #endif

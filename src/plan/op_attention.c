@@ -20,9 +20,10 @@ static double visible(const double *s)
 
 static int words(const char *const *w, double *shape)
 {
-    shape[KV_BYTES] = op_type_bytes(w[0]);
-    shape[Q_BYTES] = op_type_bytes(w[1]);
-    return shape[KV_BYTES] > 0 && shape[Q_BYTES] > 0 && shape[KV_HEADS] > 0 ? 0 : -1;
+    const struct op_type *kv = op_type(w[0]), *q = op_type(w[1]);
+    if (!kv || !q || shape[KV_HEADS] <= 0) return -1;
+    shape[KV_BYTES] = kv->bytes, shape[Q_BYTES] = q->bytes;
+    return 0;
 }
 
 /* --- decode ---------------------------------------------------------------------------------------------------------- */
@@ -36,7 +37,7 @@ static const struct op_constant decode_constants[N_DECODE] = {
     [HEAD] = {"head", "cycles per head", 0, 2000, 0, 100},
     [LOG] = {"combine", "us per doubling", 0, 1.5, 0, 0.15},
     [TENSOR] = {"tensor", "share of peak", 0.02, 1, 1, 0.25},
-    [SM_RATE] = {"sm_rate", "bytes/cycle/SM", 5, 120, 1e9, 30},
+    [SM_RATE] = {"sm_rate", "bytes/paced cycle/SM", 5, 120, 1e9, 30},
     [SINGLE] = {"single", "share at 1 head per KV head", 0.3, 1, 1, 0.8},
     [SMALL] = {"small", "share at head size 64", 0.3, 1, 1, 0.9},
     [LARGE] = {"large", "share at head size 192 and more", 0.3, 1, 1, 0.9},
@@ -70,7 +71,7 @@ static double decode_time(const struct gpu *g, const double *s, const double *c)
     double units = s[BATCH] * s[KV_HEADS] / g->sms;
     if (units > 1) share *= 1 - c[TAIL] * (1 - units / ceil(units));
     double items = fmin(s[BATCH] * s[KV_HEADS] * ceil(visible(s) / 128), g->sms);
-    double dram = 1e6 * decode_bytes(s) / fmin(g->memory * share, items * c[SM_RATE] * g->clock);
+    double dram = 1e6 * decode_bytes(s) / fmin(g->memory * share, items * c[SM_RATE] * g->clock / gpu_pace(g));
     double padded = s[KV_HEADS] * ceil(group / 16) * 16;
     double tensor = 1e6 * decode_flops(s, padded) / (g->flops16 * c[TENSOR]) / (group > 32 ? c[WIDE] : 1);
     double cycles = (c[UNIT] * s[KV_HEADS] + c[HEAD] * s[HEADS]) * s[BATCH] / g->sms;
@@ -111,7 +112,7 @@ static const struct op_constant context_constants[N_CONTEXT] = {
     [C_OVERLAP] = {"overlap", "exponent", 1, 8, 8, 2},
     [C_WINDOW] = {"window", "share with a window", 0.2, 1, 1, 0.8},
     [C_TOKEN] = {"cache_write", "share of DRAM", 0.02, 1, 1, 0.5},
-    [C_CHAIN] = {"chain", "cycles per 128 keys", 0, 4000, 0, 600},
+    [C_CHAIN] = {"chain", "paced cycles per 128 keys", 0, 4000, 0, 600},
 };
 
 /* Pairs of query and key of one head: causal, at most `window` back; `edge` tiles of 128 more for each row of tiles. */
@@ -148,7 +149,7 @@ static double context_time(const struct gpu *g, const double *s, const double *c
     double tensor = 1e6 * (flops / (context_peak(g, s) * share * busy) + c[C_BLOCK] * waves / g->clock);
     double dram = 1e6 * context_bytes(s) / (g->memory * c[C_DRAM]);
     double write = 1e6 * 2 * s[BATCH] * s[LENGTH] * s[HEAD_DIM] * s[KV_HEADS] * s[KV_BYTES] / (g->memory * c[C_TOKEN]);
-    double chain = 1e6 * c[C_CHAIN] * ceil(visible(s) / 128) / g->clock;
+    double chain = 1e6 * c[C_CHAIN] * gpu_pace(g) * ceil(visible(s) / 128) / g->clock;
     return fmax(c[C_START] + write + op_overlap(op_overlap(tensor, dram, c[C_OVERLAP]), chain, c[C_OVERLAP]), context_floor(g, s));
 }
 

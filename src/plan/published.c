@@ -125,38 +125,48 @@ static int whole(const char *text) /* 0 unless the cell is one whole number */
     return end != text && !*end && n > 0 && n < INT_MAX ? (int)n : 0;
 }
 
+enum { CHIP, CHIPS, MODEL, PRECISION, BATCH, INPUT, OUTPUT, METRIC, VALUE, UNIT, N_COLUMNS };
+
+static void take_row(struct published_row *r, const struct table *t, const int *c, struct chips *chips)
+{
+    struct err e = {0};
+    const struct {
+        char *to;
+        int column;
+    } texts[] = {{r->chip, CHIP}, {r->model, MODEL}, {r->precision, PRECISION}, {r->metric, METRIC}, {r->unit, UNIT}, {r->batch_text, BATCH}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) snprintf(texts[i].to, PUBLISHED_TEXT, "%s", table_cell(t, c[texts[i].column]).p);
+    r->n_chips = whole(table_cell(t, c[CHIPS]).p);
+    r->batch = whole(r->batch_text);
+    r->input = whole(table_cell(t, c[INPUT]).p);
+    r->output = whole(table_cell(t, c[OUTPUT]).p);
+    if (!table_number(t, c[VALUE], &r->value, &e) && r->value <= 0) err(&e, ERR_FORMAT, "a value of %g", r->value);
+    if (e.code) snprintf(r->why, sizeof r->why, "%.199s", e.msg);
+    else fill(r, chips);
+}
+
 int published_read(const char *dir, const struct constants *known, void (*row)(void *ud, const struct published_row *r), void *ud,
                    struct err *e)
 {
-    enum { CHIP, CHIPS, MODEL, PRECISION, BATCH, INPUT, OUTPUT, METRIC, VALUE, UNIT, N_COLUMNS };
     static const char *const names[N_COLUMNS] = {"chip",       "n_chips", "model", "precision", "batch_or_concurrency", "input_len",
                                                  "output_len", "metric",  "value", "unit"};
     char path[PATH_MAX];
-    int c[N_COLUMNS], rc, got = 0;
+    int c[N_COLUMNS], rc, got;
     struct table *t = NULL;
     struct chips chips = {.known = known};
     if (snprintf(path, sizeof path, "%s/published.csv", dir) >= (int)sizeof path) return err(e, ERR_LIMIT, "the path of '%s' is too long", dir);
     if ((rc = table_open(&t, path, e))) return rc;
     for (int i = 0; i < N_COLUMNS && !rc; i++)
         if ((c[i] = table_column(t, names[i], e)) < 0) rc = c[i];
-    while (!rc && (got = table_next(t, e)) > 0) {
+    while (!rc && (got = table_next(t, e))) {
         struct published_row r = {0};
-        const struct {
-            char *to;
-            int column;
-        } texts[] = {{r.chip, CHIP}, {r.model, MODEL}, {r.precision, PRECISION}, {r.metric, METRIC}, {r.unit, UNIT}, {r.batch_text, BATCH}};
-        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) snprintf(texts[i].to, PUBLISHED_TEXT, "%s", table_cell(t, c[texts[i].column]).p);
-        r.n_chips = whole(table_cell(t, c[CHIPS]).p);
-        r.batch = whole(r.batch_text);
-        r.input = whole(table_cell(t, c[INPUT]).p);
-        r.output = whole(table_cell(t, c[OUTPUT]).p);
-        if ((rc = table_number(t, c[VALUE], &r.value, e))) break;
-        fill(&r, &chips);
-        row(ud, &r);
+        if (got > 0) take_row(&r, t, c, &chips);
+        else if (got == ERR_FORMAT) snprintf(r.why, sizeof r.why, "%.199s", e->msg);
+        else rc = got;
+        if (!rc) row(ud, &r);
     }
     chips_close(&chips);
     table_close(t);
-    return rc ? rc : got;
+    return rc;
 }
 
 struct sample {

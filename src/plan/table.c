@@ -12,7 +12,7 @@ struct table {
     gzFile file;
     char *path;
     long line;
-    int n_columns, n_cells;
+    int n_columns;
     struct str column[TABLE_COLUMNS_MAX], cell[TABLE_COLUMNS_MAX];
     char header[TABLE_LINE_MAX], text[TABLE_LINE_MAX];
 };
@@ -33,21 +33,36 @@ static int read_line(struct table *t, char *buf, struct err *e)
     return (int)n;
 }
 
-static int split(struct table *t, char *buf, int n, struct str *cells, struct err *e)
+/* A cell in quotes may hold commas; "" in it is a quote. What stands behind the closing quote belongs to it. Shortens in place. */
+static size_t unquote(char *cell, char **end)
+{
+    char *to = cell, *p = cell + 1;
+    for (; *p && !(p[0] == '"' && p[1] != '"'); p++) {
+        if (*p == '"') p++;
+        *to++ = *p;
+    }
+    if (*p == '"') p++;
+    while (*p && *p != ',') *to++ = *p++;
+    *end = p;
+    return (size_t)(to - cell);
+}
+
+static int split(struct table *t, char *buf, struct str *cells, struct err *e)
 {
     int n_cells = 0;
-    for (char *p = buf, *end = buf + n;; p++) {
-        char *comma = memchr(p, ',', (size_t)(end - p)), *stop = comma ? comma : end;
+    for (char *p = buf, *end;; p = end + 1) {
         if (n_cells == TABLE_COLUMNS_MAX) return err(e, ERR_LIMIT, "%s:%ld: more than %d columns", t->path, t->line, TABLE_COLUMNS_MAX);
-        *stop = 0;
-        cells[n_cells++] = (struct str){p, (size_t)(stop - p)};
-        if (!comma) return n_cells;
-        p = comma;
+        size_t n = *p == '"' ? unquote(p, &end) : (size_t)((end = p + strcspn(p, ",")) - p);
+        bool more = *end == ',';
+        p[n] = 0;
+        cells[n_cells++] = (struct str){p, n};
+        if (!more) return n_cells;
     }
 }
 
 int table_open(struct table **out, const char *path, struct err *e)
 {
+    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, which some programs write first */
     struct table *t = calloc(1, sizeof *t);
     int n = -1, rc = 0;
     if (!t || !(t->path = strdup(path))) {
@@ -62,7 +77,7 @@ int table_open(struct table **out, const char *path, struct err *e)
         rc = n;
     else if (n <= 0)
         rc = err(e, ERR_FORMAT, "%s: no header line", path);
-    else if ((t->n_columns = split(t, t->header, n, t->column, e)) < 0)
+    else if ((t->n_columns = split(t, t->header + (strncmp(t->header, mark, 3) ? 0 : 3), t->column, e)) < 0)
         rc = t->n_columns;
     if (rc) {
         table_close(t);
@@ -93,11 +108,16 @@ int table_next(struct table *t, struct err *e)
     do n = read_line(t, t->text, e);
     while (n == 0);
     if (n < 0) return n == -1 ? 0 : n;
-    t->n_cells = split(t, t->text, n, t->cell, e);
-    if (t->n_cells < 0) return t->n_cells;
-    if (t->n_cells != t->n_columns)
-        return err(e, ERR_FORMAT, "%s:%ld: %d cells, but the header has %d columns", t->path, t->line, t->n_cells, t->n_columns);
+    if ((n = split(t, t->text, t->cell, e)) < 0) return n;
+    if (n != t->n_columns) return err(e, ERR_FORMAT, "%s:%ld: %d cells, but the header has %d columns", t->path, t->line, n, t->n_columns);
     return 1;
+}
+
+int table_skip(struct table_odd *o, int rc, const struct err *e)
+{
+    if (rc != ERR_FORMAT) return rc;
+    if (!o->n++) o->first = *e;
+    return 0;
 }
 
 struct str table_cell(const struct table *t, int column)

@@ -21,15 +21,14 @@ void validate_sum(struct validate_errors *out, double *ratio, size_t n)
     out->p90 = quantile_at(ratio, n, 0.9);
 }
 
-int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, bool counted,
-                   struct err *e)
+int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, int rows, struct err *e)
 {
-    double *ratio = malloc((m->n_held + 1) * sizeof *ratio), least = HUGE_VAL;
+    double *ratio = malloc((m->n + 1) * sizeof *ratio), least = HUGE_VAL;
     size_t n = 0;
     if (!ratio) return err(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; i < m->n; i++) {
         const struct measured_row *r = &m->rows[i];
-        if (!r->held || (counted && m->op->counts && !m->op->counts(r->shape))) continue;
+        if ((!r->held && !(rows & VALIDATE_ALL)) || ((rows & VALIDATE_COUNTED) && m->op->counts && !m->op->counts(r->shape))) continue;
         double floor = m->op->floor_us(g, r->shape);
         ratio[n++] = m->op->time_us(g, r->shape, c) / r->us;
         if (floor > 0) least = fmin(least, r->us / floor);
@@ -56,13 +55,18 @@ static double loss(void *ud, const double *c)
 {
     const struct sample *s = ud;
     const struct op_model *op = s->m->op;
-    double sum = 0, weights = 0;
+    double sum = 0, weights = 0, prior = 0;
     for (size_t i = 0; i < s->n; i++) {
         double weight = op->counts && op->counts(s->rows[i]->shape) ? VALIDATE_WEIGHT : 1;
         sum += weight * fmin(0.5, fabs(log(op->time_us(s->g, s->rows[i]->shape, c) / s->rows[i]->us)));
         weights += weight;
     }
-    return sum / weights;
+    for (int i = 0; i < op->n_constants; i++) { /* what the rows do not tell stays where it began */
+        const struct op_constant *k = &op->constants[i];
+        double off = (c[i] - k->start) / (k->hi - k->lo);
+        prior += VALIDATE_PRIOR * off * off / op->n_constants;
+    }
+    return sum / weights + prior;
 }
 
 int validate_fit(double *c, const struct measured_group *m, const struct gpu *g, struct err *e)
