@@ -160,12 +160,27 @@ static void name_peer(struct http_request *r, struct MHD_Connection *conn)
     if (getnameinfo(sa, n, r->remote, sizeof r->remote, NULL, 0, NI_NUMERICHOST)) r->remote[0] = 0;
 }
 
+/* Whether a host is this machine by an address or as localhost: no name that a foreign site could make point here. */
+static bool is_fixed_name(const char *host)
+{
+    size_t n = strcspn(host, ":");
+    return *host == '[' || (n == 9 && strncasecmp(host, "localhost", n) == 0) || strspn(host, "0123456789.") >= n;
+}
+
+/* The server's own page; on this machine without a key only under a name that is surely its own. */
+static bool is_own_page(const struct http_request *r, const char *origin)
+{
+    const char *host = http_header(r, "Host"), *p = strstr(origin, "://");
+    bool local = strncmp(r->remote, "127.", 4) == 0 || strcmp(r->remote, "::1") == 0;
+    if (!host || !p || strcasecmp(p + 3, host) != 0) return false;
+    return !local || is_fixed_name(host) || http_header(r, "Authorization") || http_header(r, "x-api-key");
+}
+
 /* A page of another site may ask only if --cors names it: a browser sends Origin with whatever could change something. */
 static void check_origin(struct http_request *r)
 {
-    const char *origin = http_header(r, "Origin"), *host = http_header(r, "Host"), *p;
-    if (!origin || allowed_origin(r)) return;
-    if (host && (p = strstr(origin, "://")) && strcasecmp(p + 3, host) == 0) return;
+    const char *origin = http_header(r, "Origin");
+    if (!origin || allowed_origin(r) || is_own_page(r, origin)) return;
     http_early(r, 403, "permission_error", "origin_not_allowed", "pages of '%.60s' may not use this server; 'tutti serve --cors ORIGIN' allows it", origin);
 }
 
@@ -181,6 +196,21 @@ static bool reply_preflight(struct http_request *r)
     http_request_ref(r);
     http_reply(r, 204, NULL, &none);
     return true;
+}
+
+/* Two lengths, or a length beside chunks: what follows might be read as another request by whoever stands in between. */
+static void check_framing(struct http_request *r)
+{
+    bool chunked = http_header(r, "Transfer-Encoding") != NULL;
+    int n = 0;
+    for (size_t i = 0; i < r->head.n;) {
+        const char *name = r->head.p + i, *value = name + strlen(name) + 1;
+        n += strcasecmp(name, "Content-Length") == 0;
+        i = (size_t)(value - r->head.p) + strlen(value) + 1;
+    }
+    if (n + chunked < 2) return;
+    http_set_header(r, "Connection", "close");
+    http_early(r, 400, "invalid_request_error", NULL, "the length of the body is said twice");
 }
 
 static int slot_of(struct MHD_Connection *conn)
@@ -199,6 +229,7 @@ static struct http_request *begin_request(struct http *h, struct MHD_Connection 
     MHD_get_connection_values(conn, MHD_HEADER_KIND, add_pair, r);
     MHD_get_connection_values(conn, MHD_GET_ARGUMENT_KIND, add_pair, r);
     if (!reply_preflight(r)) {
+        check_framing(r);
         check_origin(r);
         if (!r->early.status) http_request_route(r);
     }
@@ -226,7 +257,7 @@ static enum MHD_Result take_request(void *cls, struct MHD_Connection *conn, cons
         unsigned long long n = announced(r);
         if (!r->early.status && n > max)
             http_early(r, 413, "invalid_request_error", "request_too_large", "the body has %llu bytes; the limit is %zu", n, max);
-        if (!r->early.status || n <= DRAIN_MAX) return MHD_YES;
+        if (!r->early.status || (n <= DRAIN_MAX && r->early.status != 400)) return MHD_YES;
         reply_early(r);
         return send_reply(r, conn);
     }

@@ -216,6 +216,20 @@ def test_faults(s):
     status, _, text = s.request("GET", "/health", headers={"Origin": "http://evil.example"})
     check(status == 403, "a page of another origin: %d" % status)
     check(s.request("GET", "/health", headers={"Origin": "http://127.0.0.1:%d" % s.port})[0] == 200, "a page of this server")
+    foreign = {"Origin": "http://evil.example:1", "Host": "evil.example:1"}
+    check(s.request("GET", "/health", headers=foreign)[0] == 403, "a page whose name was made to point here")
+    check(s.request("GET", "/health", headers={**foreign, "Authorization": "Bearer x"})[0] == 200, "a page behind a proxy, with a key")
+    # a body whose end can be read in two ways ends the connection
+    for twice in "Content-Length: 2\r\nContent-Length: 3", "Content-Length: 2\r\nTransfer-Encoding: chunked":
+        with s.connect() as c:
+            c.sendall(("POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n" % (CHAT, twice)).encode())
+            data = b""
+            try:
+                while part := c.recv(65536):
+                    data += part
+            except OSError:
+                pass
+            check(data.startswith(b"HTTP/1.1 400") and data.count(b"HTTP/1.1") == 1, "a length said twice: %s" % data)
     # bytes at random, and requests with parts of them replaced, deleted or doubled: no crash, and none is our fault
     rng = random.Random(7)
     seeds = [json.dumps(chat(stream=False, stop=["a"], logit_bias={"3": 1}, tools=[], seed=1)), json.dumps({"model": "tiny", "prompt": ["a", [1, 2]], "max_tokens": 1})]
@@ -256,10 +270,11 @@ def test_vanished(s):
     check(wait_until(lambda: s.metric("tutti_requests_running") == 0, 5), "without stream: the answer of a client that left goes on")
     # half a request, half a header
     for part in b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{", b"GET /hea", b"\0\1\2\r\n\r\n":
-        c = s.connect()
-        c.sendall(part)
-        time.sleep(0.05)
-        c.close()
+        for wait in 0.05, 0:
+            c = s.connect()
+            c.sendall(part)
+            time.sleep(wait)
+            c.close()
     check(wait_until(lambda: s.fds() <= before + 1, 5), "descriptors: %d before, %d now" % (before, s.fds()))
 
 
