@@ -18,6 +18,7 @@ struct common {
     const char *isa;  /* NULL: best */
     const char *chip; /* NULL: cpu; or a chip of which there is a datasheet: NAME, NAME:N */
     int kv;           /* 16 or 8 bits; 0: default */
+    uint64_t experts; /* bytes of memory for experts; 0: all of them, if the machine has so much */
 };
 
 /* clang-format off */
@@ -27,7 +28,8 @@ struct common {
     {"batch-size", 'b', ARG_INT, &(c).batch, "N", "tokens per step (default: 512)", 1, PROGRAM_ROWS_MAX},    \
     {"isa", 0, ARG_STR, &(c).isa, "NAME", "instruction set: ref, avx2, avx512, amx, neon ... (default: the best; also $TUTTI_ISA)", 0, 0}, \
     {"chip", 0, ARG_STR, &(c).chip, "NAME", "what executes the program: cpu (default), lpu, or any chip of 'tutti chips', NAME[:N]: its clock, the same bits", 0, 0},               \
-    {"kv", 0, ARG_INT, &(c).kv, "BITS", "bits of a key or value in the cache: 16 or 8 (default: 16)", 8, 16}
+    {"kv", 0, ARG_INT, &(c).kv, "BITS", "bits of a key or value in the cache: 16 or 8 (default: 16)", 8, 16},          \
+    {"experts-memory", 0, ARG_SIZE, &(c).experts, "SIZE", "memory for experts: those used most; the others stay in the file (default: all, or what is free)", 1, 0}
 /* clang-format on */
 enum { POOL_ARG_MAX = 256 };
 

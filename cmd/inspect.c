@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "cmd.h"
@@ -28,6 +29,8 @@ static const double MIB = 1048576;
 struct need {
     char why_not[ERR_MSG_MAX]; /* "" = this build can run it */
     uint64_t weights_bytes, buffers_bytes;
+    uint64_t experts_bytes;    /* of the weights: can stay on disk */
+    int n_expert, n_expert_used;
     uint64_t page_bytes[2];    /* of 128 tokens: KV16, KV8; 0 = impossible */
     int n_ctx_train;
 };
@@ -37,18 +40,6 @@ struct totals {
 };
 
 /* --- what it takes ---------------------------------------------------------------------------------------- */
-
-static int size_weights(const struct program *p, uint64_t *bytes, struct err *e)
-{
-    *bytes = 0;
-    for (int i = 0; i < p->n_weights; i++) {
-        struct mat m;
-        const struct weight *w = &p->weights[i];
-        if (mat_init(&m, weight_type(w), w->n, w->k, e)) return err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name));
-        *bytes += mat_bytes(&m);
-    }
-    return 0;
-}
 
 static void find_need(const struct gguf *g, int n_batch, int n_threads, struct need *n)
 {
@@ -60,9 +51,10 @@ static void find_need(const struct gguf *g, int n_batch, int n_threads, struct n
     int rc = model_open(&m, g, &e);
     struct program_options po = {.max_rows = n_batch, .max_out = n_batch < ENGINE_OUT ? n_batch : ENGINE_OUT};
     if (!rc) rc = program_compile(&p, m, &po, &e);
-    if (!rc) rc = size_weights(p, &n->weights_bytes, &e);
+    if (!rc) rc = program_weights(p, &n->weights_bytes, &n->experts_bytes, &e);
     if (!rc) {
         n->n_ctx_train = m->h.n_ctx_train;
+        n->n_expert = m->h.n_expert, n->n_expert_used = m->h.n_expert_used;
         n->buffers_bytes = chip_cpu.work_bytes(p, n_threads ? n_threads : pool_cpus());
         for (int i = 0; i < 2; i++) {
             struct kv_shape s = {i ? KV8 : KV16, m->h.n_layer, m->h.n_head_kv, m->h.head_dim, m->h.kv_extra};
@@ -195,6 +187,17 @@ static void print_need_row(struct buf *b, const struct need *n, int ctx)
     buf_append_char(b, '\n');
 }
 
+/* Whether it fits what the machine has left, with a short context. */
+static void print_fit(struct buf *b, const struct need *n, uint64_t free_bytes)
+{
+    int ctx = n->n_ctx_train < CTX_COLUMN ? n->n_ctx_train : CTX_COLUMN;
+    uint64_t all = n->weights_bytes + n->buffers_bytes + kv_bytes(n, n->page_bytes[0] ? 0 : 1, ctx), least = all - n->experts_bytes;
+    buf_printf(b, "this machine has %.1f available: %s\n", (double)free_bytes / MIB,
+               all <= free_bytes          ? "it fits"
+               : least < free_bytes && n->experts_bytes ? "it fits with a part of the experts on disk"
+                                          : "it does not fit; take a smaller type of weights");
+}
+
 static void print_need(struct buf *b, const struct need *n, int ctx, int n_batch)
 {
     if (n->why_not[0]) {
@@ -203,6 +206,11 @@ static void print_need(struct buf *b, const struct need *n, int ctx, int n_batch
     }
     buf_printf(b, "\nthis build can run it\nmemory in MiB: packed weights %.1f, buffers for steps of %d tokens %.1f\n", (double)n->weights_bytes / MIB, n_batch,
                (double)n->buffers_bytes / MIB);
+    if (n->experts_bytes)
+        buf_printf(b, "of the weights %.1f are experts, %d of %d used by a token: with --experts-memory SIZE only so many of them stay in memory\n",
+                   (double)n->experts_bytes / MIB, n->n_expert_used, n->n_expert);
+    uint64_t free_bytes = memory_available();
+    if (free_bytes != UINT64_MAX) print_fit(b, n, free_bytes);
     buf_printf(b, "  %10s  %12s %12s  %12s %12s\n", "context", "16-bit KV", "all", "8-bit KV", "all");
     if (ctx) {
         print_need_row(b, n, ctx);
@@ -298,7 +306,7 @@ static json_t *json_need(const struct need *n, int ctx)
             if (n->page_bytes[kv]) json_object_set_new(row, kv ? "kv8_bytes" : "kv16_bytes", json_integer((json_int_t)kv_bytes(n, kv, list[i])));
         json_array_append_new(rows, row);
     }
-    return json_pack("{s:I, s:I, s:o}", "weights_bytes", (json_int_t)n->weights_bytes, "buffers_bytes", (json_int_t)n->buffers_bytes, "contexts", rows);
+    return json_pack("{s:I, s:I, s:I, s:o}", "weights_bytes", (json_int_t)n->weights_bytes, "experts_bytes", (json_int_t)n->experts_bytes, "buffers_bytes", (json_int_t)n->buffers_bytes, "contexts", rows);
 }
 
 static json_t *json_all(const struct gguf *g, const struct path *path, const struct need *n, int ctx, bool tensors, bool all)

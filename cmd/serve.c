@@ -165,7 +165,7 @@ static int check(struct serve *v)
     for (int i = 0; i < v->cors.n; i++) h->origin[h->n_origins++] = strcmp(v->cors.p[i], "all") == 0 ? "*" : v->cors.p[i];
     h->max_body = (size_t)v->max_body_mb << 20;
     h->listen_fd = take_systemd_socket();
-    v->o.engine = (struct engine_options){.chip = v->c.chip, .isa = v->c.isa, .n_threads = v->c.threads, .n_ctx = v->c.ctx, .n_batch = v->c.batch, .kv = v->c.kv == 8 ? KV8 : KV16};
+    v->o.engine = (struct engine_options){.chip = v->c.chip, .isa = v->c.isa, .n_threads = v->c.threads, .n_ctx = v->c.ctx, .n_batch = v->c.batch, .kv = v->c.kv == 8 ? KV8 : KV16, .experts_bytes = (size_t)v->c.experts};
     return 0;
 }
 

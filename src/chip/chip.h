@@ -25,6 +25,7 @@ struct chip_options {
     int n_chips;         /* that share the model, 0 as 1: from the name (chip_load) */
     const char *isa;     /* NULL: best; or the name of an instruction set */
     enum kv_type kv;     /* of the caches that steps will bring */
+    size_t experts_bytes; /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
     /* Called by every worker before a product, for watching (serve/importance.h): x holds n_rows rows that meet matrix

@@ -150,6 +150,7 @@ const uint8_t *tensor_rows(const struct tensor *t, uint64_t row, uint64_t n, uin
 /* Gives the resident pages of one tensor, or of all data, back to the system; reading them again reads the
  * file again. */
 void gguf_drop(const struct gguf *g, const struct tensor *t);
+void gguf_want(const struct gguf *g, const struct tensor *t); /* it will be read soon: a hint */
 void gguf_drop_all(const struct gguf *g);
 
 #endif

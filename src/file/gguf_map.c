@@ -131,6 +131,13 @@ void gguf_drop(const struct gguf *g, const struct tensor *t)
     if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+void gguf_want(const struct gguf *g, const struct tensor *t)
+{
+    if (!t->data || g->part[t->file].fd < 0) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->data & ~(page - 1);
+    madvise((void *)from, (uintptr_t)t->data + t->size_bytes - from, MADV_WILLNEED);
+}
+
 /* Mapping the file anew over itself also frees the page tables, which MADV_DONTNEED keeps. */
 void gguf_drop_all(const struct gguf *g)
 {

@@ -13,14 +13,18 @@ static int planes(enum act_tier tier)
     return tier == ACT_A16_256 ? 4 : tier == ACT_A16_W8 ? 2 : 1;
 }
 
+static size_t packed_bytes(const struct weight *w)
+{
+    struct mat m;
+    return mat_init(&m, weight_type(w), w->n, w->k, NULL) ? 0 : mat_bytes(&m); /* lower.c has seen it */
+}
+
 static struct step_cost matmul_cost(const struct program *p, const struct step *s, int rows)
 {
     struct step_cost c = {0, 0};
     for (int i = 0; i < s->n; i++) {
         const struct weight *w = &p->weights[s->mat[i].w];
-        struct mat m;
-        if (mat_init(&m, weight_type(w), w->n, w->k, NULL)) continue; /* lower.c has seen it */
-        c.bytes += (double)mat_bytes(&m);
+        c.bytes += (double)packed_bytes(w);
         c.ops += 2.0 * planes(mat_tier(weight_type(w), w->role)) * w->n * w->k * rows;
     }
     return c;
@@ -50,4 +54,19 @@ struct step_cost step_cost(const struct program *p, const struct step *s, int ro
         return (struct step_cost){position * kv->positions, 2.0 * (kv->type == KV16 ? 4 : 2) * h->n_head * (2 * h->head_dim + h->kv_extra) * kv->pairs};
     default: return (struct step_cost){0, 0};
     }
+}
+
+int program_weights(const struct program *p, uint64_t *all, uint64_t *experts, struct err *e)
+{
+    *all = *experts = 0;
+    for (int i = 0; i < p->n_weights; i++) {
+        const struct weight *w = &p->weights[i];
+        struct mat m;
+        if (mat_init(&m, weight_type(w), w->n, w->k, e)) return err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name));
+        *all += mat_bytes(&m);
+    }
+    for (int i = 0; i < p->n_steps; i++)
+        for (int j = 0; p->steps[i].kind == STEP_EXPERTS && j < p->steps[i].n; j++)
+            *experts += (uint64_t)packed_bytes(&p->weights[p->steps[i].mat[j].w]) * (uint64_t)p->steps[i].n_expert;
+    return 0;
 }

@@ -172,6 +172,9 @@ struct kv_cost {
 };
 struct step_cost step_cost(const struct program *p, const struct step *s, int rows, const struct kv_cost *kv);
 
+/* Bytes of the packed weights, and of those that belong to experts (*experts). */
+int program_weights(const struct program *p, uint64_t *all, uint64_t *experts, struct err *e);
+
 /* Calls fn(ud, buffer, is_write) for every buffer that a step touches. */
 void step_uses(const struct program *p, const struct step *s, void (*fn)(void *ud, int buffer, bool write), void *ud);
 

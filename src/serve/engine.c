@@ -6,6 +6,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/memory.h"
+#include "base/pool.h"
 #include "folder/folder.h"
 #include "kern/contract.h"
 #include "kern/num.h"
@@ -22,6 +24,21 @@ static int open_pages(struct engine *en, const struct kv_shape *shape, const str
     int rc = kv_pool_create(&en->kv, shape, room, 0, e);
     if (!rc) en->kv->keep = true;
     return rc;
+}
+
+/* Memory for experts: as asked, or where all weights do not fit what the machine has left, what the rest leaves of that. */
+static int share_experts(const struct engine *en, const struct engine_options *opt, size_t *bytes, struct err *e)
+{
+    uint64_t all, experts, free_bytes = memory_available();
+    *bytes = opt->experts_bytes;
+    int rc = program_weights(en->program, &all, &experts, e);
+    if (rc || *bytes || !experts || free_bytes == UINT64_MAX) return rc;
+    int64_t tokens = en->n_ctx < ENGINE_LIKELY ? en->n_ctx : ENGINE_LIKELY;
+    uint64_t cache = opt->kv_bytes ? opt->kv_bytes : (uint64_t)(tokens / ATTN_CHUNK + 1) * en->kv->page_bytes;
+    uint64_t rest = all - experts + chip_cpu.work_bytes(en->program, opt->n_threads ? opt->n_threads : pool_cpus()) + cache;
+    uint64_t room = free_bytes / 10 * 9;
+    if (rest + experts > room) *bytes = room > rest ? (size_t)(room - rest) : 1;
+    return 0;
 }
 
 static int open_parts(struct engine *en, const char *path, const struct engine_options *opt, struct err *e)
@@ -44,7 +61,10 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
     struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim, h->kv_extra};
     if ((rc = open_pages(en, &shape, opt, e))) return rc;
-    struct chip_options co = {.n_threads = opt->n_threads, .isa = opt->isa, .kv = opt->kv, .progress = opt->progress, .progress_ud = opt->progress_ud,
+    size_t experts;
+    if ((rc = share_experts(en, opt, &experts, e))) return rc;
+    struct chip_options co = {.experts_bytes = experts,
+                              .n_threads = opt->n_threads, .isa = opt->isa, .kv = opt->kv, .progress = opt->progress, .progress_ud = opt->progress_ud,
                               .observe = opt->observe, .observe_ud = opt->observe_ud};
     return chip_load(&en->chip, opt->chip, en->program, &co, e);
 }
@@ -60,6 +80,20 @@ int engine_open(struct engine **out, const char *path, const struct engine_optio
     }
     *out = en;
     return 0;
+}
+
+int engine_weigh(const char *path, uint64_t *all, uint64_t *experts, struct err *e)
+{
+    struct engine en = {0};
+    struct program_options po = {.max_rows = 1, .max_out = 1};
+    int rc = model_file_open(&en.file, path, e);
+    if (!rc) rc = model_open(&en.model, en.file, e);
+    if (!rc) rc = program_compile(&en.program, en.model, &po, e);
+    if (!rc) rc = program_weights(en.program, all, experts, e);
+    program_close(en.program);
+    model_close(en.model);
+    gguf_close(en.file);
+    return rc;
 }
 
 void engine_close(struct engine *en)

@@ -23,12 +23,13 @@ struct engine_options {
     int n_batch;        /* tokens per step; 0: ENGINE_BATCH */
     int n_out;          /* rows of logits per pass; 0: ENGINE_OUT */
     enum kv_type kv;    /* KV16 unless set */
+    size_t experts_bytes; /* memory for experts; the others stay on disk. 0: for all, or what the machine has left if it has less */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
     void *progress_ud;
     void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers); /* chip_options */
     void *observe_ud;
 };
-enum { ENGINE_BATCH = 512, ENGINE_OUT = 64 };
+enum { ENGINE_BATCH = 512, ENGINE_OUT = 64, ENGINE_LIKELY = 4096 /* tokens of a context that memory is kept for */ };
 
 struct engine {
     struct gguf *file;
@@ -43,6 +44,8 @@ struct engine {
 };
 
 int engine_open(struct engine **en, const char *path, const struct engine_options *opt, struct err *e);
+/* What the packed weights of a model take, and its experts of that, without loading it. */
+int engine_weigh(const char *path, uint64_t *all, uint64_t *experts, struct err *e);
 void engine_close(struct engine *en); /* accepts NULL */
 
 /*

@@ -108,6 +108,22 @@ static int open_draft(struct server *s, struct err *e)
     return 0;
 }
 
+/* A model whose experts may stay on disk: what its weights take, with as much for experts as asked, or as leaves a quarter of
+ * what is left to keys and values. */
+static int share_experts(struct server *s, uint64_t all, uint64_t *weights, struct err *e)
+{
+    uint64_t file = file_bytes(&s->model[0].path), packed, experts;
+    int rc = engine_weigh(s->model[0].path.z, &packed, &experts, e);
+    if (rc || !experts) return rc;
+    uint64_t rest = packed - experts + (*weights - file), room = s->o.engine.experts_bytes;
+    if (!room) room = all > rest ? (all - rest) / 4 * 3 : 0;
+    if (room && room < experts) {
+        s->o.engine.experts_bytes = (size_t)room;
+        *weights = rest + room;
+    }
+    return 0;
+}
+
 static int share_memory(struct server *s, struct err *e)
 {
     uint64_t weights = 0, all = s->o.memory_bytes;
@@ -116,6 +132,10 @@ static int share_memory(struct server *s, struct err *e)
     if (!all) {
         uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
         all = weights + free_bytes / 2;
+    }
+    if (s->n_models == 1 && (all <= weights || s->o.engine.experts_bytes)) {
+        int rc = share_experts(s, all, &weights, e);
+        if (rc) return rc;
     }
     if (all <= weights)
         return err(e, ERR_LIMIT, "--memory %" PRIu64 " MiB: the weights alone take %" PRIu64 " MiB", all >> 20, weights >> 20);

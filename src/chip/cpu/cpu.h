@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU back end, shared by its files: load.c (weights, memory), step.c (the token path), attend.c (attention),
- * heads.c (matrices of single heads), limits.c (probes). */
+ * experts.c and hot.c (experts, in memory and on disk), heads.c (matrices of single heads), limits.c (probes). */
 #ifndef TUTTI_CHIP_CPU_CPU_H
 #define TUTTI_CHIP_CPU_CPU_H
 
@@ -36,6 +36,7 @@ struct cpu {
     struct mat *mats;   /* [program->n_weights] */
     char *weights;      /* mapping that holds the packed weights */
     size_t weights_bytes;
+    struct hot *hot;    /* experts that may be on disk (hot.h), or NULL: all are in memory */
     char *block;        /* the program's shared buffers */
     struct act *codes;  /* [n_buffers], valid for BUFFER_CODES */
     struct cpu_worker *workers;

@@ -6,7 +6,7 @@
  * one vector does not depend on its neighbours, so neither do the bits.
  */
 #include <string.h>
-#include "chip/cpu/cpu.h"
+#include "chip/cpu/hot.h"
 
 void cpu_place(struct cpu *c, const struct step *s)
 {
@@ -22,6 +22,7 @@ void cpu_place(struct cpu *c, const struct step *s)
         int x = (int)cpu_row(c, 0, s->place.route, i / n_used)[i % n_used];
         c->place[i] = c->expert_at[x] + c->expert_n[x]++;
     }
+    if (c->hot) hot_choose(c, (int)(s - c->chip.program->steps));
 }
 
 /* Shares are measured in panels times tokens: those of the chosen experts one after the other. */
@@ -43,7 +44,10 @@ void cpu_experts(struct cpu *c, const struct step *s, int worker)
             int p1 = at + n * panels <= end ? (int)panels : (int)((end - at + n - 1) / n);
             if (p0 >= p1) continue;
             float *y = cpu_row(c, worker, m->dst, 0);
-            c->kern->matmul(y, stride, &mats[x], p0, p1, &c->codes[m->src], t0, n);
+            if (c->hot)
+                hot_matmul(c, worker, y, stride, m->w, x, p0, p1, &c->codes[m->src], t0, n);
+            else
+                c->kern->matmul(y, stride, &mats[x], p0, p1, &c->codes[m->src], t0, n);
             if (m->bias < 0) continue;
             const float *bias = p->vectors[m->bias + x].x + p0 * PANEL;
             for (int t = t0; t < t0 + n; t++)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "chip/cpu/cpu.h"
+#include "chip/cpu/hot.h"
 #include "kern/encode.h"
 
 enum { HUGE = 2 << 20 };
@@ -85,6 +85,7 @@ static int pack_all(struct cpu *c, struct packing *k, const struct chip_options 
     for (int i = 0; i < p->n_weights; i++) {
         k->m = &c->mats[i];
         const struct weight *w = &p->weights[i];
+        if (hot_holds(c, i)) continue;
         int rc = w->turned ? turn(k, w, e) : 0;
         if (rc) return e ? err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name)) : rc;
         k->t = w->t, k->turned = w->turned;
@@ -113,8 +114,11 @@ int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *
         const struct weight *w = &p->weights[i];
         int rc = mat_init(&c->mats[i], weight_type(w), w->n, w->k, e);
         if (rc) return rc;
-        total += mat_bytes(&c->mats[i]); /* a multiple of 64 */
     }
+    int rc = hot_create(c, opt->experts_bytes, e);
+    if (rc) return rc;
+    for (int i = 0; i < p->n_weights; i++)
+        if (!hot_holds(c, i)) total += mat_bytes(&c->mats[i]); /* a multiple of 64 */
     char *map = mmap(NULL, total + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return err(e, ERR_MEMORY, "out of memory: the weights take %zu MiB", total >> 20);
     size_t lead = (size_t)(-(uintptr_t)map & (HUGE - 1)); /* start on a huge page: fewer TLB misses, fewer page tables */
@@ -126,7 +130,7 @@ int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *
     struct packing *k = calloc(1, sizeof *k);
     if (!k) return err(e, ERR_MEMORY, "out of memory");
     k->c = c;
-    int rc = make_room(k, p, pool_size(c->pool), e);
+    rc = make_room(k, p, pool_size(c->pool), e);
     if (!rc) rc = pack_all(c, k, opt, e);
     free(k->rows);
     free(k->floats);

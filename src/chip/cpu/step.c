@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include "chip/cpu/cpu.h"
+#include "chip/cpu/hot.h"
 #include "kern/contract.h"
 #include "kern/mathf.h"
 
@@ -182,6 +182,8 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
     c->end_step = p->n_body;
     pool_run(c->pool, run_steps, c);
     spread_faults(c);
+    int rc = c->hot ? hot_fault(c, e) : 0;
+    if (rc) return rc;
     for (int i = 0; i < b->n_out; i += c->n_rows) {
         run_head(c, b->out, b->n_out, i, p->n_steps);
         if (b->spread) {
@@ -197,7 +199,6 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
         run_head(c, b->hidden, b->n_hidden, i, first_product);
         for (int j = 0; j < c->n_rows; j++) sink(ud, b->n_out + i + j, cpu_row(c, 0, p->hidden, j), row_status(c, j));
     }
-    (void)e;
     return 0;
 }
 
@@ -207,6 +208,7 @@ static void unload(struct chip *chip)
 {
     struct cpu *c = (struct cpu *)chip;
     pool_destroy(c->pool);
+    hot_destroy(c);
     if (c->weights) munmap(c->weights, c->weights_bytes);
     arena_finish(&c->arena);
     free(c);
@@ -307,6 +309,10 @@ static void explain(const struct chip *chip, struct buf *out)
     buf_printf(out, "chip:    cpu, %d threads, kernels %s (matmul, element-wise, attention)\n", pool_size(c->pool), c->kern->name);
     if (c->refused) buf_printf(out, "warning: kernels %s of this machine fail the self-test of the contract and are not used\n", c->refused->name);
     buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
+    if (!c->hot) return;
+    struct hot_use u = hot_use(c);
+    buf_printf(out, "experts: room for %d of %d in %.1f MiB, the others stay on disk; so far %" PRIu64 " chosen ones were there, %" PRIu64 " were read\n",
+               u.n_slots, u.n_units, (double)u.bytes / 1048576, u.kept, u.read);
 }
 
 const struct chip_ops chip_cpu = {"cpu", "this machine's processor", work_bytes, load, step, explain, unload, cpu_limits, 1, NULL, NULL};
