@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Encoding weights: see encode.h. Block formats as in mat.c. */
+/* Encoding weights: see encode.h. Block formats as in mat.c; those of 256 elements in encode_k.c. */
 #include "kern/encode.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include "kern/encode_int.h"
 #include "kern/mat.h"
-#include "kern/num.h"
 
 enum {
-    B = 32,          /* elements of a block */
     BLOCKS = 8,      /* of an N4 group */
-    TRIALS = 10,     /* first scales of a block, from no clipping to a third clipped off */
     N4_TRIALS = 12,  /* group scales of N4 */
     N4_ROUNDS = 3,   /* refinements of the best */
     SUB_MAX = 15,
@@ -27,101 +25,15 @@ bool encode_supports(enum dtype type)
     case DTYPE_Q5_0:
     case DTYPE_Q5_1:
     case DTYPE_Q8_0:
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+    case DTYPE_Q6_K:
     case DTYPE_N4: return true;
     default: return false;
     }
 }
 
 /* --- one block ------------------------------------------------------------------------------------------------ */
-
-/* The sum of 32 numbers, halves onto halves: one order, and vectors for the compiler. */
-static float sum32(float v[B])
-{
-    for (int h = B / 2; h >= 1; h /= 2)
-        for (int i = 0; i < h; i++) v[i] = v[i] + v[i + h];
-    return v[0];
-}
-
-static void codes_of(float c[B], const float *x, float inv, float lo, float hi)
-{
-    for (int i = 0; i < B; i++) {
-        float t = x[i] * inv;
-        t = t < lo ? lo : t;
-        t = t > hi ? hi : t;
-        c[i] = rne_small(t);
-    }
-}
-
-/* sum of w (x - s c)^2 with the best codes for s */
-static float error_of(const float *x, const float *w, float s, float lo, float hi)
-{
-    float c[B], v[B];
-    codes_of(c, x, s != 0 ? 1.0f / s : 0.0f, lo, hi);
-    for (int i = 0; i < B; i++) {
-        float d = x[i] - s * c[i];
-        v[i] = w[i] * (d * d);
-    }
-    return sum32(v);
-}
-
-/* The scale that fits codes c best; 0 if they are all zero (or weigh nothing). */
-static float least_squares(const float *x, const float *w, const float c[B])
-{
-    float a[B], b[B];
-    for (int i = 0; i < B; i++) {
-        float wc = w[i] * c[i];
-        a[i] = wc * x[i];
-        b[i] = wc * c[i];
-    }
-    float num = sum32(a), den = sum32(b);
-    return den > 0 ? num / den : 0.0f;
-}
-
-/* The best scale of one sign for codes lo..hi, its error in *err; 0 for a block of zeros. */
-static float best_scale(const float *x, const float *w, float sign, float lo, float hi, float *err)
-{
-    float below = 0, above = 0, best = 0, c[B];
-    for (int i = 0; i < B; i++) {
-        float v = x[i] * sign;
-        below = -v > below ? -v : below;
-        above = v > above ? v : above;
-    }
-    float wide = below / -lo > above / hi ? below / -lo : above / hi;
-    *err = error_of(x, w, 0, lo, hi);
-    if (wide < 0x1p-100f) return 0;
-    for (int t = 0; t < TRIALS; t++) {
-        float s = sign * (wide * (1.02f - 0.04f * (float)t));
-        for (int round = 0; round < 2; round++) {
-            float e = error_of(x, w, s, lo, hi);
-            if (e < *err) *err = e, best = s;
-            codes_of(c, x, 1.0f / s, lo, hi);
-            s = least_squares(x, w, c);
-            if (!(s * sign > wide * 0.25f)) break;
-        }
-        if (s * sign > wide * 0.25f) {
-            float e = error_of(x, w, s, lo, hi);
-            if (e < *err) *err = e, best = s;
-        }
-    }
-    return best;
-}
-
-static void put16(uint8_t *p, uint16_t v)
-{
-    memcpy(p, &v, 2);
-}
-
-static void put_nibbles(uint8_t *out, const uint8_t q[B])
-{
-    for (int i = 0; i < B / 2; i++) out[i] = (uint8_t)((q[i] & 15) | (q[i + B / 2] & 15) << 4);
-}
-
-static void put_fifth_bits(uint8_t *out, const uint8_t q[B])
-{
-    uint32_t bits = 0;
-    for (int i = 0; i < B; i++) bits |= (uint32_t)(q[i] >> 4 & 1) << i;
-    memcpy(out, &bits, 4);
-}
 
 /* Codes -2^(bits-1) .. 2^(bits-1) - 1 with one scale: Q4_0, Q5_0. */
 static void encode_symmetric(uint8_t *out, const float *x, const float *w, int bits)
@@ -337,7 +249,7 @@ int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weigh
         encode_floats(type, out, x, n);
         return 0;
     }
-    int step = type == DTYPE_N4 ? N4_GROUP : B;
+    int step = type == DTYPE_N4 || dtype_info(type)->block == N4_GROUP ? N4_GROUP : B;
     for (int64_t i = 0; i < n; i += step) {
         int m = n - i < step ? (int)(n - i) : step;
         float w[N4_GROUP];
@@ -348,6 +260,9 @@ int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weigh
         case DTYPE_Q4_1: encode_affine(out, x + i, w, 4); break;
         case DTYPE_Q5_1: encode_affine(out, x + i, w, 5); break;
         case DTYPE_Q8_0: encode_q8(out, x + i); break;
+        case DTYPE_Q4_K:
+        case DTYPE_Q5_K: encode_k_affine(out, x + i, w, type == DTYPE_Q4_K ? 4 : 5); break;
+        case DTYPE_Q6_K: encode_k_symmetric(out, x + i, w); break;
         default: encode_n4(out, x + i, w, m);
         }
         out += type == DTYPE_N4 ? N4_GROUP_BYTES : (int)dtype_info(type)->bytes;

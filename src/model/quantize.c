@@ -3,6 +3,7 @@
 #include "model/quantize.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/pool.h"
@@ -56,9 +57,33 @@ static bool is_matrix(const struct tensor *t)
     return t->name.n < r || memcmp(t->name.p + t->name.n - r, router, r);
 }
 
+/* Where errors cost most, a third of the layers and both ends, as the files called "M" of llama.cpp have it. */
+static bool takes_more(const struct gguf *in, const struct tensor *t)
+{
+    char name[GGUF_MAX_NAME_BYTES + 1];
+    unsigned layer, n = 0;
+    int at = 0;
+    snprintf(name, sizeof name, "%.*s", STR_ARG(t->name));
+    if (sscanf(name, "blk.%u.%n", &layer, &at) != 1 || !at) return false;
+    if (strcmp(name + at, "attn_v.weight") != 0 && strncmp(name + at, "ffn_down", 8) != 0) return false;
+    for (bool more = true; more; n += more) {
+        char next[GGUF_MAX_NAME_BYTES + 1];
+        snprintf(next, sizeof next, "blk.%u.attn_norm.weight", n);
+        more = gguf_tensor(in, next) != NULL;
+    }
+    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
+}
+
+/* What stands in for a type of 256 elements where rows are no multiple of them. */
+static enum dtype shorter(enum dtype t)
+{
+    return t == DTYPE_Q4_K ? DTYPE_Q5_0 : t == DTYPE_Q5_K ? DTYPE_Q5_1 : DTYPE_Q8_0;
+}
+
 static int target(const struct gguf *in, const struct tensor *t, const struct quantize_options *opt, enum dtype *to, struct err *e)
 {
-    enum dtype want = is_head(in, t) ? opt->head : opt->type;
+    enum dtype want = is_head(in, t) ? opt->head : opt->mix && takes_more(in, t) ? DTYPE_Q6_K : opt->type;
+    if (dtype_info(want)->block == 256 && t->ne[0] % 256) want = shorter(want);
     *to = t->type;
     if (!is_matrix(t) || t->type == want || t->ne[0] % dtype_info(want)->block || dtype_row_bytes(want, t->ne[0]) == 0) return 0;
     if (!is_float(t->type) && !mat_layout(t->type)) return 0;
@@ -131,9 +156,11 @@ static int convert(struct job *j, struct quantize_tensor *q, uint64_t done, uint
 /* --- the file --------------------------------------------------------------------------------------------------- */
 
 /* Of GGML's list of "mostly" types; -1: it has none. */
-static int file_type(enum dtype t)
+static int file_type(enum dtype t, bool mix)
 {
     switch (t) {
+    case DTYPE_Q4_K: return mix ? 15 : 14; /* "medium", "small" */
+    case DTYPE_Q5_K: return mix ? 17 : 16;
     case DTYPE_F32: return 0;
     case DTYPE_F16: return 1;
     case DTYPE_Q4_0: return 2;
@@ -141,12 +168,13 @@ static int file_type(enum dtype t)
     case DTYPE_Q8_0: return 7;
     case DTYPE_Q5_0: return 8;
     case DTYPE_Q5_1: return 9;
+    case DTYPE_Q6_K: return 18;
     case DTYPE_BF16: return 32;
     default: return -1;
     }
 }
 
-static void write_keys(struct gguf_writer *out, const struct gguf *in, enum dtype type, bool n4)
+static void write_keys(struct gguf_writer *out, const struct gguf *in, enum dtype type, bool mix, bool n4)
 {
     for (size_t i = 0; i < gguf_n_keys(in); i++) {
         const struct gguf_key *k = gguf_key_at(in, i);
@@ -155,7 +183,7 @@ static void write_keys(struct gguf_writer *out, const struct gguf *in, enum dtyp
             continue;
         gguf_write_key(out, k);
     }
-    if (file_type(type) >= 0) gguf_write_u32(out, "general.file_type", (uint32_t)file_type(type));
+    if (file_type(type, mix) >= 0) gguf_write_u32(out, "general.file_type", (uint32_t)file_type(type, mix));
     gguf_write_u32(out, "general.quantization_version", QUANTIZATION_VERSION);
     if (n4) gguf_write_u32(out, GGUF_KEY_N4, GGUF_N4_VERSION);
 }
@@ -232,7 +260,7 @@ static int plan(struct job *j, struct quantize_tensor *list, struct err *e)
         q->bytes = dtype_row_bytes(q->to, t->ne[0]) * t->ne[1] * t->ne[2] * t->ne[3];
         n4 |= q->to == DTYPE_N4;
     }
-    write_keys(j->out, j->in, j->opt->type, n4);
+    write_keys(j->out, j->in, j->opt->type, j->opt->mix, n4);
     return 0;
 }
 

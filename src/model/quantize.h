@@ -20,6 +20,7 @@ struct quantize_tensor {
 struct quantize_options {
     enum dtype type; /* of matrices */
     enum dtype head; /* of the matrix that gives the logits */
+    bool mix;        /* attn_v and ffn_down of some layers become Q6_K */
     bool requantize; /* the source may be quantised already */
     bool measure;    /* fill in error and size */
     int n_threads;   /* 0: all CPUs */

@@ -174,6 +174,7 @@ static int encode_new(const struct encoding *c, const char *p, size_t n)
     bool whole =
         (t->splitter.family->flags & SPLIT_WHOLE_WORDS) || (t->splitter.family->flags & SPLIT_LINES && p[0] == '\n');
     int32_t id = whole ? vocab_find(&t->v, (struct str){p, n}) : -1;
+    if (id >= 0 && t->v.added && t->v.added[id] & ADDED_WORD) id = -1; /* it was looked for, and did not stand alone */
     if (id < 0) return merge_word(&t->v, &c->x->merge, p, n, c->out, c->e);
     ids_push(c->out, id);
     return 0;

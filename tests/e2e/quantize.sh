@@ -28,7 +28,7 @@ awk '/^all tensors/ { exit !($4 < 4.6 && $5 > 5 && $5 < 10) }' "$tmp/r.n4" || fa
 grep -q '^blk.0.attn_q.weight *F16 *N4 ' "$tmp/r.n4" || fault "--report lists no matrices"
 
 # Every type runs, and comes back by --allow-requantize.
-for type in q4_0 q4_1 q5_0 q5_1 q8_0 bf16 f32; do
+for type in q4_0 q4_1 q5_0 q5_1 q8_0 q4_k q5_k q6_k q4_k_m bf16 f32; do
     expect 0 '' quantize $data/tiny-f16.gguf "$tmp/$type.gguf" --type $type -q
     "${tutti[@]}" digest "$tmp/$type.gguf" -p 'a text' >"$tmp/d.$type" || fault "$type does not run"
 done
@@ -42,7 +42,7 @@ expect 0 '' quantize "$tmp/f32.gguf" "$tmp/f16.gguf" --type f16 -q
 
 expect 2 'takes IN and OUT' quantize $data/tiny-f16.gguf
 expect 2 '--type is missing' quantize $data/tiny-f16.gguf "$tmp/x.gguf"
-expect 2 '--type q4_k: known are' quantize $data/tiny-f16.gguf "$tmp/x.gguf" --type q4_k
+expect 2 '--type q2_k: known are' quantize $data/tiny-f16.gguf "$tmp/x.gguf" --type q2_k
 expect 2 'is the input' quantize "$tmp/f16.gguf" "$tmp/../$(basename "$tmp")/f16.gguf" --type n4 --force
 expect 3 'cannot create' quantize $data/tiny-f16.gguf "$tmp/no/x.gguf" --type n4
 expect 4 '' quantize README.md "$tmp/x.gguf" --type n4

@@ -21,7 +21,7 @@ def matrices(path):
 
 with tempfile.TemporaryDirectory() as tmp:
     source = {n: dequantize(t.data, t.tensor_type) for n, t in matrices(model).items()}
-    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"):
+    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"):
         kind = GGMLQuantizationType[name]
         ours, back = f"{tmp}/{name}.gguf", f"{tmp}/back.gguf"
         subprocess.run([tutti, "quantize", model, ours, "--type", name, "--head", name, "-q"], check=True)
@@ -37,12 +37,12 @@ with tempfile.TemporaryDirectory() as tmp:
             if not np.array_equal(y.view(np.uint32) << 1, z.view(np.uint32) << 1) and not np.array_equal(y, z):
                 print(f"{name} {key}: tutti decodes {np.sum(y != z)} of {y.size} values otherwise")
                 bad += 1
-            theirs = dequantize(quantize(source[key], kind), kind)
             e_ours += ((x - y) ** 2).sum()
-            e_theirs += ((x - theirs) ** 2).sum()
+            if not name.endswith("_K"):  # gguf has no quantiser of these
+                e_theirs += ((x - dequantize(quantize(source[key], kind), kind)) ** 2).sum()
             size += (x**2).sum()
             n += 1
         print(f"{name}: {n} matrices, error {100 * (e_ours / size) ** 0.5:.3f} %, gguf's own {100 * (e_theirs / size) ** 0.5:.3f} %")
-        bad += n == 0 or e_ours > 1.001 * e_theirs
+        bad += n == 0 or (e_theirs > 0 and e_ours > 1.001 * e_theirs)
 print("quantize: ok" if not bad else f"quantize: {bad} faults")
 sys.exit(bad != 0)
