@@ -9,6 +9,7 @@
 #include "common.h"
 #include "file/cache.h"
 #include "plan/device.h"
+#include "plan/pieces.h"
 #include "plan/shape_model.h"
 #include "plan/timed.h"
 
@@ -24,7 +25,7 @@ struct asked {
     struct arg_strs shapes, assume;
     const char *assumed[ARG_LIST_MAX + 1];
     int context, batch, tp, pp, ep;
-    bool json, markdown;
+    bool json, markdown, steps;
 };
 
 struct answer {
@@ -136,6 +137,22 @@ static void print_text(const struct answer *a, const struct asked *q)
            1e-9 * a->fit.token_bytes * q->batch * (q->context + 1), 1e-9 * a->fit.usable_bytes, a->fit.tokens);
 }
 
+/* Where a token's time goes, piece by piece: of one chip, of all layers. */
+static void print_steps(const struct answer *a, const struct asked *q)
+{
+    struct piece p[PIECES_MAX];
+    char one[32], all[32], low[32];
+    double sum = 0;
+    int n = pieces_decode(p, a->d, &a->s, q->batch, q->context);
+    for (int i = 0; i < n; i++) sum += p[i].times * p[i].seconds;
+    printf("\n%-36s %-10s %6s %10s %10s %6s %10s %9s %9s  waits for\n", "step, of one chip", "part", "times", "one", "all", "%", "floor", "MFLOP", "MB");
+    for (int i = 0; i < n; i++)
+        printf("%-36s %-10s %6.0f %10s %10s %6.1f %10s %9.4g %9.4g  %s\n", p[i].what, device_part_name[p[i].part], p[i].times, si_seconds(p[i].seconds, one),
+               si_seconds(p[i].times * p[i].seconds, all), 100 * p[i].times * p[i].seconds / sum, si_seconds(p[i].floor, low), 1e-6 * p[i].ops, 1e-6 * p[i].bytes,
+               device_resource_name[p[i].bound]);
+    if (!strcmp(a->d->class, "dataflow")) puts("(a layer is one pipeline: memory and arithmetic of its pieces overlap, so the token takes less than their sum)");
+}
+
 static json_t *parts_json(const double *x, const char *const *name, int n)
 {
     json_t *j = json_object();
@@ -224,6 +241,7 @@ static int one(const struct asked *q, struct answer *a, json_t *out, struct err 
     if ((rc = timed_split(q->chip, name, &n, e)) || (rc = open_chip(a, q, name, e)) || (rc = compute(a, q, n, e))) return rc;
     if (out) json_array_append_new(out, answer_json(a, q));
     else print_text(a, q);
+    if (q->steps && !out) print_steps(a, q);
     return 0;
 }
 
@@ -290,6 +308,7 @@ int cmd_sim(int argc, char **argv)
         {"pp", 0, ARG_INT, &q.pp, "N", "stages of layers", 1, 1 << 16},
         {"ep", 0, ARG_INT, &q.ep, "N", "chips that share the experts", 1, 1 << 16},
         {"framework", 0, ARG_STR, &q.framework, "NAME", "whose fitted constants: trtllm, vllm, sglang (default: trtllm)", 0, 0},
+        {"steps", 0, ARG_FLAG, &q.steps, NULL, "with one chip: also the time of every kind of step of the program, and what it waits for", 0, 0},
         {"markdown", 0, ARG_FLAG, &q.markdown, NULL, "with --chip all: a table for a document", 0, 0},
         {"json", 0, ARG_FLAG, &q.json, NULL, "print JSON", 0, 0},
         {0}};

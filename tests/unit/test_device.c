@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "plan/class.h"
+#include "plan/pieces.h"
 
 static struct shape shape_of(const char *name)
 {
@@ -196,9 +197,38 @@ static void tiles_of_the_ipu_count_cycles(void **state)
     device_close(d);
 }
 
+/* Pieces of a step lie at or above their floors and add up to the step, but for what it adds once. */
+static void pieces_add_up(void **state)
+{
+    static const char *const chips[] = {"h100", "tpuv6e", "gc200", "wse3", "lp30"};
+    struct err e = {0};
+    struct shape shape;
+    (void)state;
+    assert_int_equal(shape_open(&shape, "mixtral-8x7b", &e), 0);
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
+        struct device *d;
+        struct device_step t;
+        struct piece p[PIECES_MAX];
+        struct device_setup s = {.shape = &shape, .precision = device_precision("fp8"), .tp = 1, .pp = 1};
+        double sum = 0;
+        assert_int_equal(device_open(&d, chips[i], NULL, &e), 0);
+        assert_int_equal(device_decode(d, &s, 8, 1024, &t, &e), 0);
+        int n = pieces_decode(p, d, &s, 8, 1024);
+        assert_in_range(n, 4, PIECES_MAX);
+        for (int k = 0; k < n; k++) {
+            assert_true(*p[k].what && isfinite(p[k].seconds) && p[k].seconds >= p[k].floor && p[k].times >= 1);
+            sum += p[k].times * p[k].seconds;
+        }
+        double rest = t.seconds - t.part[DEVICE_HOST];
+        assert_true(sum >= 0.99 * rest && sum <= 1.05 * rest);
+        device_close(d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_add_up),
         cmocka_unit_test(steps_lie_above_their_floor),
         cmocka_unit_test(more_work_takes_longer),
         cmocka_unit_test(memory_says_how_many_chips_do),
