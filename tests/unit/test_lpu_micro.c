@@ -50,6 +50,9 @@ static void build(struct lpu_graph *g, int rows)
         n.arg[0] = (struct lpu_arg){.kind = SRC_MEM, .v = lpu_loc(wide(p), 0)};
         lpu_graph_group(g, GROUP_INSTALL, 0);
         lpu_graph_node(g, &n);
+        n = (struct lpu_node){.op = OP_IW, .alu = (uint8_t)p};
+        lpu_graph_group(g, GROUP_INSTALL, 0);
+        lpu_graph_node(g, &n);
     }
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < LPU_PLANES; p++) {

@@ -2,8 +2,8 @@
 /*
  * graph: what the mapping asks of the chip, before anybody says when: unit operations on rows of memory, in program order.
  *
- * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or the
- * installation of a weight tile. Nodes stand in groups: inside a group results pass from ALU to ALU; between groups
+ * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or half the
+ * installation of a weight tile: loading may be asked for long before the array is free. Nodes stand in groups: inside a group results pass from ALU to ALU; between groups
  * they pass through memory, or through a chain: a name for a value that stays in an ALU until its last reader. The meaning of a
  * graph is that of its nodes one after the other; the scheduler may only find times for them.
  *
@@ -58,7 +58,7 @@ struct lpu_node {
     int32_t pass_act;      /* location of the activation row */
 };
 
-enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL, GROUP_SUM /* sums of a pass to a row of its hemisphere */,
+enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL /* LW: a tile into the weight buffer; IW: from there into the array */, GROUP_SUM /* sums of a pass to a row of its hemisphere */,
                       GROUP_SEND, GROUP_RECEIVE /* a 32-bit vector, row by row */ };
 
 struct lpu_group {

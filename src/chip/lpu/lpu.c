@@ -13,7 +13,7 @@
 
 /* --- launches --------------------------------------------------------------------------------------------- */
 
-static void launch_finish(struct lpu_launch *l)
+void lpu_launch_finish(struct lpu_launch *l)
 {
     lpu_graph_finish(&l->graph);
     lpu_code_finish(&l->code);
@@ -49,12 +49,10 @@ static int meet(struct lpu *c, struct lpu_launch *l, int chunks, const struct lp
     return 0;
 }
 
-/* chunks 0: the head. */
-static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *e)
+int lpu_compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *e)
 {
     struct lpu_schedule s = {0};
-    int rc = chunks ? lpu_map_body(c, &l->graph, chunks, e) : lpu_map_head(c, &l->graph, e);
-    if (!rc) rc = lpu_schedule(&s, &c->arch, &l->graph, e);
+    int rc = lpu_schedule(&s, &c->arch, &l->graph, e);
     if (!rc) rc = meet(c, l, chunks, &s, e);
     if (!rc) rc = lpu_trace(&l->trace, &c->arch, &l->graph, &s, e);
     if (!rc) rc = lpu_queues(&l->code, &c->arch, &s, e);
@@ -68,10 +66,18 @@ static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *
         rc = lpu_verify(&c->arch, &l->graph, &l->code, &p, e);
     }
     if (rc)
-        launch_finish(l);
+        lpu_launch_finish(l);
     else
         l->ready = true;
     return rc;
+}
+
+/* chunks 0: the head. */
+static int compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *e)
+{
+    int rc = chunks ? lpu_map_body(c, &l->graph, chunks, e) : lpu_map_head(c, &l->graph, e);
+    if (rc) lpu_launch_finish(l);
+    return rc ? rc : lpu_compile(c, l, chunks, e);
 }
 
 int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
@@ -154,8 +160,8 @@ static void unload(struct chip *chip)
 {
     for (struct lpu *c = (struct lpu *)chip, *next; c; c = next) {
         next = c->next;
-        for (int i = 0; c->body && i <= c->max_chunks; i++) launch_finish(&c->body[i]);
-        launch_finish(&c->head);
+        for (int i = 0; c->body && i <= c->max_chunks; i++) lpu_launch_finish(&c->body[i]);
+        lpu_launch_finish(&c->head);
         lpu_link_finish(&c->link);
         lpu_sim_destroy(c->sim);
         lpu_arch_close(&c->arch);

@@ -132,11 +132,26 @@ static inline struct lpu_params lpu_params_of(const struct lpu *c, const struct 
     return p;
 }
 
+/* First slices of a quad of work slices, three in each hemisphere, and of the 16 wide slices of a plane. */
+static inline int lpu_quad_slice(const struct lpu_arch *a, int quad)
+{
+    return quad / 3 * a->half + quad % 3 * LPU_QUAD;
+}
+
+static inline int lpu_plane_slice(const struct lpu_arch *a, int plane)
+{
+    return lpu_plane_hemisphere(plane) * a->half + a->half - a->wide + plane % 2 * LPU_LOAD;
+}
+
 static inline int lpu_plane_at(const struct lpu_arch *a, int loc) /* whose slices a tile lies in */
 {
     int slice = lpu_loc_slice(loc), h = lpu_hemisphere(a, slice);
     return 2 * h + (slice - h * a->half - (a->half - a->wide)) / LPU_LOAD;
 }
+
+/* lpu.c: a graph becomes the queues of its launch, verified; chunks 0: without links. */
+int lpu_compile(struct lpu *c, struct lpu_launch *l, int chunks, struct err *e);
+void lpu_launch_finish(struct lpu_launch *l);
 
 /* lpu.c: patches a launch for c->params and runs it. */
 int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e);
@@ -180,12 +195,25 @@ void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, b
 int lpu_spread_lane(struct lpu_mapper *m, int node, int lane); /* one lane of a value of the group, to all lanes */
 /* exp32 of kern/mathf.h as operations; begins in the group in hand, ends in a new one, which has the result. */
 int lpu_exp(struct lpu_mapper *m, struct lpu_in x);
-void lpu_install(struct lpu_mapper *m, int plane, int loc, int n, int flag, bool is_unsigned, int patch_arg);
+/* n vectors of a tile at loc into the plane's weight buffer, and what is there into its array when the passes so far are over. */
+void lpu_load(struct lpu_mapper *m, int plane, int loc, int n, int flag, int patch_arg);
+void lpu_install(struct lpu_mapper *m, int plane, bool is_unsigned);
 
 void lpu_map_matmul(struct lpu_mapper *m, const struct step *s);
 void lpu_map_store(struct lpu_mapper *m, const struct step *s);
 void lpu_map_attend(struct lpu_mapper *m, const struct step *s);
-void lpu_map_quant(struct lpu_mapper *m, int dst, int src);
+void lpu_map_quant(struct lpu_mapper *m, const struct lpu_codes *q, const int *src);
+
+/* map_batch.c: many rows times the first matrix of a program, which is alone on the chip (product.h). */
+struct lpu_batch {
+    int rows;
+    int first[LPU_QUADS];  /* rows of each quad that nothing else has, in both banks from here on */
+};
+int lpu_batch_init(struct lpu_batch *b, const struct lpu *c, int rows, struct err *e); /* ERR_UNSUPPORTED, ERR_LIMIT */
+int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v, int row);    /* where vector v of an input row lies */
+int lpu_batch_y(const struct lpu_batch *b, const struct lpu *c, int tile, int row); /* and the outputs of a tile */
+int lpu_map_batch_quant(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);
+int lpu_map_batch(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);
 
 /* verify.c: the queues, patched for p, compute what the graph says for p; ERR_INTERNAL and the first fault if not. */
 int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e);

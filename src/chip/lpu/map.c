@@ -49,12 +49,19 @@ void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, b
     lpu_graph_node(m->g, &n);
 }
 
-void lpu_install(struct lpu_mapper *m, int plane, int loc, int n, int flag, bool is_unsigned, int patch_arg)
+void lpu_load(struct lpu_mapper *m, int plane, int loc, int n, int flag, int patch_arg)
 {
-    struct lpu_node k = {.op = OP_LW, .alu = (uint8_t)plane, .x = (uint16_t)n, .flag = (uint8_t)flag, .pass_flag = is_unsigned ? FLAG_UNSIGNED : 0};
+    struct lpu_node k = {.op = OP_LW, .alu = (uint8_t)plane, .x = (uint16_t)n, .flag = (uint8_t)flag};
     k.arg[0] = (struct lpu_arg){.kind = SRC_MEM, .v = loc, .patch = patch_arg >= 0 ? PATCH_PAGE : PATCH_NONE, .patch_arg = patch_arg};
     lpu_graph_group(m->g, GROUP_INSTALL, m->step);
     lpu_graph_node(m->g, &k);
+}
+
+void lpu_install(struct lpu_mapper *m, int plane, bool is_unsigned)
+{
+    struct lpu_node n = {.op = OP_IW, .alu = (uint8_t)plane, .pass_flag = is_unsigned ? FLAG_UNSIGNED : 0};
+    lpu_graph_group(m->g, GROUP_INSTALL, m->step);
+    lpu_graph_node(m->g, &n);
 }
 
 #define N(i) in_node(i)
@@ -297,7 +304,7 @@ static void map_rows(struct lpu_mapper *m, const struct step *s)
         case ROW_EMBED: map_embed(m, r); break;
         case ROW_SELECT: map_select(m, r); break;
         case ROW_NORM: map_norm(m, r); break;
-        case ROW_QUANT: lpu_map_quant(m, r->dst, r->src); break;
+        case ROW_QUANT: lpu_map_quant(m, &buffer(m, r->dst)->codes, buffer(m, r->src)->at); break;
         case ROW_ROPE: map_rope(m, r); break;
         case ROW_GATE: map_gate(m, r); break;
         case ROW_ADD: map_add(m, r); break;

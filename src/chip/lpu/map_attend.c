@@ -346,8 +346,10 @@ static void one_chunk(struct attend *a, bool super_first, bool super_end, bool t
     struct lpu *c = m->c;
     bool wide = c->kv_bits == 16;
     int heads = heads_of(c, a->slab), at = a->chunk * c->kv_rows, patch = page_patch(m, a->chunk, c->kv_rows);
-    for (int i = 0; i < 4; i += wide ? 1 : 2)
-        lpu_install(m, a->kv->plane[i], a->kv->row[i] + at, ATTN_CHUNK, i < 2 ? FLAG_COLUMNS | FLAG_CLEAR : 0, wide && i % 2 == 1, patch);
+    for (int i = 0; i < 4; i += wide ? 1 : 2) {
+        lpu_load(m, a->kv->plane[i], a->kv->row[i] + at, ATTN_CHUNK, i < 2 ? FLAG_COLUMNS | FLAG_CLEAR : 0, patch);
+        lpu_install(m, a->kv->plane[i], wide && i % 2 == 1);
+    }
     m->g->what = "scores";
     for (int j = 0; j < heads; j++) value_scales(a, j);
     for (int i = 0; i < a->n; i++) scores(a, i);

@@ -128,13 +128,12 @@ static void quant_256(struct lpu_mapper *m, const struct lpu_codes *q, const int
     free(ids);
 }
 
-void lpu_map_quant(struct lpu_mapper *m, int dst, int src)
+void lpu_map_quant(struct lpu_mapper *m, const struct lpu_codes *q, const int *src)
 {
-    const struct lpu_codes *q = &m->c->buffers[dst].codes;
     if (q->tier == ACT_A8_32)
-        quant_32(m, q, m->c->buffers[src].at);
+        quant_32(m, q, src);
     else
-        quant_256(m, q, m->c->buffers[src].at);
+        quant_256(m, q, src);
 }
 
 /* --- products --------------------------------------------------------------------------------------------- */
@@ -349,8 +348,10 @@ static void install(struct product *p, const struct work *k, int v)
     const struct lpu_mat *w = k->w;
     int rest = w->w->n - k->tile * w->out_lanes, n = rest < w->out_lanes ? rest : w->out_lanes;
     if (!w->columns) n = lanes_in(k->q, v);
-    for (int part = 0; part < w->parts; part++)
-        lpu_install(p->m, plane_of(p, k, part, v), slab_at(k, part, v), n, w->columns ? FLAG_COLUMNS | FLAG_CLEAR : 0, part == 1, -1);
+    for (int part = 0; part < w->parts; part++) {
+        lpu_load(p->m, plane_of(p, k, part, v), slab_at(k, part, v), n, w->columns ? FLAG_COLUMNS | FLAG_CLEAR : 0, -1);
+        lpu_install(p->m, plane_of(p, k, part, v), part == 1);
+    }
 }
 
 /* Folds fed by the passes: work waits while another has its plane. */

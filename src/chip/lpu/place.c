@@ -21,16 +21,6 @@ enum {
     KV_PAGES_ANY = 1 << 16, /* of a chip that keeps no keys */
 };
 
-static int quad_slice(const struct lpu *c, int quad)
-{
-    return quad / 3 * c->arch.half + quad % 3 * LPU_QUAD;
-}
-
-static int plane_slice(const struct lpu *c, int plane)
-{
-    return lpu_plane_hemisphere(plane) * c->arch.half + c->arch.half - c->arch.wide + plane % 2 * LPU_LOAD;
-}
-
 /* --- rows for buffers ------------------------------------------------------------------------------------- */
 
 int lpu_take_vector(struct lpu *c, int hemisphere)
@@ -42,7 +32,7 @@ int lpu_take_vector(struct lpu *c, int hemisphere)
     int row = p->free[q][--p->n_free[q]];
     int i = row < c->arch.rows / 2 ? 2 * row : 2 * (row - c->arch.rows / 2) + 1; /* see fill_free */
     if (i >= p->high[q]) p->high[q] = i + 1;
-    return lpu_loc(quad_slice(c, q), row);
+    return lpu_loc(lpu_quad_slice(&c->arch, q), row);
 }
 
 void lpu_give_vector(struct lpu *c, int loc)
@@ -64,7 +54,7 @@ static int take_constant(struct lpu *c, int n, struct err *e)
         if (q % 3 != BUFFER_QUAD && (best < 0 || c->place.constants[q] < c->place.constants[best])) best = q;
     if (c->place.constants[best] + n > c->arch.rows)
         return err(e, ERR_LIMIT, "scales and gains do not fit the %d work slices of one chip", 2 * (c->arch.half - c->arch.wide)), -1;
-    int loc = lpu_loc(quad_slice(c, best), c->place.constants[best]);
+    int loc = lpu_loc(lpu_quad_slice(&c->arch, best), c->place.constants[best]);
     c->place.constants[best] += n;
     return loc;
 }
@@ -162,7 +152,7 @@ static int place_slab(struct lpu *c, struct lpu_mat *m, int tile, int v, int pla
         int p = plane + part, rows = ((m->columns ? m->out_lanes : vectors_of(m, tile, v)) + LPU_LOAD - 1) / LPU_LOAD;
         if (c->place.wide[p] + rows > c->arch.rows)
             return err(e, ERR_LIMIT, "the weights do not fit the %.0f MB that one chip has for them", 1e-6 * LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES);
-        m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(plane_slice(c, p), c->place.wide[p]);
+        m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(lpu_plane_slice(&c->arch, p), c->place.wide[p]);
         c->place.wide[p] += rows;
     }
     return 0;
@@ -445,14 +435,14 @@ static int place_kv(struct lpu *c, struct err *e)
         struct lpu_kv *k = &c->kv[of[i / c->n_kv] * c->n_kv + i % c->n_kv];
         for (int j = 0; j < LPU_KV_ARRAYS; j += arrays == 4 ? 1 : 2) {
             int plane = k->plane[j] = next++ % LPU_PLANES;
-            k->row[j] = lpu_loc(plane_slice(c, plane), low + used[plane]++ * key_rows);
+            k->row[j] = lpu_loc(lpu_plane_slice(&c->arch, plane), low + used[plane]++ * key_rows);
         }
         k->dk = ARENA_NEW(&c->arena, int, (size_t)c->kv_heads);
         k->dv = ARENA_NEW(&c->arena, int, (size_t)c->kv_heads);
         if (!k->dk || !k->dv) return err(e, ERR_MEMORY, "out of memory");
         for (int j = 0; j < 2 * c->kv_heads && i % c->n_kv * c->kv_heads + j / 2 < h->n_head_kv; j++, scale++) {
             int q = scale % quads;
-            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) = lpu_loc(quad_slice(c, q / 2 * 3 + 1 + q % 2), qlow + scale / quads);
+            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) = lpu_loc(lpu_quad_slice(&c->arch, q / 2 * 3 + 1 + q % 2), qlow + scale / quads);
         }
     }
     uint32_t zero[LPU_LANES] = {0};

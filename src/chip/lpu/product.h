@@ -17,6 +17,8 @@ struct lpu_product {
     struct weight weight;
     struct tensor tensor;
     struct lpu *chip;
+    struct lpu_batch batch;               /* rows 0: one row at a time */
+    struct lpu_launch quant, multiply;    /* of a batch */
 };
 
 /* rows: the matrix [n][k] in the format of its type, or NULL. */
@@ -24,7 +26,11 @@ int lpu_product_open(struct lpu_product *p, enum dtype type, int n, int k, const
 void lpu_product_close(struct lpu_product *p); /* accepts a zeroed struct */
 /* y[n] = the matrix times x[k], through the simulator. */
 int lpu_product_run(struct lpu_product *p, const float *x, float *y, struct err *e);
+/* Compiles for `rows` rows at once, then y[rows][n] = x[rows][k] times the matrix; quant and multiply have the cycles. */
+int lpu_product_batch(struct lpu_product *p, int rows, struct err *e);
+int lpu_product_run_batch(struct lpu_product *p, const float *x, float *y, struct err *e);
 /* Cycles that no schedule can do without: bytes of the tiles over the streams, and products over the array. */
 double lpu_product_stream_floor(const struct lpu_product *p);
+double lpu_product_matrix_floor(const struct lpu_product *p, int rows);
 
 #endif

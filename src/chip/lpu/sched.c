@@ -47,7 +47,8 @@ struct touch { /* hazards, applied when the group is placed */
 };
 
 struct plane {
-    int buffer_free, array_ready, last_pass;
+    int buffer_free, buffer_full, array_ready, last_pass;
+    int next_pass; /* no pass can be before it: a bound for searches */
 };
 
 struct placed {
@@ -171,8 +172,11 @@ static int free_stream(struct sched *x, int hemi, bool inward, int t, int n, int
     uint32_t busy = 0;
     for (int i = 0; i < n; i++) busy |= inward ? at(x, t + i)->in[hemi] : at(x, t + i)->out[hemi];
     if (width == 1) {
-        for (int s = LPU_STREAMS - 1; s >= 0; s--)
+        for (int i = 0; i < LPU_STREAMS; i++) { /* outward not in the upper half, as long as that is for weights */
+            int s = (inward ? LPU_STREAMS : LPU_LOAD) - 1 - i;
+            if (s < 0) s += LPU_STREAMS;
             if (!(busy >> s & 1)) return s;
+        }
         return -1;
     }
     uint32_t mask = width == LPU_LOAD ? 0xffffu : 0xfu;
@@ -369,7 +373,7 @@ static int earliest(const struct sched *x, const struct lpu_node *n, const struc
         if (g->kind == SRC_MEM && g->patch != PATCH_TOKEN_CODES) r = x->avail[g->v] + lpu_delay(a, OP_READ) + distance(a, lpu_loc_slice(g->v));
         if (g->kind == SRC_PASS) {
             int act = x->avail[n->pass_act] + lpu_delay(a, OP_READ) + a->centre - distance(a, lpu_loc_slice(n->pass_act));
-            r = x->plane[n->pass_plane].array_ready > act ? x->plane[n->pass_plane].array_ready : act;
+            r = x->plane[n->pass_plane].next_pass > act ? x->plane[n->pass_plane].next_pass : act;
             r += lpu_delay(a, OP_ABC) + lpu_delay(a, OP_ACC) + a->centre;
         }
         t = r > t ? r : t;
@@ -450,6 +454,14 @@ static bool place_node_at(struct sched *x, const struct lpu_node *n, struct plac
     return true;
 }
 
+/* A pass of plane p is at tp. */
+static void passed(struct sched *x, int p, int tp)
+{
+    struct plane *pl = &x->plane[p];
+    if (tp > pl->last_pass) pl->last_pass = tp;
+    while (at(x, pl->next_pass)->pass >> p & 1) pl->next_pass++;
+}
+
 /* Node i of the group has its cycle: who still holds which latch, and the planes' last passes. */
 static void settle(struct sched *x, const struct lpu_node *n, struct placed *p, int i, int t)
 {
@@ -468,7 +480,7 @@ static void settle(struct sched *x, const struct lpu_node *n, struct placed *p, 
         if (ends >> j & 1) l->open[from->alu] = FREE;
         if (k->kind == SRC_PASS) {
             int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
-            if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
+            passed(x, n->pass_plane, tp);
         }
     }
     if (n->alu == ARG_NONE) return;
@@ -476,11 +488,26 @@ static void settle(struct sched *x, const struct lpu_node *n, struct placed *p, 
     if (!(ends & 8)) l->open[p[i].alu] = p[i].ready;
 }
 
-static bool place_group_from(struct sched *x, const struct lpu_group *g, struct placed *p, int base)
+/* The first cycle in which a node may begin that leaves a chain: its ALU has nothing booked behind. */
+static int chain_start(const struct sched *x, const struct lpu_node *n)
+{
+    const struct latches *l = &x->latch;
+    int ends = x->ends[n - x->g->nodes], first = FREE;
+    if (n->alu == ARG_NONE || ends & 8) return 0;
+    for (int k = 0; k < LPU_ALUS; k++) {
+        bool closes = false;
+        for (int j = 0; j < 3; j++) closes |= (ends >> j & 1) && l->chain[n->arg[j].v].alu == k;
+        if ((closes || l->open[k] == FREE) && l->last[k] < first) first = l->last[k];
+    }
+    return first == FREE ? 0 : first + 1 - lpu_delay(x->a, n->op);
+}
+
+/* If not: *base is moved on. */
+static bool place_group_from(struct sched *x, const struct lpu_group *g, struct placed *p, int *base)
 {
     struct latches before = x->latch;
-    int last_pass[LPU_PLANES];
-    for (int i = 0; i < LPU_PLANES; i++) last_pass[i] = x->plane[i].last_pass;
+    struct plane planes[LPU_PLANES];
+    memcpy(planes, x->plane, sizeof planes);
     for (int i = 0; i < g->n; i++) p[i].readers = 0;
     for (int i = 0; i < 3 * g->n; i++) {
         const struct lpu_arg *k = &x->g->nodes[g->first + i / 3].arg[i % 3];
@@ -488,7 +515,9 @@ static bool place_group_from(struct sched *x, const struct lpu_group *g, struct 
     }
     for (int i = 0; i < g->n; i++) {
         const struct lpu_node *n = &x->g->nodes[g->first + i];
-        int t = earliest(x, n, p, base), end = t + NODE_WINDOW;
+        int t = earliest(x, n, p, *base), chain = chain_start(x, n), end;
+        t = chain > t ? chain : t;
+        end = t + NODE_WINDOW;
         reach(x, end + 2 * LOOK + 256);
         for (;; t++) {
             if (x->failed) return false;
@@ -502,7 +531,8 @@ static bool place_group_from(struct sched *x, const struct lpu_group *g, struct 
                 if (n->arg[j].kind == SRC_NODE || n->arg[j].kind == SRC_CHAIN) *holder(x, p, &n->arg[j]) = keep[j];
             if (t < end) continue;
             x->latch = before;
-            for (int j = 0; j < LPU_PLANES; j++) x->plane[j].last_pass = last_pass[j];
+            memcpy(x->plane, planes, sizeof planes);
+            *base = i ? *base + 16 : end + 1;
             return false;
         }
         settle(x, n, p, i, t);
@@ -529,10 +559,9 @@ static void place_vxm(struct sched *x, const struct lpu_group *g)
     }
     for (int tries = 0; !x->failed; tries++) {
         int u = x->n_undo, l = x->s->n, k = x->n_touch;
-        if (place_group_from(x, g, p, base)) return;
+        if (place_group_from(x, g, p, &base)) return;
         if (tries == TRIES_MAX) x->failed = ERR_INTERNAL;
         take_back(x, u, l, k);
-        base += 16;
         reach(x, base);
     }
 }
@@ -586,7 +615,7 @@ static void place_sum(struct sched *x, const struct lpu_group *g)
         take_back(x, u, l, k);
     }
     int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
-    if (tp > x->plane[n->pass_plane].last_pass) x->plane[n->pass_plane].last_pass = tp;
+    passed(x, n->pass_plane, tp);
 }
 
 /* The four rows of a vector onto the link to the next chip, in the order of the graph. */
@@ -671,10 +700,9 @@ static void emit_chunks(struct sched *x, const struct lpu_node *n, int first, in
     emit(x, t, QUEUE_LOAD + n->alu, len, &lw, PATCH_NONE, 0, 0);
 }
 
-static void place_install(struct sched *x, const struct lpu_group *g)
+static void place_load(struct sched *x, const struct lpu_node *n)
 {
     const struct lpu_arch *a = x->a;
-    const struct lpu_node *n = &x->g->nodes[g->first];
     struct plane *pl = &x->plane[n->alu];
     int base = x->avail[n->arg[0].v] + lpu_delay(a, OP_READ) + a->centre, t = pl->buffer_free > base ? pl->buffer_free : base, chunks = (n->x + LPU_LOAD - 1) / LPU_LOAD;
     for (int i = 0; i < chunks && !x->failed;) { /* chunk by chunk: a vector on its way to a pass costs one cycle, not a whole load */
@@ -686,15 +714,19 @@ static void place_install(struct sched *x, const struct lpu_group *g)
         i += len;
         t += len;
     }
-    t--;
-    int ti = t + lpu_delay(a, OP_LW);
-    if (ti <= pl->last_pass) ti = pl->last_pass + 1;
+    pl->buffer_full = t - 1 + lpu_delay(a, OP_LW);
+}
+
+static void place_install(struct sched *x, const struct lpu_node *n)
+{
+    struct plane *pl = &x->plane[n->alu];
+    int ti = pl->buffer_full > pl->last_pass ? pl->buffer_full : pl->last_pass + 1;
     reach(x, ti + 256);
     while (!x->failed && at(x, ti)->load >> n->alu & 1) ti++, reach(x, ti + 256);
     BOOK(x, at(x, ti)->load, (uint8_t)(1u << n->alu));
     struct lpu_instr iw = {OP_IW, ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE, n->pass_flag, 0, 0, 0, 0};
     emit(x, ti, QUEUE_LOAD + n->alu, 1, &iw, PATCH_NONE, 0, 0);
-    pl->array_ready = ti + lpu_delay(a, OP_IW);
+    pl->array_ready = pl->next_pass = ti + lpu_delay(x->a, OP_IW);
     pl->buffer_free = ti + 1;
 }
 
@@ -755,8 +787,10 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
             place_send(&x, gr);
         else if (gr->kind == GROUP_RECEIVE)
             place_receive(&x, gr);
+        else if (g->nodes[gr->first].op == OP_LW)
+            place_load(&x, &g->nodes[gr->first]);
         else
-            place_install(&x, gr);
+            place_install(&x, &g->nodes[gr->first]);
         commit(&x);
     }
     for (int i = 0; i < s->n; i++) {

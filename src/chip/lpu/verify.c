@@ -92,7 +92,7 @@ struct graph_run {
     const struct lpu_arch *a;
     const struct lpu_params *p;
     struct world w;
-    sym chain[LPU_CHAINS], array[LPU_PLANES];
+    sym chain[LPU_CHAINS], buffer[LPU_PLANES], array[LPU_PLANES];
     uint8_t *used; /* [locations] the graph reads this row */
 };
 
@@ -139,10 +139,13 @@ static void put_result(struct graph_run *g, const struct lpu_node *n, sym v)
 
 static void run_install(struct graph_run *g, const struct lpu_node *n)
 {
-    sym s = 0;
     int loc = operand_at(g, &n->arg[0]);
-    for (int i = 0; i < n->x; i++) s += weight_symbol(i, row_of(g, loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD), n->flag);
-    g->array[n->alu] = mix(s, n->pass_flag);
+    if (n->op == OP_IW) {
+        g->array[n->alu] = mix(g->buffer[n->alu], n->pass_flag);
+        return;
+    }
+    g->buffer[n->alu] = 0;
+    for (int i = 0; i < n->x; i++) g->buffer[n->alu] += weight_symbol(i, row_of(g, loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD), n->flag);
 }
 
 static void run_sum(struct graph_run *g, const struct lpu_node *n)
