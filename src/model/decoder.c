@@ -133,6 +133,23 @@ int decoder_read_experts(struct model *m, struct decoder *d, struct err *e)
     return 0;
 }
 
+int decoder_read_mixed(struct model *m, struct decoder *d, enum route_kind kind, struct err *e)
+{
+    enum { GATING_SOFTMAX = 1, GATING_SIGMOID = 2 };
+    int shared, gating, rc;
+    if ((rc = decoder_read_experts(m, d, e)) || !m->h.n_expert) return rc;
+    if ((rc = key_opt_count(m, "leading_dense_block_count", MODEL_LAYERS_MAX, &d->n_dense_layers, e)) ||
+        (rc = key_opt_count(m, "expert_shared_count", 64, &shared, e)) ||
+        (rc = key_opt_count(m, "expert_gating_func", GATING_SIGMOID, &gating, e)) ||
+        (rc = key_opt_bool(m, "expert_weights_norm", false, &d->route.over_used, e)) ||
+        (rc = key_opt_f32(m, "expert_weights_scale", 1.0f, &d->route.scale, e)))
+        return rc;
+    if (shared && d->n_ff_expert > MODEL_WIDTH_MAX / shared) return err(e, ERR_LIMIT, "%d shared experts of width %d", shared, d->n_ff_expert);
+    d->n_ff_shared = shared * d->n_ff_expert;
+    d->route.kind = gating == GATING_SIGMOID ? ROUTE_SIGMOID : gating == GATING_SOFTMAX ? ROUTE_SOFTMAX : kind;
+    return 0;
+}
+
 /* The graph points to the options of its routes: they live as long as the model. */
 int decoder_build(struct model *m, const struct decoder *options, struct err *e)
 {

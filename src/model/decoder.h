@@ -48,6 +48,10 @@ struct decoder {
 /* expert_count, expert_used_count, expert_feed_forward_length (absent: the ffn's); no experts if the file has no count. */
 int decoder_read_experts(struct model *m, struct decoder *d, struct err *e);
 
+/* These and what DeepSeek and its like have beside them: common ffns at the beginning, shared experts, the kind of scores (absent:
+ * kind), factors of weights. */
+int decoder_read_mixed(struct model *m, struct decoder *d, enum route_kind kind, struct err *e);
+
 /* After hparams_read. Fills the graph. */
 int decoder_build(struct model *m, const struct decoder *d, struct err *e);
 

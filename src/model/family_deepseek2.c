@@ -8,24 +8,6 @@
 #include "kern/mathf.h"
 #include "model/decoder.h"
 
-enum { GATING_SOFTMAX = 1, GATING_SIGMOID = 2 };
-
-static int read_experts(struct model *m, struct decoder *d, struct err *e)
-{
-    int shared, gating, rc;
-    if ((rc = decoder_read_experts(m, d, e)) || !m->h.n_expert) return rc;
-    if ((rc = key_opt_count(m, "leading_dense_block_count", MODEL_LAYERS_MAX, &d->n_dense_layers, e)) ||
-        (rc = key_opt_count(m, "expert_shared_count", 64, &shared, e)) ||
-        (rc = key_opt_count(m, "expert_gating_func", GATING_SIGMOID, &gating, e)) ||
-        (rc = key_opt_bool(m, "expert_weights_norm", false, &d->route.over_used, e)) ||
-        (rc = key_opt_f32(m, "expert_weights_scale", 1.0f, &d->route.scale, e)))
-        return rc;
-    if (shared && d->n_ff_expert > MODEL_WIDTH_MAX / shared) return err(e, ERR_LIMIT, "%d shared experts of width %d", shared, d->n_ff_expert);
-    d->n_ff_shared = shared * d->n_ff_expert;
-    d->route.kind = gating == GATING_SIGMOID ? ROUTE_SIGMOID : ROUTE_SOFTMAX;
-    return 0;
-}
-
 static int build(struct model *m, struct err *e)
 {
     struct hparams *h = &m->h;
@@ -33,7 +15,7 @@ static int build(struct model *m, struct err *e)
     struct decoder d = {0};
     float log_multiplier;
     int nextn, rc;
-    if ((rc = hparams_read_latent(m, &d.latent, e)) || (rc = read_experts(m, &d, e)) ||
+    if ((rc = hparams_read_latent(m, &d.latent, e)) || (rc = decoder_read_mixed(m, &d, ROUTE_SOFTMAX, e)) ||
         (rc = key_opt_count(m, "nextn_predict_layers", h->n_layer - 1, &nextn, e)) ||
         (rc = key_opt_f32(m, "rope.scaling.yarn_log_multiplier", 0.0f, &log_multiplier, e)))
         return rc;
