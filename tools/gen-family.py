@@ -73,6 +73,8 @@ FAMILIES = {
     "grok2": dict(arch="grok", post_norm=("attn_output_norm", "post_ffw_norm"), experts=(8, 2), beside=True, untied=True, keys=[
         ("embedding_scale", F32, 9.8), ("attention.output_scale", F32, 0.2), ("logit_scale", F32, 0.5), ("attn_logit_softcapping", F32, 2.0),
         ("router_logit_softcapping", F32, 1.5), ("attention.temperature_length", U32, 40), ("final_logit_softcapping", F32, 2.5)]),
+    "glm4moe": dict(qkv_bias=True, qk_norm="head", rope=16, ffn_norm="post_attention_norm", experts=(16, 4), n_shared=1, dense=1, probs_bias=True,
+                    untied=True, keys=[("expert_weights_norm", BOOL, 1), ("expert_weights_scale", F32, 2.5)]),
     "chatglm": dict(fused_qkv=True, fused_up=True, qkv_bias=True, rope=16, untied=True),
 }
 
@@ -196,6 +198,7 @@ def keys(o):
             own += [("attention.q_lora_rank", U32, m["q_rank"])]
         if m["split"]:
             own += [("attention.key_length_mla", U32, k), ("attention.value_length_mla", U32, m["v"])]
+    if "n_shared" in f:
         own += [("expert_shared_count", U32, f["n_shared"]), ("leading_dense_block_count", U32, f["dense"])]
     if "experts" in f:
         own += [("expert_count", U32, f["experts"][0]), ("expert_used_count", U32, f["experts"][1]),

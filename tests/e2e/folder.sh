@@ -32,7 +32,7 @@ same() {
 while read -r name; do
     case $name in
     chatglm | mixtral-old | phi3-short) ;; # never published so
-    deepseek2* | grok*) ;; # only as GGUF so far
+    deepseek2* | glm4moe | grok*) ;; # only as GGUF so far
     gpt-oss-mxfp4) same "$name" gpt-oss ;;
     *) same "$name" "$name" ;;
     esac

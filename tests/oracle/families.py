@@ -388,6 +388,7 @@ class Glm4(Model):
 
 class Deepseek2(Model):
     """DeepSeek V2 and V3 as their papers write it: keys and values of every head are made of the common vector."""
+    gating = 1
 
     def __init__(self, f):
         super().__init__(f)
@@ -427,7 +428,7 @@ class Deepseek2(Model):
         return self.linear(np.einsum("hqk,khd->qhd", p, np.einsum("nr,hdr->nhd", c, w_v)).reshape(n, -1), b + "attn_output")
 
     def chosen(self, z, b):
-        sigmoid, groups = self.k.get("expert_gating_func") == 2, self.k.get("expert_group_count", 1)
+        sigmoid, groups = self.k.get("expert_gating_func", self.gating) == 2, self.k.get("expert_group_count", 1)
         p = 1 / (1 + np.exp(-z)) if sigmoid else softmax(z)
         choice = p + self.f.w(b + "exp_probs_b.bias") if self.has(b + "exp_probs_b.bias") else p
         if groups > 1:
@@ -442,6 +443,10 @@ class Deepseek2(Model):
         if self.k.get("expert_weights_norm"):
             w = w / w.sum(-1, keepdims=True)
         return w * self.k.get("expert_weights_scale", 1)
+
+
+class Glm4moe(Seed):
+    gating, chosen, qk_norm = 2, Deepseek2.chosen, Qwen3.qk_norm
 
 
 class Grok(Qwen2):
@@ -482,7 +487,7 @@ class Grok(Qwen2):
 FAMILIES = dict({"gpt-oss": Gptoss}, internlm2=Llama, ernie4_5=Llama, exaone=Qwen2, seed_oss=Seed, olmoe=Olmoe,
                 granitemoe=Granite, qwen2moe=Qwen2moe, qwen3moe=Qwen3, llama=Llama, qwen2=Qwen2, qwen3=Qwen3, phi3=Phi3,
                 granite=Granite, smollm3=Smollm3, olmo2=Olmo, gemma=Gemma, gemma2=Gemma2, gemma3=Gemma3, glm4=Glm4,
-                chatglm=Llama, deepseek2=Deepseek2, grok=Grok)
+                chatglm=Llama, deepseek2=Deepseek2, glm4moe=Glm4moe, grok=Grok)
 
 # --- comparison ---------------------------------------------------------------------------------------------------
 
