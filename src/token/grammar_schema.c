@@ -186,8 +186,7 @@ const json_t *schema_resolve(struct schema *x, const json_t *s, const char **pat
 /* --- keywords --------------------------------------------------------------------------------------------- */
 
 /* Standard keywords that constrain and that are not known here. Others are notes, or somebody's own. */
-static const char *const unsupported[] = {"contains",    "minContains",        "maxContains", "unevaluatedItems", "unevaluatedProperties",
-                                          "$dynamicRef", "$recursiveRef",      "extends",     "disallow",         "divisibleBy"};
+static const char *const unsupported[] = {"unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef", "extends", "disallow", "divisibleBy"};
 
 static void check_keywords(struct schema *x, const json_t *s, const char *path)
 {
@@ -278,7 +277,7 @@ unsigned schema_types_implied(struct schema *x, const struct leaves *l)
         {TYPE_OBJECT,
          {"properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "propertyNames", "dependencies",
           "dependentRequired"}},
-        {TYPE_ARRAY, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "additionalItems"}},
+        {TYPE_ARRAY, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "additionalItems", "contains"}},
         {TYPE_STRING, {"pattern", "minLength", "maxLength", "format"}},
         {TYPE_NUMBER, {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
     };

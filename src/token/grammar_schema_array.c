@@ -5,10 +5,12 @@
  *
  * That all items differ cannot be said by rules that know nothing of what was written. Where the values are a short
  * list, each comes at most once and in the order of the list; elsewhere uniqueItems is refused.
+ *
+ * contains counts: a node for each number of items written and of those that match, up to the numbers that matter.
  */
 #include "token/grammar_schema.h"
 
-enum { PLACES_MAX = 1024 };
+enum { PLACES_MAX = 1024, CONTAINS_NODES_MAX = 4096 };
 
 /* The list by place: prefixItems, or items of drafts before 2020. */
 static const json_t *places(const json_t *s)
@@ -96,6 +98,72 @@ static bool ordered(struct schema *x, const struct leaves *item, int32_t min, in
     return true;
 }
 
+/* --- contains ------------------------------------------------------------------------------------------------ */
+
+struct contained {
+    struct leaf leaf;
+    int32_t min, max; /* of items that match */
+};
+
+/* False: nothing is said that matters. */
+static bool read_contains(struct schema *x, const struct leaves *l, struct contained *c)
+{
+    bool found = false;
+    for (int i = 0; i < l->n; i++) {
+        const json_t *s = json_object_get(l->p[i].s, "contains");
+        int32_t min = schema_count(x, &l->p[i], "minContains", 1), max = schema_count(x, &l->p[i], "maxContains", GRAMMAR_INF);
+        if (!s || (min == 0 && max == GRAMMAR_INF)) continue;
+        if (found) schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "keyword 'contains' is supported once of an array");
+        *c = (struct contained){{s, schema_path(x, l->p[i].path, "/contains")}, min, max};
+        found = true;
+    }
+    return found;
+}
+
+/* The items at `place` that fit s, too. */
+static uint32_t item_and(struct schema *x, const struct leaves *l, size_t place, const json_t *s, const char *path)
+{
+    struct leaves item = item_leaves(x, l, place);
+    leaves_add(x, &item, s, path);
+    return schema_rule(x, &item);
+}
+
+static void containing(struct schema *x, const struct leaves *l, const struct contained *c, size_t n_place, int32_t min, int32_t max, uint32_t from, uint32_t to)
+{
+    struct grammar *g = x->g;
+    bool bounded = c->max != GRAMMAR_INF;
+    int64_t last = n_place > (size_t)min ? (int64_t)n_place : min, most = bounded ? c->max : c->min; /* at `last` items it goes round */
+    if (last < 1) last = 1;
+    if (max != GRAMMAR_INF) last = max;
+    if (bounded && most > last && max != GRAMMAR_INF) most = last;
+    if (last >= CONTAINS_NODES_MAX || most >= CONTAINS_NODES_MAX || (last + 1) * (most + 1) > CONTAINS_NODES_MAX) {
+        schema_fail(x, ERR_LIMIT, c->leaf.path, "more than %d counts of items and of those that match", CONTAINS_NODES_MAX);
+        return;
+    }
+    int w = (int)most + 1;
+    uint32_t *node = ARENA_NEW(&x->a, uint32_t, (size_t)(last + 1) * (size_t)w);
+    const json_t *other = schema_keep(x, bounded ? json_pack("{s:O}", "not", c->leaf.s) : json_object());
+    if (!node || !other) {
+        schema_no_memory(x);
+        return;
+    }
+    for (int64_t i = 0; i < (last + 1) * w; i++) node[i] = i ? grammar_node(g) : from;
+    for (int i = 0; i <= last && !x->rc; i++) {
+        if (i == last && max != GRAMMAR_INF) break;
+        size_t place = (size_t)i < n_place ? (size_t)i : n_place;
+        uint32_t match = item_and(x, l, place, c->leaf.s, c->leaf.path), rest = item_and(x, l, place, other, c->leaf.path);
+        uint32_t *next = node + (i < last ? i + 1 : i) * w;
+        for (int k = 0; k < w && !x->rc; k++) {
+            uint32_t at = node[i * w + k];
+            if (i) at = schema_ws(x, grammar_literal(g, at, STR(",")));
+            grammar_eps(g, grammar_call(g, at, rest), next[k]);
+            if (k + 1 < w) grammar_eps(g, grammar_call(g, at, match), next[k + 1]);
+        }
+    }
+    for (int i = min > 1 ? min : 1; i <= last; i++)
+        for (int k = c->min; k < w; k++) grammar_eps(g, node[i * w + k], to);
+}
+
 void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint32_t to)
 {
     struct grammar *g = x->g;
@@ -118,8 +186,17 @@ void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint3
     if (x->rc || min > max) return;
     uint32_t at = schema_ws(x, grammar_literal(g, from, STR("["))), end = grammar_node(g);
     grammar_eps(g, grammar_literal(g, schema_ws(x, end), STR("]")), to);
-    if (min == 0) grammar_eps(g, grammar_literal(g, at, STR("]")), to);
-    if (max == 0) return;
+    struct contained c = {0};
+    bool counts = read_contains(x, l, &c);
+    if (min == 0 && !(counts && c.min > 0)) grammar_eps(g, grammar_literal(g, at, STR("]")), to);
+    if (max == 0 || x->rc) return;
+    if (counts) {
+        uint32_t first = grammar_node(g);
+        if (unique && max > 1) schema_fail(x, ERR_UNSUPPORTED, unique, "keyword 'uniqueItems' is not supported beside 'contains'");
+        grammar_eps(g, at, first);
+        containing(x, l, &c, n_place, min, max, first, end);
+        return;
+    }
     if (unique && max > 1) {
         struct leaves item = item_leaves(x, l, 0);
         uint32_t first = grammar_node(g), done = grammar_node(g);

@@ -70,6 +70,8 @@ bool schema_value_fits(struct schema *x, const struct leaves *l, unsigned types,
         if ((k = enum_of(s)) && !in_list(k, v)) return false;
         if ((k = json_object_get(s, "const")) && !same_value(k, v)) return false;
         if ((k = json_object_get(s, KEY_NOT_ENUM)) && in_list(k, v)) return false;
+        if (json_is_array(v) && json_object_get(s, "contains"))
+            schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "keyword 'contains' is not supported beside 'enum' or 'const' with arrays");
         if (json_is_object(v)) json_array_foreach (json_object_get(s, "required"), j, name)
                 if (json_is_string(name) && !json_object_get(v, json_string_value(name))) return false;
     }

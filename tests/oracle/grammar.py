@@ -37,6 +37,8 @@ BUILT_IN = [
     {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
     {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 1},
     {"type": "array", "maxItems": 1, "uniqueItems": True},
+    {"type": "array", "items": {"type": "integer"}, "contains": {"minimum": 10}, "maxItems": 6},
+    {"type": "array", "items": {"enum": ["x", "y", 1]}, "contains": {"type": "string"}, "minContains": 2, "maxContains": 3, "minItems": 3, "maxItems": 9},
     {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}, "required": ["b"]},
     {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}},
     {"type": "object", "properties": {"a": False, "b": {}}, "additionalProperties": True},

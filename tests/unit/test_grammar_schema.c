@@ -103,6 +103,13 @@ static void test_arrays(void **state)
     CHECK("{\"minItems\":3,\"items\":{\"type\":\"null\"},\"type\":\"array\"}", "-[null,null]", "+[null,null,null,null]");
     CHECK("{\"prefixItems\":[{\"type\":\"string\"},{\"type\":\"null\"}],\"items\":false}", "+[]", "+[\"a\"]", "+[\"a\",null]", "-[\"a\",null,");
     CHECK("{\"type\":\"array\",\"items\":[{\"type\":\"string\"}],\"additionalItems\":{\"type\":\"null\"},\"minItems\":2}", "+[\"a\",null]", "-[\"a\"]", "-[\"a\",1");
+    CHECK("{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":10}}", "+[10]", "-[]", "-[1]", "~[1", "+[1,12,3]", "+[1,2,30]", "-[1,2]");
+    CHECK("{\"contains\":{\"type\":\"integer\"},\"minContains\":2,\"maxItems\":3}", "+[1,2]", "+[1,\"a\",2]", "-[1,\"a\",\"b\"]", "-[1]", "-[1,2,3,", "-[\"a\",\"b\"]");
+    CHECK("{\"type\":\"array\",\"contains\":{\"type\":\"string\"},\"minContains\":0,\"maxContains\":1}", "+[]", "+[1,2,3]", "+[1,\"a\",2]", "-[\"a\",\"b\"");
+    CHECK("{\"contains\":{\"const\":\"x\"},\"minContains\":1,\"maxContains\":2,\"minItems\":3,\"maxItems\":3,\"items\":{\"enum\":[\"x\",\"y\"]}}", "+[\"x\",\"y\",\"x\"]", "-[\"y\",\"y\",\"y\"", "-[\"x\",\"x\",\"x\"", "-[\"x\",\"y\"]",
+          "+[\"y\",\"y\",\"x\"]");
+    CHECK("{\"prefixItems\":[{\"type\":\"boolean\"}],\"contains\":{\"type\":\"null\"}}", "-[true]", "+[true,null]", "-[null", "+[false,1,null,2]");
+    CHECK("{\"type\":\"array\",\"contains\":{\"type\":\"null\"},\"minContains\":0}", "+[]", "+[1]");
     CHECK("{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true,\"minItems\":1}", "+[\"a\",\"c\"]", "-[\"b\",\"a", "-[\"a\",\"a", "-[]",
           "+[\"b\"]");
     CHECK("{\"type\":\"array\",\"maxItems\":0}", "+[]", "-[1");
@@ -158,7 +165,11 @@ static void check_refused(const char *schema, int code, const char *part)
 static void test_refused(void **state)
 {
     (void)state;
-    check_refused("{\"properties\":{\"a\":{\"items\":{\"contains\":{}}}}}", ERR_UNSUPPORTED, "schema at #/properties/a/items: keyword 'contains'");
+    check_refused("{\"properties\":{\"a\":{\"items\":{\"unevaluatedItems\":{}}}}}", ERR_UNSUPPORTED, "schema at #/properties/a/items: keyword 'unevaluatedItems'");
+    check_refused("{\"enum\":[[1]],\"contains\":{\"const\":2}}", ERR_UNSUPPORTED, "beside 'enum'");
+    check_refused("{\"contains\":{\"const\":2},\"uniqueItems\":true}", ERR_UNSUPPORTED, "beside 'contains'");
+    check_refused("{\"allOf\":[{\"contains\":{\"const\":2}},{\"contains\":{\"const\":3}}]}", ERR_UNSUPPORTED, "once of an array");
+    check_refused("{\"contains\":{\"const\":2},\"minContains\":100,\"minItems\":100}", ERR_LIMIT, "counts of items");
     check_refused("{\"unevaluatedProperties\":false}", ERR_UNSUPPORTED, "'unevaluatedProperties'");
     check_refused("{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"string\"}}", ERR_UNSUPPORTED, "'uniqueItems'");
     check_refused("{\"$ref\":\"other.json#/a\"}", ERR_UNSUPPORTED, "$ref 'other.json#/a'");
