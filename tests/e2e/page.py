@@ -2,7 +2,9 @@
 """page.py PROGRAM...: what page.sh runs. With --shots MODEL it makes the screenshots of doc/ instead (make page-shots)."""
 import json
 import os
+import signal
 import sys
+import time
 from urllib.parse import urlsplit
 from playwright.sync_api import sync_playwright
 from serve_common import Server, check, fault, faults, wait_until
@@ -52,20 +54,31 @@ def ask(page, text):
     page.press("#text", "Enter")
 
 
-def check_stream(page):
+def pulse(server):
+    """The server works for a moment and is halted again: else its answer may be over before a browser that waits for a busy machine has looked."""
+    server.process.send_signal(signal.SIGCONT)
+    time.sleep(0.03)
+    server.process.send_signal(signal.SIGSTOP)
+
+
+def check_stream(page, server):
     """Sends a message, sees the answer grow, stops it by button and by key; the server stops as well."""
     page.fill("#temperature", "0")
     page.fill("#max_tokens", "")
     ask(page, "hello there")
     lengths = []
+    grown = "n => (document.querySelector('%s') || {textContent: ''}).textContent.length > n" % BODY
     for _ in range(4):
         seen = lengths[-1] if lengths else 0
-        page.wait_for_function("n => (document.querySelector('%s') || {textContent: ''}).textContent.length > n" % BODY, arg=seen, timeout=90000)
-        lengths.append(len(page.inner_text(BODY)))
+        end = time.monotonic() + 90
+        while not page.evaluate(grown, seen) and time.monotonic() < end:
+            pulse(server)
+        lengths.append(page.evaluate("document.querySelector('%s').textContent.length" % BODY))
     check(lengths == sorted(lengths) and lengths[-1] > lengths[0], "the answer does not grow: %s" % lengths)
     check(page.is_visible("#stop") and not page.is_visible("#send"), "while an answer is written there is Stop instead of Send")
     page.wait_for_function("() => document.querySelector('#state').textContent.includes('tokens/s')")
     page.click("#stop")
+    server.process.send_signal(signal.SIGCONT)
     page.wait_for_selector("#send:visible")
     news = page.inner_text("#news")
     check("stopped" in news and "tokens/s" in news, "after Stop the page says '%s'" % news)
@@ -153,7 +166,7 @@ def run(browser, program):
     ready(page)
     check(page.inner_text("#about").find("2,048 tokens") > 0, "model information: %s" % page.inner_text("#about"))
     page.wait_for_function("() => document.querySelector('#figures').textContent.includes('Answer tokens')")
-    check_stream(page)
+    check_stream(page, server)
     check_tricks(page)
     check_faults(page)
     check_names(page)
