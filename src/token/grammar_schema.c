@@ -468,11 +468,9 @@ static void emit(struct schema *x, const struct leaves *l, uint32_t from, uint32
             return;
         }
     }
-    if (types & TYPE_NULL) grammar_eps(g, grammar_literal(g, from, STR("null")), to);
-    if (types & TYPE_BOOLEAN) {
-        grammar_eps(g, grammar_literal(g, from, STR("true")), to);
-        grammar_eps(g, grammar_literal(g, from, STR("false")), to);
-    }
+    if (schema_value_fits(x, l, types, json_null())) grammar_eps(g, grammar_literal(g, from, STR("null")), to);
+    if (schema_value_fits(x, l, types, json_true())) grammar_eps(g, grammar_literal(g, from, STR("true")), to);
+    if (schema_value_fits(x, l, types, json_false())) grammar_eps(g, grammar_literal(g, from, STR("false")), to);
     if (types & TYPE_STRING) schema_string(x, l, from, to);
     if (types & TYPE_NUMBER) schema_number(x, l, types, from, to);
     if (types & TYPE_ARRAY) schema_array(x, l, from, to);

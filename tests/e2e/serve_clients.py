@@ -72,10 +72,10 @@ def test_structured(s):
     check(re.fullmatch("[A-Z][a-z]{2,5}!", ask(extra_body={"structured_outputs": {"regex": "[A-Z][a-z]{2,5}!"}})), "structured: regex")
     check(re.fullmatch("ab+", ask(extra_body={"grammar": 'root ::= "a" "b" [b]{0,3}'})), "structured: grammar")
     try:
-        ask(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"p": {"contains": {}}}}}})
+        ask(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"p": {"unevaluatedItems": {}}}}}})
         check(False, "structured: no fault")
     except openai.BadRequestError as e:
-        check("#/properties/p: keyword 'contains'" in e.message, "structured: fault: %s" % e)
+        check("#/properties/p: keyword 'unevaluatedItems'" in e.message, "structured: fault: %s" % e)
 
 
 def test_tools(s):

@@ -109,6 +109,8 @@ static void test_arrays(void **state)
     CHECK("{\"contains\":{\"const\":\"x\"},\"minContains\":1,\"maxContains\":2,\"minItems\":3,\"maxItems\":3,\"items\":{\"enum\":[\"x\",\"y\"]}}", "+[\"x\",\"y\",\"x\"]", "-[\"y\",\"y\",\"y\"", "-[\"x\",\"x\",\"x\"", "-[\"x\",\"y\"]",
           "+[\"y\",\"y\",\"x\"]");
     CHECK("{\"prefixItems\":[{\"type\":\"boolean\"}],\"contains\":{\"type\":\"null\"}}", "-[true]", "+[true,null]", "-[null", "+[false,1,null,2]");
+    CHECK("{\"type\":\"boolean\",\"not\":{\"const\":true}}", "+false", "-true");
+    CHECK("{\"type\":[\"null\",\"boolean\"],\"not\":{\"enum\":[null,false]}}", "+true", "-false", "-null");
     CHECK("{\"type\":\"array\",\"contains\":{\"type\":\"null\"},\"minContains\":0}", "+[]", "+[1]");
     CHECK("{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true,\"minItems\":1}", "+[\"a\",\"c\"]", "-[\"b\",\"a", "-[\"a\",\"a", "-[]",
           "+[\"b\"]");
