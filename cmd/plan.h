@@ -62,6 +62,7 @@ static inline const struct search_chip *plan_best(const struct plan *p) /* NULL:
 }
 
 void plan_text(const struct plan *p, FILE *f);
+void plan_answer_text(const struct plan *p, FILE *f);  /* what to buy, in a sentence */
 void plan_nearest_text(const struct plan *p, FILE *f); /* where nothing meets what was asked */
 json_t *plan_json(const struct plan *p); /* NULL: out of memory */
 /* Computes what is asked for beyond the table; text and JSON of it. */

@@ -24,7 +24,7 @@ static const char head[] =
     ".g{stroke:var(--line)}.l{fill:none!important;stroke-width:1.8}.d{stroke-dasharray:5 4}.m{stroke:var(--mark);stroke-dasharray:3 3}\n"
     ".c0{fill:#3572b0;stroke:#3572b0}.c1{fill:#d9822b;stroke:#d9822b}.c2{fill:#3a9461;stroke:#3a9461}.c3{fill:#b8443f;stroke:#b8443f}\n"
     ".c4{fill:#7d5ba6;stroke:#7d5ba6}.c5{fill:#8a6a4f;stroke:#8a6a4f}.c6{fill:#c75f9b;stroke:#c75f9b}.c7{fill:#5b8a91;stroke:#5b8a91}rect{stroke:none!important}\n"
-    "pre{overflow-x:auto;font:13px/1.4 ui-monospace,monospace;border:1px solid var(--line);padding:.8em}\n"
+    "pre{overflow-x:auto;font:13px/1.4 ui-monospace,monospace;border:1px solid var(--line);padding:.8em}pre.one{white-space:pre-wrap;font:inherit;font-weight:600}\n"
     "</style></head><body><main>\n";
 
 static void cell(struct buf *o, double v, int digits)
@@ -38,6 +38,22 @@ static void cell_text(struct buf *o, const char *text, const char *class)
 {
     buf_printf(o, "<td class=%s>", class);
     svg_text(o, text);
+}
+
+/* What the terminal says, as it stands there. */
+static void put_text(struct buf *o, const char *title, const struct plan *p, void (*print)(const struct plan *p, FILE *f))
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    if (!f) return;
+    print(p, f);
+    if (fclose(f) == 0 && n > 1) {
+        buf_printf(o, "<h2>%s</h2><pre tabindex=0%s>", title, strchr(text, '\n') == text + n - 1 ? " class=one" : "");
+        svg_text(o, text);
+        buf_append_z(o, "</pre>\n");
+    }
+    free(text);
 }
 
 static void put_asked(struct buf *o, const struct plan *p)
@@ -57,6 +73,7 @@ static void put_asked(struct buf *o, const struct plan *p)
 
 static void put_table(struct buf *o, const struct plan *p)
 {
+    int found = 0;
     buf_append_z(o, "<h2>Plans</h2><div class=w><table><tr><th>chip<th>chips<th class=l>shared<th class=l>type<th>tok/s/chip<th>tok/s/user<th>TTFT p50, s<th>p99<th>TPOT p50, ms<th>p99"
                     "<th>$/h<th>$/Mtok<th>J/tok<th>kW<th class=l>times<th>&plusmn;%</tr>\n");
     for (int i = 0; i < p->n_devices; i++) {
@@ -64,6 +81,7 @@ static void put_table(struct buf *o, const struct plan *p)
         const struct candidate *c = &s->best;
         char split[PLAN_TEXT_MAX];
         if (!s->found) continue;
+        found++;
         buf_append_z(o, i ? "<tr>" : "<tr class=b>");
         cell_text(o, s->device->figures.chip, "l");
         buf_printf(o, "<td>%d", candidate_chips(c));
@@ -76,7 +94,9 @@ static void put_table(struct buf *o, const struct plan *p)
         cell(o, 100 * c->error, 2);
         buf_append_z(o, "</tr>\n");
     }
-    buf_append_z(o, "</table></div>\n<h2>Not possible</h2><table>");
+    buf_append_z(o, "</table></div>\n");
+    if (found == p->n_devices && !p->n_refused) return;
+    buf_append_z(o, "<h2>Not possible</h2><table>");
     for (int i = 0; i < p->n_devices; i++) {
         if (p->chips[i].found) continue;
         buf_append_z(o, "<tr>");
@@ -226,28 +246,13 @@ static void put_trust(struct buf *o, const struct plan *p)
                "Requests go to replicas in turn; batching and cache are by Tutti's own policy.</p>\n", all->rows, 100 * all->median, 100 * all->p90, 100 * all->bias, p->economy.date);
 }
 
-/* What the terminal says, as it stands there. */
-static void put_text(struct buf *o, const char *title, const struct plan *p, void (*print)(const struct plan *p, FILE *f))
-{
-    char *text = NULL;
-    size_t n;
-    FILE *f = open_memstream(&text, &n);
-    if (!f) return;
-    print(p, f);
-    if (fclose(f) == 0 && n > 1) {
-        buf_printf(o, "<h2>%s</h2><pre tabindex=0>", title);
-        svg_text(o, text);
-        buf_append_z(o, "</pre>\n");
-    }
-    free(text);
-}
-
 int plan_html(const struct plan *p, const char *path, struct err *e)
 {
     struct buf o;
     buf_init(&o, PAGE_MAX);
     buf_append_z(&o, head);
     put_asked(&o, p);
+    put_text(&o, "The answer", p, plan_answer_text);
     put_table(&o, p);
     if (plan_best(p)) {
         buf_append_z(&o, "<h2>Load and speed</h2><div class=c>");

@@ -31,7 +31,29 @@ static void print_asked(const struct plan *p, FILE *f)
     if (w->limits.ttft_s <= 0 && w->limits.tpot_s <= 0) fputs(" no limit of time", f);
     if (w->watts > 0) fprintf(f, ", %.4g kW at the wall", 1e-3 * w->watts);
     if (w->dollars > 0) fprintf(f, ", $%.0f a month", w->dollars);
-    fputs("\n\nTTFT: first token - arrival, queueing included. TPOT: (last - first) / (tokens - 1) of a request. $ per million output tokens carry all cost.\n\n", f);
+    fputs("\n\n", f);
+}
+
+/* What to buy, in a sentence. */
+void plan_answer_text(const struct plan *p, FILE *f)
+{
+    const struct search_chip *s = plan_best(p);
+    char split[PLAN_TEXT_MAX], a[TEXT_MAX], b[TEXT_MAX];
+    if (!s) return;
+    const struct candidate *c = &s->best;
+    fprintf(f, "Answer: %d %s (%s, %s)", candidate_chips(c), s->device->figures.chip, plan_split(c, split), c->replica.setup.precision->name);
+    if (isnan(c->cost.hour)) fputs(", price not published", f);
+    else fprintf(f, ", $%.0f a month, $%s per million tokens out", c->cost.hour * ECONOMY_MONTH_H, number(1e6 * c->dollars_per_token, 3, a));
+    double watts = c->cost.watts_limit;
+    if (!isnan(watts)) fprintf(f, ", %s %s at the wall at most", number(watts < 1e3 ? watts : 1e-3 * watts, 4, b), watts < 1e3 ? "W" : "kW");
+    if (isnan(c->error)) fputs("; error of its times unknown.\n", f);
+    else fprintf(f, "; times are off by about %.0f %% (%s), and chips and cost with them.\n", 100 * c->error, evidence_name[s->device->error_evidence]);
+}
+
+static void print_legend(FILE *f)
+{
+    fputs("shared: replicas x chips that share products (TP), stages (PP), experts (EP). TTFT: first token - arrival, queueing included. TPOT: (last - first) / (tokens - 1) of a request.\n"
+          "$: all cost, charged to output tokens; prices are assumed. J/tok: at the wall. times: evidence of step times, and their expected error. n/p: not published.\n", f);
 }
 
 const char *plan_split(const struct candidate *c, char out[PLAN_TEXT_MAX])
@@ -199,7 +221,10 @@ void plan_nearest_text(const struct plan *p, FILE *f)
 void plan_text(const struct plan *p, FILE *f)
 {
     print_asked(p, f);
+    plan_answer_text(p, f);
+    fputc('\n', f);
     print_table(p, f);
+    print_legend(f);
     if (!plan_best(p)) {
         plan_nearest_text(p, f);
         plan_more_text(p, f);

@@ -121,9 +121,9 @@ static void say_miss(struct search_chip *c, const struct want *w)
         snprintf(c->why, sizeof c->why, "%s is not published, so that the limit cannot be checked; give it by --assume %s=VALUE",
                  w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price", w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
     else if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
-        snprintf(c->why, sizeof c->why, "needs %.3g kW at the wall, %.3g are allowed", 1e-3 * b->cost.watts_limit, 1e-3 * w->watts);
+        snprintf(c->why, sizeof c->why, "needs %.4g W at the wall, %.4g are allowed", b->cost.watts_limit, w->watts);
     else if (b->replicas && w->dollars > 0 && b->cost.hour * ECONOMY_MONTH_H > w->dollars)
-        snprintf(c->why, sizeof c->why, "costs $%.3g a month, %.3g are allowed", b->cost.hour * ECONOMY_MONTH_H, w->dollars);
+        snprintf(c->why, sizeof c->why, "costs $%.0f a month, %.0f are allowed", b->cost.hour * ECONOMY_MONTH_H, w->dollars);
     else if (b->chips_needed > 0)
         snprintf(c->why, sizeof c->why, "needs about %.3g chips, %d are the most", b->chips_needed, w->chips_max ? w->chips_max : SEARCH_CHIPS_MAX);
     else if (miss(b, w) <= 1)
@@ -143,7 +143,7 @@ static int try_eager(struct search_chip *c, const struct want *w, struct err *e)
     x.meets = false;
     int rc = candidate_size(&x, w, e);
     c->simulated++;
-    if (x.meets && better(&x, &c->best)) c->best = x;
+    if (x.meets && candidate_chips(&x) < candidate_chips(&c->best)) c->best = x;
     return rc;
 }
 

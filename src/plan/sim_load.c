@@ -10,21 +10,27 @@
 static const double BURST_SHARE = 0.1, BURST_S = 10; /* of the time; seconds a burst takes */
 enum { STREAM_GAP, STREAM_PROMPT, STREAM_ANSWER, STREAM_BURST, STREAM_TURN };
 
-/* Uniform in (0, 1); a pure function of seed, stream and place. */
-static double uniform(uint64_t seed, uint32_t stream, uint32_t i, int word)
+/* Uniform in (0, 1); a pure function of seed, stream, place and try. */
+static void draw(double out[4], uint64_t seed, uint32_t stream, uint32_t i, uint32_t try)
 {
-    const uint32_t at[4] = {i, stream, 0x10ad, 0}, key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    uint32_t out[4];
-    philox4x32_10(at, key, out);
-    return (out[word] + 0.5) / 4294967296.0;
+    const uint32_t at[4] = {i, stream, 0x10ad, try}, key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t words[4];
+    philox4x32_10(at, key, words);
+    for (int k = 0; k < 4; k++) out[k] = (words[k] + 0.5) / 4294967296.0;
+}
+
+static double uniform(uint64_t seed, uint32_t stream, uint32_t i)
+{
+    double u[4];
+    draw(u, seed, stream, i, 0);
+    return u[0];
 }
 
 static double normal(uint64_t seed, uint32_t stream, uint32_t i, uint32_t try)
 {
-    const uint32_t at[4] = {i, stream, 0x10ad, try}, key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    uint32_t out[4];
-    philox4x32_10(at, key, out);
-    return sqrt(-2 * log((out[0] + 0.5) / 4294967296.0)) * cos(2 * acos(-1) * (out[1] + 0.5) / 4294967296.0);
+    double u[4];
+    draw(u, seed, stream, i, try);
+    return sqrt(-2 * log(u[0])) * cos(2 * acos(-1) * u[1]);
 }
 
 /*
@@ -33,12 +39,13 @@ static double normal(uint64_t seed, uint32_t stream, uint32_t i, uint32_t try)
  */
 static double turn(const struct sim_draw *d, uint32_t i)
 {
-    double a = d->turns - 1.0 / 3, c = 1 / sqrt(9 * a);
+    double a = d->turns - 1.0 / 3, c = 1 / sqrt(9 * a), u[4];
     for (uint32_t try = 1;; try++) {
         double x = normal(d->seed, STREAM_GAP, i, try), v = 1 + c * x;
         if (v <= 0) continue;
         v = v * v * v;
-        if (log(uniform(d->seed, STREAM_TURN, i, (int)(try % 4))) < x * x / 2 + a * (1 - v + log(v)) || try > 64) return a * v / d->turns;
+        draw(u, d->seed, STREAM_TURN, i, try);
+        if (log(u[0]) < x * x / 2 + a * (1 - v + log(v)) || try > 64) return a * v / d->turns;
     }
 }
 
@@ -61,7 +68,7 @@ struct bursts {
 
 static double gap(const struct sim_draw *d, int i, double now, struct bursts *b)
 {
-    double need = d->arrivals == SIM_EVEN ? 1 : d->turns > 1 ? turn(d, (uint32_t)i) : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i, 0)), at = now;
+    double need = d->arrivals == SIM_EVEN ? 1 : d->turns > 1 ? turn(d, (uint32_t)i) : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i)), at = now;
     if (d->arrivals != SIM_BURSTS) return need / d->rate;
     for (;;) {
         double rate = b->on ? b->high : b->low, room = rate * (b->until - at);
@@ -69,7 +76,7 @@ static double gap(const struct sim_draw *d, int i, double now, struct bursts *b)
         need -= room;
         at = b->until;
         b->on = !b->on;
-        b->until = at - log(uniform(d->seed, STREAM_BURST, b->n++, 0)) * BURST_S * (b->on ? 1 : (1 - BURST_SHARE) / BURST_SHARE);
+        b->until = at - log(uniform(d->seed, STREAM_BURST, b->n++)) * BURST_S * (b->on ? 1 : (1 - BURST_SHARE) / BURST_SHARE);
     }
 }
 

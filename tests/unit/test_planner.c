@@ -158,7 +158,7 @@ static void a_search_and_its_refusals(void **state)
     w.limits.tpot_s = 0.03;
     w.watts = 5;
     assert_int_equal(search_run(found, &space, &w, &e), 0);
-    assert_true(!found[0].found && strstr(found[0].why, "kW at the wall"));
+    assert_true(!found[0].found && strstr(found[0].why, "W at the wall"));
     economy_close(&money);
     device_close(d[0]);
     device_close(d[1]);
