@@ -150,18 +150,31 @@ int pool_size(const struct pool *p)
     return p->n;
 }
 
+/* n, or fewer if the quota of the cgroup at this path is smaller. */
+static int within_quota(const char *group, int n)
+{
+    char path[PATH_MAX];
+    long quota, period;
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+    FILE *f = fopen(path, "re");
+    if (!f) return n;
+    if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0 && (quota - 1) / period + 1 < n) n = (int)((quota - 1) / period + 1);
+    fclose(f);
+    return n;
+}
+
 int pool_cpus(void)
 {
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        long quota, period;
-        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0) {
-            long cpus = (quota + period - 1) / period;
-            if (cpus < n) n = (int)cpus;
-        }
-        fclose(f);
+    char line[PATH_MAX], group[PATH_MAX] = "";
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "0::", 3) == 0) snprintf(group, sizeof group, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+    if (f) fclose(f);
+    for (char *end;; *end = 0) { /* this group's quota and those of all above it */
+        n = within_quota(group, n);
+        if (!(end = strrchr(group, '/'))) break;
     }
     return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
 }

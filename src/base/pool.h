@@ -24,7 +24,7 @@ void pool_run(struct pool *p, void (*fn)(void *arg, int worker), void *arg);
 /* Inside fn: returns when every worker has arrived; memory written before is visible after. */
 void pool_barrier(struct pool *p);
 
-/* CPUs this process may use: affinity mask and cgroup v2 quota, at least 1. */
+/* CPUs this process may use: affinity mask, quotas of its cgroup (v2) and of those above it; at least 1. */
 int pool_cpus(void);
 
 /* The part [*begin, *end) of n items that falls to a worker: contiguous, sizes differ by at most one. */
