@@ -55,13 +55,13 @@ $(error CONFIG=$(CONFIG) is unknown: use release, debug, asan, tsan, cover or fu
 endif
 
 PKGS := jansson libpcre2-8 libsodium libcurl libedit libutf8proc libmicrohttpd inih zlib
-# The server's ledger; PostgreSQL where libpq is installed (else src/serve/ledger_postgresql_none.c).
+# The server's ledger; PostgreSQL where libpq is installed (else src/serve/ledger/postgresql_none.c).
 PKGS += sqlite3
 ifeq ($(shell $(PKG_CONFIG) --exists libpq 2>/dev/null && echo yes),yes)
 PKGS += libpq
-WITHOUT := %_postgresql_none.c
+WITHOUT := %/postgresql_none.c
 else
-WITHOUT := %_postgresql.c
+WITHOUT := %/postgresql.c
 endif
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
@@ -96,7 +96,7 @@ FOREIGN := $(ARM_ISA) $(X86_ISA)
 endif
 
 # --- sources --------------------------------------------------------------------------------------
-LIB_DIRS := base file model program kern chip chip/cpu chip/lpu token folder serve plan
+LIB_DIRS := $(filter-out serve/page,$(patsubst src/%/,%,$(wildcard src/*/ src/*/*/)))
 LIB_SRC := $(filter-out $(FOREIGN) $(WITHOUT),$(foreach d,$(LIB_DIRS),$(wildcard src/$(d)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cmd/*.c))

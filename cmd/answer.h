@@ -9,8 +9,8 @@
 #include "common.h"
 #include "form.h"
 #include "sampling.h"
-#include "serve/generate.h"
-#include "serve/witness.h"
+#include "serve/engine/generate.h"
+#include "serve/receipt/witness.h"
 
 enum { ANSWER_TEXT_MAX = 64 << 20 }; /* bytes of one message */
 

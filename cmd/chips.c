@@ -8,7 +8,7 @@
 #include "chip/lpu/isa.h"
 #include "cmd.h"
 #include "common.h"
-#include "plan/device.h"
+#include "plan/class/device.h"
 
 static const struct args_doc doc = {
     "chips", "[NAME]", "list chips, or the datasheet of one: figures, units, evidence, sources",

@@ -7,9 +7,9 @@
 #include "base/path.h"
 #include "base/progress.h"
 #include "file/root.h"
-#include "plan/timed.h"
-#include "serve/engine.h"
-#include "serve/text.h"
+#include "plan/class/timed.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/text.h"
 
 struct common {
     int threads;      /* 0: all CPUs */

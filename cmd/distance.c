@@ -4,8 +4,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include "serve/engine.h"
-#include "serve/text.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/text.h"
 
 enum { WINDOW = 512, FIRST = WINDOW / 2, ROWS = WINDOW - 1 - FIRST };
 

@@ -4,8 +4,8 @@
 #define TUTTI_CMD_FORM_H
 
 #include "args.h"
-#include "serve/text.h"
-#include "token/grammar.h"
+#include "serve/engine/text.h"
+#include "token/grammar/grammar.h"
 
 struct form {
     const char *json_schema, *regex, *grammar; /* at most one is given */

@@ -8,8 +8,8 @@
 #include <time.h>
 #include "cmd.h"
 #include "common.h"
-#include "serve/ledger.h"
-#include "serve/signing.h"
+#include "serve/ledger/ledger.h"
+#include "serve/receipt/signing.h"
 
 struct options {
     const char *ledger, *name, *spend, *signing;

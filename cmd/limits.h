@@ -7,7 +7,7 @@
 #define TUTTI_CMD_LIMITS_H
 
 #include <jansson.h>
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 enum { LIMITS_LINES_MAX = 64 };
 

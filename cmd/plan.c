@@ -10,9 +10,9 @@
 #include "cmd.h"
 #include "common.h"
 #include "plan.h"
-#include "plan/op_step.h"
-#include "plan/saturated.h"
-#include "plan/shape_model.h"
+#include "plan/class/shape_model.h"
+#include "plan/op/step.h"
+#include "plan/search/saturated.h"
 
 struct options {
     const char *shape, *traffic, *ttft, *tpot, *chips, *power, *budget, *price, *precision, *pay, *html;

@@ -5,10 +5,10 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include "plan/analysis.h"
-#include "plan/fleet.h"
-#include "plan/mix.h"
-#include "plan/trust.h"
+#include "plan/search/analysis.h"
+#include "plan/search/fleet.h"
+#include "plan/search/mix.h"
+#include "plan/search/trust.h"
 
 enum { PLAN_CHIPS_MAX = 128 };
 

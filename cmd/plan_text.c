@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "plan.h"
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 enum { TEXT_MAX = 32 };
 

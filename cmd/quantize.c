@@ -16,7 +16,7 @@
 #include "folder/folder.h"
 #include "kern/encode.h"
 #include "model/quantize.h"
-#include "serve/importance.h"
+#include "serve/engine/importance.h"
 
 static const struct args_doc doc = {
     "quantize", "IN OUT", "write a model with other weight types",

@@ -16,10 +16,10 @@
 #include <unistd.h>
 #include "cmd.h"
 #include "common.h"
-#include "serve/gate_keys.h"
-#include "serve/ledger.h"
-#include "serve/log.h"
-#include "serve/server.h"
+#include "serve/api/server.h"
+#include "serve/http/log.h"
+#include "serve/ledger/gate_keys.h"
+#include "serve/ledger/ledger.h"
 
 static const struct args_doc doc = {
     "serve", "MODEL...", "answer requests over HTTP, by the APIs of OpenAI and Groq",

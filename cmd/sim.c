@@ -8,10 +8,10 @@
 #include "cmd.h"
 #include "common.h"
 #include "file/cache.h"
-#include "plan/device.h"
-#include "plan/pieces.h"
-#include "plan/shape_model.h"
-#include "plan/timed.h"
+#include "plan/class/device.h"
+#include "plan/class/pieces.h"
+#include "plan/class/shape_model.h"
+#include "plan/class/timed.h"
 
 static const struct args_doc doc = {
     "sim", "MODEL | --shape NAME", "time, energy and memory of a token on any chip",

@@ -8,7 +8,7 @@
 #include <time.h>
 #include "cmd.h"
 #include "common.h"
-#include "serve/ledger.h"
+#include "serve/ledger/ledger.h"
 
 enum { BY_DAY = 1, BY_KEY = 2, BY_MODEL = 4, DAY_S = 86400, LINES_MAX = 10000000, DATE_MAX = 32 };
 

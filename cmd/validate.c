@@ -12,10 +12,10 @@
 #include "base/quantile.h"
 #include "cmd.h"
 #include "common.h"
-#include "plan/layers.h"
-#include "plan/published.h"
-#include "plan/regret.h"
-#include "plan/validate.h"
+#include "plan/class/layers.h"
+#include "plan/class/published.h"
+#include "plan/op/regret.h"
+#include "plan/op/validate.h"
 
 enum { PUBLISHED_MAX = 4096 };
 enum { GPUS, OTHERS, KINDS };

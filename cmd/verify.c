@@ -8,10 +8,10 @@
 #include <time.h>
 #include "cmd.h"
 #include "common.h"
-#include "serve/form.h"
-#include "serve/mask.h"
-#include "serve/verify.h"
-#include "serve/witness.h"
+#include "serve/ask/form.h"
+#include "serve/ask/mask.h"
+#include "serve/receipt/verify.h"
+#include "serve/receipt/witness.h"
 
 static const struct args_doc doc = {
     "verify", "RECEIPT MODEL", "compute the answer of a receipt again and compare",

@@ -4,7 +4,7 @@
 #include "args.h"
 #include "cmd.h"
 #include "kern/kern.h"
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 int cmd_version(int argc, char **argv)
 {

@@ -11,7 +11,7 @@
 #include "base/path.h"
 #include "folder/folder.h"
 #include "model/model.h"
-#include "serve/text.h"
+#include "serve/engine/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

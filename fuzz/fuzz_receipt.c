@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "serve/receipt.h"
+#include "serve/receipt/receipt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

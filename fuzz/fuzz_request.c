@@ -5,7 +5,7 @@
  * must come out as templates expect them.
  */
 #include <string.h>
-#include "serve/ask.h"
+#include "serve/ask/ask.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "chip/lpu/arch.h"
-#include "plan/figures.h"
+#include "plan/op/figures.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "plan/layers.h"
-#include "plan/published.h"
+#include "plan/class/layers.h"
+#include "plan/class/published.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

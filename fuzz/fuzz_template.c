@@ -6,7 +6,7 @@
  * the messages contain must never be trusted.
  */
 #include <stdlib.h>
-#include "token/template.h"
+#include "token/template/template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

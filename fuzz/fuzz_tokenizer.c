@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/utf8.h"
-#include "token/tokenizer.h"
+#include "token/tokenizer/tokenizer.h"
 
 enum { TOKENS_MAX = 256 + 256, SEGMENTS_MAX = 64 };
 

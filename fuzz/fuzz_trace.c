@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "plan/sim_load.h"
+#include "plan/sim/load.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #define TUTTI_FUZZ_GRAMMAR_WALK_H
 
 #include <stdlib.h>
-#include "token/grammar_int.h"
+#include "token/grammar/grammar_int.h"
 
 enum { WALK_BYTES = 48 };
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/arena.h"
-#include "token/vocab.h"
+#include "token/tokenizer/vocab.h"
 
 static inline void vocab_file_fail(const char *path, const char *why)
 {

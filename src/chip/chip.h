@@ -28,7 +28,7 @@ struct chip_options {
     size_t experts_bytes; /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
-    /* Called by every worker before a product, for watching (serve/importance.h): x holds n_rows rows that meet matrix
+    /* Called by every worker before a product, for watching (serve/engine/importance.h): x holds n_rows rows that meet matrix
      * `weight` of the program. Slow; or NULL. */
     void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers);
     void *observe_ud;
@@ -113,7 +113,7 @@ int chip_timeline(const struct chip *c, struct buf *out, struct err *e);
 int chip_listing(const struct chip *c, const char *pass, struct buf *out, struct err *e);
 void chip_unload(struct chip *c); /* accepts NULL */
 
-/* From now on watch is told of every batch that was executed: how another chip's clock counts (plan/timed.h). NULL: nobody. */
+/* From now on watch is told of every batch that was executed: how another chip's clock counts (plan/class/timed.h). NULL: nobody. */
 void chip_watch(struct chip *c, void (*watch)(void *ud, const struct batch *b), void *ud);
 
 /* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */

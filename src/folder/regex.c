@@ -2,7 +2,7 @@
 /* See regex.h. */
 #include "folder/regex.h"
 
-#include "token/uclass.h"
+#include "token/tokenizer/uclass.h"
 
 struct walk {
     struct str in;

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include "token/vocab.h"
+#include "token/tokenizer/vocab.h"
 
 enum { WIRE_VARINT, WIRE_64, WIRE_BYTES, WIRE_32 = 5 };
 enum { KIND_UNIGRAM = 1, KIND_BPE = 2 };

@@ -2,7 +2,7 @@
 /*
  * tokenizer.json -> keys tokenizer.ggml.*. Read are byte-pair encodings:
  *
- *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of token/split.c where
+ *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of token/tokenizer/split.c where
  *                     its patterns are the same, else by stages of its own   (pre = "tutti", keys tutti.pre.*)
  *   over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre = "tutti", SPLIT_CHARS; model llama
  *                     Mistral, Gemma as published)                           with scores where tokenizer.model has the same pieces
@@ -16,9 +16,9 @@
 #include "folder/int.h"
 #include "folder/regex.h"
 #include "folder/sentencepiece.h"
-#include "token/split.h"
-#include "token/uclass.h"
-#include "token/vocab.h"
+#include "token/tokenizer/split.h"
+#include "token/tokenizer/uclass.h"
+#include "token/tokenizer/vocab.h"
 
 enum { PAD_BYTES = 16 }; /* of the name of an unused token */
 

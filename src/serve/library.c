@@ -11,8 +11,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "serve/engine.h"
-#include "serve/text.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/text.h"
 #include "token/sampler.h"
 
 #define SAME(code) _Static_assert((int)TUTTI_##code == (int)code, "the public codes are those of base/err.h")

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "serve/text.h"
-#include "token/grammar.h"
+#include "serve/engine/text.h"
+#include "token/grammar/grammar.h"
 
 enum { LINE_MAX_BYTES = 4096, TIMES_MAX = 1 << 22 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes src/token/template_case.def: the code points whose upper or title case in Python is more than one code point
-or differs from utf8proc's simple mapping. Run: python3 tests/oracle/template_case.py > src/token/template_case.def"""
+"""Writes src/token/template/case.def: the code points whose upper or title case in Python is more than one code point
+or differs from utf8proc's simple mapping. Run: python3 tests/oracle/template_case.py > src/token/template/case.def"""
 import ctypes
 
 lib = ctypes.CDLL("libutf8proc.so.2")

@@ -7,7 +7,7 @@
 #include <time.h>
 #include "base/path.h"
 #include "folder/folder.h"
-#include "serve/text.h"
+#include "serve/engine/text.h"
 #include "vocab_file.h"
 
 static double now_s(void)

@@ -8,7 +8,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include "token/template.h"
+#include "token/template/template.h"
 
 static struct str text_of(const json_t *j, const char *key)
 {

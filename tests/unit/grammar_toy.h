@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 #include "base/utf8.h"
-#include "token/grammar.h"
-#include "token/tokenizer.h"
+#include "token/grammar/grammar.h"
+#include "token/tokenizer/tokenizer.h"
 
 enum { TOY_TOKENS_MAX = 512 };
 

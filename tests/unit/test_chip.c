@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/arena.h"
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 #include "token/sampler.h"
 
 static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "kern/contract.h"
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 static void every_set_reproduces_the_contract(void **state)
 {

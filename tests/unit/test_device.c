@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "plan/class.h"
-#include "plan/pieces.h"
+#include "plan/class/class.h"
+#include "plan/class/pieces.h"
 
 static struct shape shape_of(const char *name)
 {

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "serve/gate_keys.h"
-#include "serve/ledger.h"
+#include "serve/ledger/gate_keys.h"
+#include "serve/ledger/ledger.h"
 
 enum { CLIENTS = 64, EACH = 5, PROMPT = 100, ANSWER = 20 };
 static char dir[] = "/tmp/tutti-test-XXXXXX", db[PATH_BYTES_MAX], prices[PATH_BYTES_MAX];

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "serve/generate.h"
+#include "serve/engine/generate.h"
 
 #define MODEL "tests/data/tiny.gguf"
 enum { TEXT_MAX = 1 << 20, PROMPT = 300, CTX = 600 };

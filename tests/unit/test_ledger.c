@@ -17,8 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "serve/ledger.h"
-#include "serve/meter.h"
+#include "serve/ledger/ledger.h"
+#include "serve/ledger/meter.h"
 
 static const int64_t DAY = 86400 * INT64_C(1000000);
 static const int64_t T0 = INT64_C(1795000000) * 1000000;

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "serve/keys.h"
-#include "serve/limits.h"
-#include "serve/prices.h"
-#include "serve/ulid.h"
+#include "serve/http/ulid.h"
+#include "serve/ledger/keys.h"
+#include "serve/ledger/limits.h"
+#include "serve/ledger/prices.h"
 
 static const int64_t S = 1000000, DAY = 86400 * INT64_C(1000000);
 static const int64_t T0 = INT64_C(1795000000) * 1000000; /* 2026-11-18 10:26:40 UTC */

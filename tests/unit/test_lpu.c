@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chip/lpu/lpu.h"
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 /* --- datasheet ---------------------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <cmocka.h>
-#include "serve/parts.h"
+#include "serve/ask/parts.h"
 
 static void gather(void *ud, const struct part *p)
 {

@@ -10,15 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "plan/constants.h"
-#include "plan/fit.h"
-#include "plan/layers.h"
-#include "plan/measured.h"
-#include "plan/published.h"
-#include "plan/regret.h"
-#include "plan/device.h"
-#include "plan/table.h"
-#include "plan/validate.h"
+#include "plan/op/constants.h"
+#include "plan/op/fit.h"
+#include "plan/class/layers.h"
+#include "plan/op/measured.h"
+#include "plan/class/published.h"
+#include "plan/op/regret.h"
+#include "plan/class/device.h"
+#include "plan/op/table.h"
+#include "plan/op/validate.h"
 
 static char dir[] = "/tmp/tutti-plan-XXXXXX";
 

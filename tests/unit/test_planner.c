@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "plan/analysis.h"
-#include "plan/fleet.h"
-#include "plan/mix.h"
-#include "plan/trust.h"
+#include "plan/search/analysis.h"
+#include "plan/search/fleet.h"
+#include "plan/search/mix.h"
+#include "plan/search/trust.h"
 
 static void near(double a, double b, double share)
 {

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/str.h"
-#include "serve/pooling.h"
+#include "serve/engine/pooling.h"
 
 enum { D = 5, ROWS = 40 };
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include "base/cbor.h"
 #include "file/root.h"
-#include "serve/receipt.h"
+#include "serve/receipt/receipt.h"
 
 static char dir[] = "/tmp/tutti-test-XXXXXX";
 

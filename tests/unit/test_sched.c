@@ -17,9 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/pace.h"
-#include "serve/odds.h"
-#include "serve/prefix.h"
-#include "serve/sched.h"
+#include "serve/engine/odds.h"
+#include "serve/sched/prefix.h"
+#include "serve/sched/sched.h"
 
 #define MODEL "tests/data/tiny.gguf"
 enum { CTX = 512, VOCAB = 500, N_REQ = 20, CHOICES = 3, TEXT_MAX = 1 << 20, PAGE = 128 };

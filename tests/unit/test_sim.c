@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "plan/sim_load.h"
-#include "plan/sim_sum.h"
+#include "plan/sim/load.h"
+#include "plan/sim/sum.h"
 
 /* A chip that nobody sells: dense 9 ms of weights or 8 us a token, 30 ns per token of context, prompts quadratic. */
 static struct sim_cost dense(void *ud, double rows, double out)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "serve/generate.h"
+#include "serve/engine/generate.h"
 
 #define MODEL "tests/data/tiny.gguf"
 #define OTHER "tests/data/tiny-q4_1.gguf"

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "token/template.h"
+#include "token/template/template.h"
 
 #define CASES "tests/cases/template/cases.txt"
 

@@ -10,9 +10,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "base/utf8.h"
-#include "token/special.h"
-#include "token/split.h"
-#include "token/tokenizer.h"
+#include "token/tokenizer/special.h"
+#include "token/tokenizer/split.h"
+#include "token/tokenizer/tokenizer.h"
 #include "vocab_file.h"
 
 #define CASES "tests/cases/tokenizer/"

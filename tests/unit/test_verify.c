@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "file/root.h"
-#include "serve/verify.h"
-#include "serve/witness.h"
+#include "serve/receipt/verify.h"
+#include "serve/receipt/witness.h"
 
 enum { N = 12, CTX = 512, VOCAB = 384, PROMPT_MAX = 200, ANSWER = 50, LIES = 10 };
 static char dir[] = "/tmp/tutti-test-XXXXXX";

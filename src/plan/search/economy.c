@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See economy.h. */
+#include "plan/search/economy.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+__asm__(".section .rodata\n.hidden economy_text\n.global economy_text\neconomy_text:\n.incbin \"data/economy.ini\"\n.byte 0\n.previous\n");
+extern const char economy_text[];
+
+enum { CHIPS_MAX = 256, FIGURES_MAX = ECONOMY_ITEMS + 2 * CHIPS_MAX };
+static const double HOURS_OF_YEAR = 8766, MONTHS_OF_YEAR = 12;
+
+static const struct sheet_figure items[ECONOMY_ITEMS] = {
+    [ECONOMY_PRICE] = {"power", "price", "USD/kWh", 0, 10, false, false},  [ECONOMY_PUE] = {"power", "pue", "ratio", 1, 5, false, false},
+    [ECONOMY_HOST] = {"power", "host", "ratio", 0, 10, false, false},      [ECONOMY_HOSTING] = {"hosting", "rate", "USD/kW/month", 0, 1e5, false, false},
+    [ECONOMY_LIFE] = {"capital", "life", "year", 0.1, 100, false, false},  [ECONOMY_SERVER] = {"capital", "server", "ratio", 0, 100, false, false},
+    [ECONOMY_SPARE] = {"fleet", "spare", "ratio", 0, 10, false, false},
+};
+
+/* The fixed items, then rent and buy of every chip that has a sheet. */
+static const struct sheet_figure *figures(int *n)
+{
+    static struct sheet_figure all[FIGURES_MAX];
+    static int count;
+    for (int i = 0; count == 0 && i < ECONOMY_ITEMS; i++) all[i] = items[i];
+    for (int i = 0; count == 0 && sheet_chip(i) && i < CHIPS_MAX; i++) {
+        all[ECONOMY_ITEMS + 2 * i] = (struct sheet_figure){"rent", sheet_chip(i), "USD/h", 0, 1e6, false, true};
+        all[ECONOMY_ITEMS + 2 * i + 1] = (struct sheet_figure){"buy", sheet_chip(i), "USD", 0, 1e9, false, true};
+    }
+    if (count == 0)
+        for (count = ECONOMY_ITEMS; count < FIGURES_MAX && all[count].key; count++) continue;
+    *n = count;
+    return all;
+}
+
+const struct sheet_figure *economy_about(enum economy_item i)
+{
+    return &items[i];
+}
+
+static int read_file(const char *path, char *text, size_t *n, struct err *e)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
+    *n = fread(text, 1, SHEET_BYTES_MAX, f);
+    int rc = ferror(f) ? err(e, ERR_IO, "%s: %s", path, strerror(errno)) : *n == SHEET_BYTES_MAX ? err(e, ERR_LIMIT, "%s: too long", path) : 0;
+    fclose(f);
+    return rc;
+}
+
+int economy_open(struct economy *m, const char *path, struct err *e)
+{
+    int n, rc = 0;
+    const struct sheet_figure *f = figures(&n);
+    struct str text = str_from(economy_text);
+    char *own = NULL;
+    *m = (struct economy){.value = {0}};
+    if (path) {
+        own = malloc(SHEET_BYTES_MAX);
+        rc = own ? read_file(path, own, &text.n, e) : err(e, ERR_MEMORY, "out of memory");
+        text.p = own;
+    }
+    if (!rc) rc = sheet_read(&m->sheet, path ? path : "economy.ini", text, f, n, e);
+    free(own);
+    if (rc) return rc;
+    for (int i = 0; i < ECONOMY_ITEMS; i++) m->value[i] = m->sheet.items[i].value;
+    snprintf(m->date, sizeof m->date, "%s", sheet_about(&m->sheet, "date"));
+    return 0;
+}
+
+void economy_close(struct economy *m)
+{
+    sheet_close(&m->sheet);
+}
+
+double economy_chip(const struct economy *m, const struct device *d, bool rent)
+{
+    double own = rent ? d->rent : d->buy;
+    for (int i = 0; sheet_chip(i) && ECONOMY_ITEMS + 2 * i + 1 < m->sheet.n; i++) {
+        if (strcmp(sheet_chip(i), d->figures.chip)) continue;
+        double v = m->sheet.items[ECONOMY_ITEMS + 2 * i + !rent].value;
+        return isnan(v) ? own : v;
+    }
+    return own;
+}
+
+double economy_wall_limit(const struct economy *m, const struct device *d)
+{
+    return d->tdp * (1 + m->value[ECONOMY_HOST]) * m->value[ECONOMY_PUE];
+}
+
+struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts, enum economy_pay pay)
+{
+    const double *v = m->value;
+    struct economy_cost c = {.pay = ECONOMY_BUY};
+    double all = n * (1 + v[ECONOMY_SPARE]), mean = isnan(watts) ? d->tdp : watts;
+    c.watts_limit = all * economy_wall_limit(m, d);
+    c.watts_chips = all * mean, c.watts_hosts = all * d->tdp * v[ECONOMY_HOST];
+    c.watts_mean = (c.watts_chips + c.watts_hosts) * v[ECONOMY_PUE];
+    c.invest = all * economy_chip(m, d, false) * (1 + v[ECONOMY_SERVER]);
+    c.capital = c.invest / (v[ECONOMY_LIFE] * HOURS_OF_YEAR);
+    c.power = 1e-3 * c.watts_mean * v[ECONOMY_PRICE];
+    c.hosting = 1e-3 * c.watts_limit / v[ECONOMY_PUE] * v[ECONOMY_HOSTING] * MONTHS_OF_YEAR / HOURS_OF_YEAR;
+    c.rent = n * economy_chip(m, d, true);
+    double bought = c.capital + c.power + c.hosting;
+    if (pay == ECONOMY_RENT || (pay == ECONOMY_CHEAPER && (isnan(bought) || c.rent < bought))) c.pay = ECONOMY_RENT;
+    c.hour = c.pay == ECONOMY_RENT ? c.rent : bought;
+    return c;
+}
