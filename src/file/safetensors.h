@@ -20,7 +20,7 @@
 
 enum {
     ST_HEADER_MAX = 100 * 1000 * 1000, /* bytes of JSON, as the official reader has it */
-    ST_TENSORS_MAX = 1 << 20,
+    ST_TENSORS_MAX = 1 << 18,
     ST_DIMS_MAX = 8,
     ST_NAME_MAX = 1024, /* bytes */
 };

@@ -423,13 +423,15 @@ static int put_ends(struct folder *f, const char *root, struct err *e)
         if ((rc = put_part(f, root, "", &ends[i], &none, e))) return rc;
     const json_t *tied = folder_value(f, "tie_word_embeddings");
     if (!tied) tied = json_object_get(f->config, "tie_word_embeddings");
+    bool found = !json_is_false(tied);
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        found = found || folder_tensor(f, "%s.weight", heads[i]) || folder_tensor(f, "%s.qweight", heads[i]);
         if (json_is_true(tied))
             folder_tensor(f, "%s.weight", heads[i]); /* a copy of the embedding */
         else if ((rc = put_linear(f, "", &head, heads[i], &none, e)))
             return rc;
     }
-    return 0;
+    return found ? 0 : err(e, ERR_FORMAT, "config.json says that the head is a tensor of its own (tie_word_embeddings false), but there is no 'lm_head.weight'");
 }
 
 /* --- what is left ---------------------------------------------------------------------------------------------- */

@@ -202,6 +202,17 @@ static bool id_ok(const json_t *j)
     return json_is_integer(j) && json_integer_value(j) >= 0 && (size_t)json_integer_value(j) < VOCAB_TOKENS_MAX;
 }
 
+/* At least as many tokens as the embedding has rows. */
+static int count_rows(struct reading *r)
+{
+    const json_t *rows = folder_value(r->f, "vocab_size");
+    if (!rows || json_is_null(rows)) return 0;
+    if (!json_is_integer(rows) || json_integer_value(rows) < 1 || json_integer_value(rows) > (json_int_t)VOCAB_TOKENS_MAX)
+        return err(r->e, ERR_FORMAT, "config.json: vocab_size: expected a number from 1 to %zu", (size_t)VOCAB_TOKENS_MAX);
+    if ((size_t)json_integer_value(rows) > r->n) r->n = (size_t)json_integer_value(rows);
+    return 0;
+}
+
 /* How many tokens there are: ids of vocabulary and added tokens, and at least as many as the embedding has rows. */
 static int count_tokens(struct reading *r, json_t *vocab, const json_t *added)
 {
@@ -219,9 +230,7 @@ static int count_tokens(struct reading *r, json_t *vocab, const json_t *added)
         if (!id_ok(id) || !json_is_string(json_object_get(j, "content"))) return bad_id(r, STR("added_tokens"));
         if ((size_t)json_integer_value(id) >= r->n) r->n = (size_t)json_integer_value(id) + 1;
     }
-    const json_t *rows = folder_value(r->f, "vocab_size");
-    if (rows && id_ok(rows) && (size_t)json_integer_value(rows) > r->n) r->n = (size_t)json_integer_value(rows);
-    return 0;
+    return count_rows(r);
 }
 
 static bool is_byte_name(struct str s)
@@ -402,11 +411,9 @@ static int set_added(struct reading *r, bool count)
 
 static int read_spm(struct reading *r)
 {
-    const json_t *rows = folder_value(r->f, "vocab_size");
     int rc;
     r->n = r->spm.n;
-    if (rows && id_ok(rows) && (size_t)json_integer_value(rows) > r->n) r->n = (size_t)json_integer_value(rows);
-    if ((rc = set_added(r, true)) || (rc = make_room(r))) return rc;
+    if ((rc = count_rows(r)) || (rc = set_added(r, true)) || (rc = make_room(r))) return rc;
     for (size_t i = 0; i < r->spm.n; i++) r->token[i] = r->spm.piece[i], r->type[i] = r->spm.type[i];
     if ((rc = set_added(r, false))) return rc;
     fill_gaps(r);
