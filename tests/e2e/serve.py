@@ -52,7 +52,10 @@ def test_routes(s):
     check(s.json("POST", "/detokenize", {"tokens": t["tokens"]})[1]["content"] == "the work", "detokenize")
     status, t = s.json("POST", "/apply-template", {"messages": HELLO})
     check(status == 200 and "the work goes on" in t["prompt"], "apply-template: %s" % t)
-    check("# TYPE tutti_time_to_first_token_seconds histogram" in s.request("GET", "/metrics")[2].decode(), "metrics lack a histogram")
+    metrics = s.request("GET", "/metrics")[2].decode()
+    for want in ("# TYPE tutti_time_to_first_token_seconds histogram", 'block_size="128",num_gpu_blocks="', "vllm:request_time_per_output_token_seconds_count",
+                 "vllm:request_inference_time_seconds_sum"):
+        check(want in metrics, "metrics lack " + want)
 
 
 def test_lists(s):
@@ -87,7 +90,8 @@ def test_answers(s):
     check(status == 200 and head["content-type"].startswith("text/event-stream"), "stream: %s" % head)
     check(events[-1] == "[DONE]" and events[-2]["choices"] == [] and events[-2]["usage"]["completion_tokens"] == usage["completion_tokens"], "end of the stream: %s" % events[-2:])
     check(events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}, "begin of the stream: %s" % events[0])
-    check("x_groq" in events[0] and events[-3]["x_groq"]["usage"]["completion_tokens"] == usage["completion_tokens"], "x_groq: %s" % events[-3])
+    check("x_groq" in events[0] and events[-3]["x_groq"]["usage"]["completion_tokens"] == usage["completion_tokens"]
+          and events[-3]["x_groq"]["usage_breakdown"] is None, "x_groq: %s" % events[-3])
     check(all(e["usage"] is None for e in events[:-2]), "usage before the end")
     check("".join(e["choices"][0]["delta"].get("content", "") for e in events[:-2]) == text, "the stream's text differs")
     check(events[-3]["choices"][0]["finish_reason"] == one["choices"][0]["finish_reason"], "finish_reason of the stream")

@@ -73,6 +73,7 @@ void gen_write_x_groq(const struct job *j, bool seed, bool usage, struct buf *ou
     if (usage) {
         buf_append_z(out, ",\"usage\":");
         job_write_usage(j, out);
+        buf_append_z(out, ",\"usage_breakdown\":null");
     }
     if (seed && j->ask.debug) {
         buf_append_z(out, ",\"debug\":{\"input_token_ids\":");

@@ -158,6 +158,8 @@ static void sum_up(struct job *j)
     metrics_time(m, METRIC_QUEUE, j->queue_s);
     metrics_time(m, METRIC_PREFILL, j->prompt_s);
     metrics_time(m, METRIC_DECODE, j->answer_s);
+    metrics_time(m, METRIC_INFERENCE, j->prompt_s + j->answer_s);
+    if (j->n_answer > j->n_choices) metrics_time(m, METRIC_PER_TOKEN, j->answer_s / ((double)j->n_answer / j->n_choices - 1));
     d->n_prompt = j->n_prompt;
     d->n_cached = j->n_cached;
     d->n_answer = j->n_answer;

@@ -19,6 +19,8 @@ static const struct series times[METRIC_N_TIMES] = {
     [METRIC_QUEUE] = {"tutti_queue_seconds", "vllm:request_queue_time_seconds", "Waiting before the first step"},
     [METRIC_PREFILL] = {"tutti_prefill_seconds", "vllm:request_prefill_time_seconds", "From the first step to the first token"},
     [METRIC_DECODE] = {"tutti_decode_seconds", "vllm:request_decode_time_seconds", "From the first token to the last one"},
+    [METRIC_INFERENCE] = {"tutti_inference_seconds", "vllm:request_inference_time_seconds", "From the first step to the last token"},
+    [METRIC_PER_TOKEN] = {"tutti_time_per_output_token_seconds", "vllm:request_time_per_output_token_seconds", "Mean time between the tokens of one answer"},
     [METRIC_E2E] = {"tutti_request_seconds", "vllm:e2e_request_latency_seconds", "From a request's arrival to the end of its answer"},
 };
 
@@ -184,6 +186,17 @@ static void write_prefix_alias(struct buf *out, const struct metrics_model *mode
     }
 }
 
+/* What vLLM says once of its cache: a series whose labels are the figures. */
+static void write_cache_info(struct buf *out, const struct metrics_model *model, int n)
+{
+    const char *name = "vllm:cache_config_info";
+    head(out, name, "Positions of a page, pages of keys and values", "gauge");
+    for (int k = 0; k < n; k++) {
+        label(out, name, "", model[k].name);
+        buf_printf(out, ",block_size=\"%d\",num_gpu_blocks=\"%d\",enable_prefix_caching=\"True\"} 1\n", model[k].page_tokens, model[k].stats.pages_all);
+    }
+}
+
 void metrics_write(struct buf *out, const struct metrics_model *model, int n)
 {
     for (int k = 0; k < n; k++) pthread_mutex_lock(&model[k].m->lock);
@@ -192,6 +205,7 @@ void metrics_write(struct buf *out, const struct metrics_model *model, int n)
         if (gauges[i].s.alias) write_gauge(out, gauges[i].s.alias, (enum gauge)i, model, n);
     }
     write_prefix_alias(out, model, n);
+    write_cache_info(out, model, n);
     for (int i = 0; i < METRIC_N_COUNTS; i++) {
         write_counts(out, counts[i].name, counts[i].help, (enum metric_count)i, model, n);
         write_counts(out, counts[i].alias, counts[i].help, (enum metric_count)i, model, n);
