@@ -56,11 +56,11 @@ check-kill: $(B)/tutti ## kill -9 under load, 20 times
 
 .PHONY: check-faults
 check-faults: $(B)/tests/test_lpu ## a thousand faults in the queues of the simulated chip
-	@echo "== $@" && TUTTI_FAULTS=1000 $(RUN) $< | grep 'changes:'
+	@echo "== $@" && set -o pipefail && TUTTI_FAULTS=1000 $(RUN) $< | grep 'changes:'
 
 .PHONY: check-peak
 check-peak: $(B)/tests/test_lpu_product ## 256 rows at once times a large matrix on the simulated chip (minutes)
-	@echo "== $@" && TUTTI_ROWS=256 $(RUN) $< | grep '256 rows'
+	@echo "== $@" && set -o pipefail && TUTTI_ROWS=256 $(RUN) $< | grep '256 rows'
 
 # The real model, and it again in other types.
 .PHONY: check-models
