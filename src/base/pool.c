@@ -153,7 +153,7 @@ int pool_size(const struct pool *p)
 /* n, or fewer if the quota of the cgroup at this path is smaller. */
 static int within_quota(const char *group, int n)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + sizeof "/sys/fs/cgroup/cpu.max"];
     long quota, period;
     snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
     FILE *f = fopen(path, "re");
