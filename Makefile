@@ -40,6 +40,8 @@ prefix ?= /usr/local
 # --- flags ----------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith \
         -Wwrite-strings -Wformat=2 -Wcast-qual -Wdouble-promotion -Werror
+# clang also warns of NAN and INFINITY, which C defines as floats, where a double is meant; gcc watches the rest.
+WARN += $(if $(findstring clang,$(CC)),-Wno-double-promotion)
 # Arithmetic flags are part of the contract (doc/arithmetic.md).
 ARITH := -ffp-contract=off -fno-math-errno -fno-trapping-math
 HARDEN := -fstack-protector-strong -fPIC -fvisibility=hidden

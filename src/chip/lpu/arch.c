@@ -47,14 +47,21 @@ static int check(struct lpu_arch *a, struct err *e)
     return 0;
 }
 
+/* Cycles: the next whole number. (ceil would be the mathematics library's.) */
+static int round_up(double cycles)
+{
+    int n = (int)cycles;
+    return n + (cycles > n);
+}
+
 int lpu_link_gap(const struct lpu_arch *a)
 {
-    return (int)ceil(lpu_value(a, LPU_c2c_vectors) * lpu_value(a, LPU_chip_clock) * 1e6 / (lpu_value(a, LPU_c2c_link_rate) * 1e9));
+    return round_up(lpu_value(a, LPU_c2c_vectors) * lpu_value(a, LPU_chip_clock) * 1e6 / (lpu_value(a, LPU_c2c_link_rate) * 1e9));
 }
 
 int lpu_link_hop(const struct lpu_arch *a)
 {
-    return (int)ceil(lpu_value(a, LPU_c2c_hop) * lpu_value(a, LPU_chip_clock) * 1e-3);
+    return round_up(lpu_value(a, LPU_c2c_hop) * lpu_value(a, LPU_chip_clock) * 1e-3);
 }
 
 static int finish(struct lpu_arch *a, int rc, struct err *e)
