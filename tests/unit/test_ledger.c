@@ -66,6 +66,18 @@ static struct total total_of(struct ledger *l, int64_t from, int64_t to)
     return t;
 }
 
+/* Field by field: what lies between them is nobody's. */
+static void assert_same_key(const struct key *a, const struct key *b)
+{
+    assert_int_equal(a->id, b->id);
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->hint, b->hint);
+    assert_memory_equal(a->hash, b->hash, sizeof a->hash);
+    assert_int_equal(a->created_us, b->created_us);
+    assert_int_equal(a->revoked_us, b->revoked_us);
+    assert_memory_equal(&a->limits, &b->limits, sizeof a->limits);
+}
+
 static void keys_are_kept(void **state)
 {
     (void)state;
@@ -86,7 +98,7 @@ static void keys_are_kept(void **state)
     assert_true(v1 > v0);
     assert_int_equal(ledger_keys(other, &all, &n, &e), 0);
     assert_int_equal(n, 1);
-    assert_memory_equal(&all[0], &k, sizeof k);
+    assert_same_key(&all[0], &k);
     free(all);
     assert_int_equal(ledger_key_revoke(other, "bob", T0, &id, &e), ERR_NOT_FOUND);
     assert_int_equal(ledger_key_revoke(other, "alice", T0, &id, &e), 0);
