@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzz target: a trace of requests from a stranger. What is taken can be simulated; what is refused has a message of one line. */
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "given_file.h"
 #include "plan/sim/load.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,10 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sim_load l;
     struct err e = {0};
-    char path[64];
-    int fd = memfd_create("trace", 0);
-    must(fd >= 0 && write(fd, data, size) == (ssize_t)size);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char path[GIVEN_PATH];
+    int fd = given_file(path, data, size);
     int rc = sim_load_read(&l, path, &e);
     close(fd);
     must(rc == 0 || (e.code == rc && *e.msg && !strchr(e.msg, '\n') && !l.requests));
