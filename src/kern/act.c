@@ -38,6 +38,7 @@ void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem)
     size_t part[5];
     char *p = mem;
     sizes(a, tier, k, n_tok, part);
+    act_tokens(a, n_tok);
     a->q = (int8_t *)p, p += part[0];
     a->qh = part[1] ? (int8_t *)p : NULL, p += part[1];
     a->d = (float *)(void *)p, p += part[2];
@@ -73,7 +74,7 @@ void act_row(const struct act *a, int tok, void (*put)(void *ud, const void *p, 
     for (int i = 0; i < a->groups; i++) {
         uint32_t u;
         uint8_t le[4];
-        memcpy(&u, &a->d[act_at(a->groups, tok, i)], sizeof u);
+        memcpy(&u, &a->d[act_at(a, a->groups, tok, i)], sizeof u);
         for (int j = 0; j < 4; j++) le[j] = (uint8_t)(u >> 8 * j);
         put(ud, le, sizeof le);
     }
@@ -85,7 +86,7 @@ void act_copy(struct act *a, int to, int from)
         memcpy(act_line(a, to, l), act_line(a, from, l), 64);
         if (a->qh) memcpy(act_line(a, to, l) + (a->qh - a->q), act_line(a, from, l) + (a->qh - a->q), 64);
     }
-    for (int g = 0; g < a->groups; g++) a->d[act_at(a->groups, to, g)] = a->d[act_at(a->groups, from, g)];
-    for (int s = 0; s < a->sums; s++) a->ns[act_at(a->sums, to, s)] = a->ns[act_at(a->sums, from, s)];
-    for (int g = 0; a->sd && g < a->groups; g++) a->sd[act_at(a->groups, to, g)] = a->sd[act_at(a->groups, from, g)];
+    for (int g = 0; g < a->groups; g++) a->d[act_at(a, a->groups, to, g)] = a->d[act_at(a, a->groups, from, g)];
+    for (int s = 0; s < a->sums; s++) a->ns[act_at(a, a->sums, to, s)] = a->ns[act_at(a, a->sums, from, s)];
+    for (int g = 0; a->sd && g < a->groups; g++) a->sd[act_at(a, a->groups, to, g)] = a->sd[act_at(a, a->groups, from, g)];
 }

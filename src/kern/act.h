@@ -16,6 +16,9 @@
  *   sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
  *
  * k is a multiple of 32; what lies past it in a line of 64 is never read.
+ *
+ * A step of one token has tiles of 1 in the same memory: at 16 its lines and scales, each on a line of the cache of its own, would
+ * take as much of L1 as the weights that pass.
  */
 #ifndef TUTTI_KERN_ACT_H
 #define TUTTI_KERN_ACT_H
@@ -25,10 +28,11 @@
 #include <string.h>
 #include "kern/mat.h"
 
-enum { ACT_TILE = 16 }; /* tokens of a tile */
+enum { ACT_TILE = 16 }; /* tokens of a tile, and of act.tile unless that is 1 */
 
 struct act {
     enum act_tier tier;
+    int tile;    /* ACT_TILE, or 1: then no product may take two tokens */
     int k;       /* reduction length */
     int k64;     /* lines of 64 code bytes per token: ceil(k / 64) for A8, k / 32 for A16 */
     int groups;  /* scales per token */
@@ -45,16 +49,37 @@ size_t act_bytes(enum act_tier tier, int k, int n_tok);
 /* Lays *a out in act_bytes() bytes of 64-byte aligned memory. */
 void act_init(struct act *a, enum act_tier tier, int k, int n_tok, void *mem);
 
+/* Index into d, ns, sd of what a token has per_tok of. */
+static inline size_t act_at(const struct act *a, int per_tok, int tok, int i)
+{
+    if (a->tile == 1) return (size_t)tok * (size_t)per_tok + (size_t)i;
+    return (size_t)(tok / ACT_TILE * per_tok + i) * ACT_TILE + (size_t)(tok % ACT_TILE);
+}
+
+/* From here on the codes hold at most n_tok tokens, or one for each product: n_tok = 1. What they held is lost. */
+static inline void act_tokens(struct act *a, int n_tok)
+{
+    a->tile = n_tok == 1 ? 1 : ACT_TILE;
+}
+
+/* For a kernel of T tokens, a constant: the same, with a constant tile where T > 1. */
+static inline struct act act_for(const struct act *a, int T)
+{
+    struct act b = *a;
+    if (T > 1) b.tile = ACT_TILE;
+    return b;
+}
+
 /* The codes from a token on that begins a tile, as an act of their own. */
 static inline struct act act_from(const struct act *a, int tok)
 {
     struct act b = *a;
-    size_t tile = (size_t)(tok / ACT_TILE);
-    b.q += tile * (size_t)a->k64 * ACT_TILE * 64;
-    if (b.qh) b.qh += tile * (size_t)a->k64 * ACT_TILE * 64;
-    b.d += tile * (size_t)a->groups * ACT_TILE;
-    b.ns += tile * (size_t)a->sums * ACT_TILE;
-    if (b.sd) b.sd += tile * (size_t)a->groups * ACT_TILE;
+    size_t first = (size_t)tok / (size_t)a->tile * (size_t)a->tile;
+    b.q += first * (size_t)a->k64 * 64;
+    if (b.qh) b.qh += first * (size_t)a->k64 * 64;
+    b.d += first * (size_t)a->groups;
+    b.ns += first * (size_t)a->sums;
+    if (b.sd) b.sd += first * (size_t)a->groups;
     return b;
 }
 
@@ -63,7 +88,7 @@ void act_copy(struct act *a, int to, int from);
 
 static inline int8_t *act_line(const struct act *a, int tok, int line)
 {
-    return a->q + ((size_t)(tok / ACT_TILE * a->k64 + line) * ACT_TILE + tok % ACT_TILE) * 64;
+    return a->q + act_at(a, a->k64, tok, line) * 64;
 }
 
 /* Which of 32 codes stands at word i of an A16 line: of each four 0 2 1 3. */
@@ -81,11 +106,6 @@ static inline int act_code(const struct act *a, int tok, int i)
     memcpy(&v, lo, 2);
     if (a->qh) memcpy(&high, lo + (a->qh - a->q), 2);
     return high * 256 + v;
-}
-
-static inline size_t act_at(int per_tok, int tok, int i) /* index into d, ns, sd */
-{
-    return (size_t)(tok / ACT_TILE * per_tok + i) * ACT_TILE + tok % ACT_TILE;
 }
 
 /* The vector of one token as it stands for itself, whatever the layout: all codes in order (int8, or int16 little-endian),

@@ -47,9 +47,9 @@ static int quant_a8_32(struct act *a, int tok, const float *x)
         int32_t s = 0;
         for (int i = 0; i < 32; i++) s += q[i];
         for (int i = 0; i < 32; i++) out[i] = (int8_t)q[i];
-        a->d[act_at(a->groups, tok, g)] = d;
-        a->ns[act_at(a->sums, tok, g)] = -s;
-        a->sd[act_at(a->groups, tok, g)] = (float)s * d;
+        a->d[act_at(a, a->groups, tok, g)] = d;
+        a->ns[act_at(a, a->sums, tok, g)] = -s;
+        a->sd[act_at(a, a->groups, tok, g)] = (float)s * d;
     }
     return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
@@ -68,10 +68,10 @@ static int quant_a8_256(struct act *a, int tok, const float *x)
             int32_t s0 = 0, s1 = 0;
             for (int i = 0; i < 16; i++) s0 += q[h + i], s1 += q[h + 16 + i];
             for (int i = 0; i < 32; i++) out[i] = (int8_t)q[h + i];
-            a->ns[act_at(a->sums, tok, 16 * g + h / 16)] = -s0;
-            a->ns[act_at(a->sums, tok, 16 * g + h / 16 + 1)] = -s1;
+            a->ns[act_at(a, a->sums, tok, 16 * g + h / 16)] = -s0;
+            a->ns[act_at(a, a->sums, tok, 16 * g + h / 16 + 1)] = -s1;
         }
-        a->d[act_at(a->groups, tok, g)] = d;
+        a->d[act_at(a, a->groups, tok, g)] = d;
     }
     return worst >= ARITH_RANGE ? ERR_RANGE : 0;
 }
@@ -84,7 +84,7 @@ static int quant_a16(struct act *a, int tok, const float *x)
         int n = a->k - 256 * g < 256 ? a->k - 256 * g : 256;
         uint32_t b = max_bits(x + 256 * g, n);
         worst = b > worst ? b : worst;
-        a->d[act_at(a->groups, tok, g)] =
+        a->d[act_at(a, a->groups, tok, g)] =
             quant_codes(q, x + 256 * g, n, b < ARITH_RANGE ? b : 0, (float)ARITH_QMAX16, ARITH_RQ16);
         for (int h = 0; h < n; h += 32) {
             int16_t lo[32], hi[32];
@@ -92,7 +92,7 @@ static int quant_a16(struct act *a, int tok, const float *x)
             if (a->tier == ACT_A16_W8) {
                 int32_t s = 0;
                 for (int i = 0; i < 32; i++) s += q[h + i], lo[i] = (int16_t)q[h + act_word(i)];
-                a->ns[act_at(a->sums, tok, line)] = -s;
+                a->ns[act_at(a, a->sums, tok, line)] = -s;
                 memcpy(act_line(a, tok, line), lo, 64);
                 continue;
             }

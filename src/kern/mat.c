@@ -48,11 +48,6 @@ enum act_tier mat_tier(enum dtype type, enum mat_role role)
     return mat_tier(type, MAT_BODY);
 }
 
-static uint32_t pad64(uint64_t n)
-{
-    return (uint32_t)((n + 63) & ~(uint64_t)63);
-}
-
 int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e)
 {
     const struct mat_layout *l = layout_of(type);
@@ -64,17 +59,17 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
     if (k % step)
         return err(e, ERR_UNSUPPORTED, "%s matrix with rows of %" PRId64 ": the length must be a multiple of %" PRId64,
                    info->name, k, step);
-    uint64_t blocks = (uint64_t)k / 32, groups = ((uint64_t)k + 255) / 256, spans = l->span == 256 ? groups : (uint64_t)k / l->span;
     *m = (struct mat){.lay = l, .type = mat_form(type), .from = type, .n = (int)n, .k = (int)k, .n_panels = (int)((n + PANEL - 1) / PANEL)};
-    uint64_t at = pad64(blocks * l->lo);
-    m->at_hi = (uint32_t)at, at += pad64(blocks * l->hi);
-    m->at_sub = (uint32_t)at, at += pad64(groups * l->sub);
-    m->at_min = (uint32_t)at, at += pad64(groups * l->min);
-    m->at_d = (uint32_t)at, at += pad64(spans * l->d);
-    m->at_m = (uint32_t)at, at += pad64(spans * l->m);
-    if (at > UINT32_MAX) return err(e, ERR_LIMIT, "a panel of %" PRIu64 " bytes is too large", at);
-    m->panel_bytes = at;
+    uint64_t blocks = (uint64_t)k / 32, groups = (blocks + 7) / 8, spans = l->span == 256 ? groups : (uint64_t)k / l->span;
+    uint64_t bytes = blocks * (l->lo + l->hi) + groups * (l->sub + l->min) + spans * (l->d + l->m);
+    if (bytes > INT32_MAX) return err(e, ERR_LIMIT, "a panel of %" PRIu64 " bytes is too large", bytes);
+    m->panel_bytes = (bytes + 63) & ~(uint64_t)63;
     return 0;
+}
+
+static struct mat_group group_of(const struct mat *m, int p, int g)
+{
+    return mat_group(*m->lay, m->data + (size_t)p * m->panel_bytes, m->k / 32, g);
 }
 
 size_t mat_bytes(const struct mat *m)
@@ -404,26 +399,29 @@ static int pack_step(const struct mat *m, const struct place *o, const uint8_t *
 int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct err *e)
 {
     const struct mat_layout *l = m->lay;
-    uint8_t *base = m->data + (size_t)p * m->panel_bytes;
     int n_rows = m->n - p * PANEL < PANEL ? m->n - p * PANEL : PANEL, blocks = m->k / 32, step = step_of(m);
     size_t step_bytes = m->type == DTYPE_N4 ? N4_GROUP_BYTES : (size_t)step / dtype_info(m->from)->block * dtype_info(m->from)->bytes;
     if (n_rows < PANEL) {
-        memset(base, 0, m->panel_bytes);
-        if (m->type == DTYPE_Q8_0) memset(base, 0x80, (size_t)blocks * l->lo); /* code 0 */
-        if (m->type == DTYPE_MXFP4) memset(base + m->at_d, 128, (size_t)blocks * l->d);   /* scale 1 */
+        memset(m->data + (size_t)p * m->panel_bytes, 0, m->panel_bytes);
+        for (int g = 0; 8 * g < blocks; g++) {
+            struct mat_group r = group_of(m, p, g);
+            if (m->type == DTYPE_Q8_0) memset(r.lo, 0x80, (size_t)r.n * l->lo); /* code 0 */
+            if (m->type == DTYPE_MXFP4) memset(r.d, 128, (size_t)r.n * l->d);   /* scale 1 */
+        }
     }
     for (int r = 0; r < n_rows; r++) {
         const uint8_t *src = rows + (size_t)r * row_bytes;
         struct place o = {.row = r, .e = e};
         for (int k = 0; k < m->k; k += step, src += step_bytes) {
-            size_t b = (size_t)k / 32, s = (size_t)k / l->span;
+            struct mat_group t = group_of(m, p, k / 256);
+            int b = k % 256 / 32, s = k % 256 / l->span;
             o.span = k / step;
-            o.lo = base + b * l->lo;
-            o.hi = base + m->at_hi + b * l->hi;
-            o.sub = base + m->at_sub + s * l->sub;
-            o.min = base + m->at_min + s * l->min;
-            o.d = base + m->at_d + s * l->d;
-            o.m = l->m ? base + m->at_m + s * l->m : NULL;
+            o.lo = t.lo + b * l->lo;
+            o.hi = t.hi + b * l->hi;
+            o.sub = t.sub;
+            o.min = t.min;
+            o.d = t.d + s * l->d;
+            o.m = l->m ? t.m + s * l->m : NULL;
             int rc = pack_step(m, &o, src, m->k - k < step ? m->k - k : step);
             if (rc) return e ? err_prefix(e, "panel %d", p) : rc;
         }
@@ -475,8 +473,8 @@ static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi,
 
 void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL])
 {
-    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
-    const uint8_t *lo = base + (size_t)block * m->lay->lo, *hi = base + m->at_hi + (size_t)block * m->lay->hi;
+    struct mat_group g = group_of(m, p, block / 8);
+    const uint8_t *lo = g.lo + block % 8 * m->lay->lo, *hi = g.hi + block % 8 * m->lay->hi;
     for (int j = 0; j < 8; j++)
         for (int r = 0; r < PANEL; r++)
             for (int b = 0; b < 4; b++) out[4 * j + b][r] = (int16_t)code_at(m->type, lo, hi, j, 4 * r + b);
@@ -484,8 +482,9 @@ void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL])
 
 void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PANEL])
 {
-    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
-    const uint8_t *pd = base + m->at_d + (size_t)s * m->lay->d, *pm = base + m->at_m + (size_t)s * m->lay->m;
+    int per = 256 / m->lay->span;
+    struct mat_group g = group_of(m, p, s / per);
+    const uint8_t *pd = g.d + s % per * m->lay->d, *pm = g.m + s % per * m->lay->m;
     for (int r = 0; r < PANEL; r++) {
         min[r] = m->lay->m ? f32_from_f16(get16(pm + 2 * r)) : 0;
         if (is_w16(m->type))
@@ -503,9 +502,8 @@ int mat_sub_size(enum dtype type)
 
 void mat_subs(const struct mat *m, int p, int g, int j, int32_t sub[PANEL], int32_t min[PANEL])
 {
-    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
-    const uint8_t *s = base + m->at_sub + (size_t)g * m->lay->sub + 16 * j;
-    const uint8_t *n = base + m->at_min + (size_t)g * m->lay->min + 16 * j;
+    struct mat_group at = group_of(m, p, g);
+    const uint8_t *s = at.sub + 16 * j, *n = at.min + 16 * j;
     for (int r = 0; r < PANEL; r++) {
         sub[r] = 1, min[r] = 0;
         if (m->type == DTYPE_Q2_K)
@@ -521,13 +519,14 @@ void mat_row(const struct mat *m, int r, float *out)
 {
     const struct mat_layout *l = m->lay;
     int p = r / PANEL, lane = r % PANEL, size = mat_sub_size(m->type);
-    const uint8_t *base = m->data + (size_t)p * m->panel_bytes;
+    struct mat_group g = {0};
     float d[PANEL], mn[PANEL];
     int32_t sub[PANEL], min[PANEL];
     for (int k = 0; k < m->k; k++) {
-        int b = k / 32, i = k % 32;
+        int b = k % 256 / 32, i = k % 32;
+        if (k % 256 == 0) g = group_of(m, p, k / 256);
         if (k % l->span == 0) mat_scales(m, p, k / l->span, d, mn);
-        int c = code_at(m->type, base + (size_t)b * l->lo, base + m->at_hi + (size_t)b * l->hi, i / 4, 4 * lane + i % 4);
+        int c = code_at(m->type, g.lo + b * l->lo, g.hi + b * l->hi, i / 4, 4 * lane + i % 4);
         if (size) {
             if (k % size == 0) mat_subs(m, p, k / 256, k % 256 / size, sub, min);
             c *= sub[lane];

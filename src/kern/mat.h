@@ -13,10 +13,11 @@
  *   bytes      8 lines                                                                          512 bytes
  *   words      16 lines of 16 rows x 2 k of int16 (W16), of each four k first 0 2, then 1 3    1024 bytes
  *
- * A panel holds, one after the other and each padded to 64 bytes: lo plane, hi plane (both per 32-block), integer
- * sub-scales and mins (per 256), scales d and offsets m (per span: 16 or 32, or 256 for K-quants, N4 and W16), each of these
- * with the 16 rows side by side. Rows past n and codes past k are zero (numerics: codes 0 change no integer sum). Rows of
- * K-quants are whole groups of 256; the last group of N4 and W16 may be shorter: its planes end with the last 32-block.
+ * Along k a panel is a list of chunks of 512 codes, so that a product reads its memory from end to end. A chunk holds, one
+ * after the other: lo plane, hi plane (both per 32-block), integer sub-scales and mins (per 256), scales d and offsets m
+ * (per span: 16 or 32, or 256 for K-quants, N4 and W16), each of these with the 16 rows side by side. Whole chunks are
+ * multiples of 64 bytes; the last one has only the blocks, groups and spans there are, and is padded. Rows past n and codes
+ * past k are zero (numerics: codes 0 change no integer sum). Rows of K-quants are whole groups of 256.
  *
  * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3). Types whose
  * values are those of another one's packed form share it (mat_form): the kernels know forms only.
@@ -29,7 +30,10 @@
 #include "base/dtype.h"
 #include "base/err.h"
 
-enum { PANEL = 16 };          /* rows of a panel */
+enum {
+    PANEL = 16,      /* rows of a panel */
+    MAT_CHUNK = 512, /* codes of a row whose regions stand together */
+};
 #define MAT_DIM_MAX (1 << 24) /* n and k */
 
 /* How a vector must be quantised for a matrix. The tier of each weight type and role is a constant of the contract
@@ -44,7 +48,7 @@ enum act_tier {
 enum mat_role { MAT_BODY, MAT_HEAD };
 enum act_tier mat_tier(enum dtype type, enum mat_role role); /* of a type that mat_layout knows */
 
-/* Bytes of each region of a panel; see the drawing above. */
+/* Bytes of each region of a chunk; see the drawing above. */
 struct mat_layout {
     uint16_t lo, hi;   /* per 32-block */
     uint16_t sub, min; /* per 256 */
@@ -117,12 +121,31 @@ struct mat {
     const struct mat_layout *lay;
     uint8_t *data;      /* [n_panels][panel_bytes], 64-byte aligned */
     size_t panel_bytes;
-    uint32_t at_hi, at_sub, at_min, at_d, at_m; /* offsets of the regions in a panel; lo is at 0 */
     enum dtype type;    /* the form */
     enum dtype from;    /* the type of the file */
     int n, k;           /* outputs, reduction length (a multiple of 32) */
     int n_panels;
 };
+
+/* A 256-group of a panel: its blocks, and the regions' bytes of its first one. Regions that a form lacks are anywhere. */
+struct mat_group {
+    uint8_t *lo, *hi, *sub, *min, *d, *m;
+    int n; /* 32-blocks: 8, or fewer at the end of a row */
+};
+
+static inline __attribute__((always_inline)) struct mat_group mat_group(struct mat_layout l, uint8_t *panel, int blocks, int g)
+{
+    const int chunk_bytes = 16 * (l.lo + l.hi) + 2 * (l.sub + l.min) + MAT_CHUNK / l.span * (l.d + l.m), odd = g & 1;
+    int left = blocks - 16 * (g / 2), n = left < 16 ? left : 16, groups = (n + 7) / 8, spans = l.span == 256 ? groups : n * 32 / l.span;
+    struct mat_group r = {.lo = panel + (size_t)(g / 2) * (size_t)chunk_bytes, .n = n - 8 * odd < 8 ? n - 8 * odd : 8};
+    r.hi = r.lo + n * l.lo;
+    r.sub = r.hi + n * l.hi;
+    r.min = r.sub + groups * l.sub;
+    r.d = r.min + groups * l.min;
+    r.m = r.d + spans * l.d + odd * (256 / l.span) * l.m;
+    r.lo += odd * 8 * l.lo, r.hi += odd * 8 * l.hi, r.sub += odd * l.sub, r.min += odd * l.min, r.d += odd * (256 / l.span) * l.d;
+    return r;
+}
 
 /* NULL if the type cannot be a weight matrix. */
 const struct mat_layout *mat_layout(enum dtype type);

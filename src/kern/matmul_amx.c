@@ -81,13 +81,17 @@ INLINE __m512i high_bytes(__m512i x, __m512i y)
     return _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16(x, 8), y);
 }
 
-/* The 8 lines of block b of panel p as signed codes. */
-INLINE void codes(__m512i c[8], const struct mat *w, int p, int b)
+INLINE struct mat_group group_of(const struct work *s, int i)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    return mat_group(*s->w->lay, s->w->data + (size_t)(s->p + i) * s->w->panel_bytes, s->w->k / 32, s->g);
+}
+
+/* The 8 lines of block b of a group as signed codes. */
+INLINE void codes(__m512i c[8], const struct mat *w, const struct mat_group *g, int b)
+{
     int s = offset_log2(w->type);
     __m512i offset = s < 0 ? _mm512_setzero_si512() : _mm512_set1_epi8((char)(1 << s));
-    unpack(c, w->type, base + (size_t)b * w->lay->lo, base + w->at_hi + (size_t)b * w->lay->hi);
+    unpack(c, w->type, g->lo + b * w->lay->lo, g->hi + b * w->lay->hi);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) c[j] = _mm512_sub_epi8(c[j], offset);
 }
@@ -95,16 +99,15 @@ INLINE void codes(__m512i c[8], const struct mat *w, int p, int b)
 static void lines32(struct work *s, int i)
 {
     const struct mat *w = s->w;
-    const uint8_t *base = w->data + (size_t)(s->p + i) * w->panel_bytes;
+    const struct mat_group g = group_of(s, i);
     for (int b = 0; b < s->blocks; b++) {
-        size_t at = (size_t)(8 * s->g + b);
         __m512i c[8];
-        codes(c, w, s->p + i, (int)at);
+        codes(c, w, &g, b);
         int8_t *out = s->b[i][0] + 512 * b;
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++) _mm512_store_si512(out + 64 * j, c[j]);
-        _mm512_store_ps(s->d[i][b], scale16(w->type, base + w->at_d + at * w->lay->d));
-        if (w->lay->m) _mm512_store_ps(s->m[i][b], scale16(w->type, base + w->at_m + at * w->lay->m));
+        _mm512_store_ps(s->d[i][b], scale16(w->type, g.d + b * w->lay->d));
+        if (w->lay->m) _mm512_store_ps(s->m[i][b], scale16(w->type, g.m + b * w->lay->m));
     }
 }
 
@@ -134,15 +137,14 @@ INLINE __m512i pair16(__m512i x, __m512i y)
 static void lines256(struct work *s, int i)
 {
     const struct mat *w = s->w;
-    const uint8_t *base = w->data + (size_t)(s->p + i) * w->panel_bytes;
-    const uint8_t *sub = base + w->at_sub + (size_t)s->g * w->lay->sub, *min = base + w->at_min + (size_t)s->g * w->lay->min;
+    const struct mat_group g = group_of(s, i);
     int n_sub = w->lay->sub / PANEL;
     for (int b = 0; b < s->blocks; b++) {
         __m512i c[8];
-        codes(c, w, s->p + i, 8 * s->g + b);
+        codes(c, w, &g, b);
         int8_t *hi = s->b[i][0] + 512 * b, *lo = s->b[i][1] + 512 * b;
         for (int h = 0; h < 2; h++) {
-            __m512i v = sub16(w->type, sub + PANEL * (n_sub == 16 ? 2 * b + h : b)), by = pair16(v, v);
+            __m512i v = sub16(w->type, g.sub + PANEL * (n_sub == 16 ? 2 * b + h : b)), by = pair16(v, v);
 #pragma GCC unroll 4
             for (int j = 4 * h; j < 4 * h + 4; j++) {
                 __m512i even = _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(c[j], 8), 8), by);
@@ -154,12 +156,12 @@ static void lines256(struct work *s, int i)
     }
     if (s->blocks % 2) /* the other half of the last tile: what stands there in A counts zero times */
         for (int j = 0; j < 8; j++) _mm512_store_si512(s->b[i][1] + 512 * s->blocks + 64 * j, _mm512_setzero_si512());
-    _mm512_store_ps(s->d[i][0], scale16(w->type, base + w->at_d + (size_t)s->g * w->lay->d));
+    _mm512_store_ps(s->d[i][0], scale16(w->type, g.d));
     if (!w->lay->m) return;
-    _mm512_store_ps(s->m[i][0], scale16(w->type, base + w->at_m + (size_t)s->g * w->lay->m));
+    _mm512_store_ps(s->m[i][0], scale16(w->type, g.m));
     for (int j = 0; j < n_sub; j += 2) {
-        __m512i x = min16(w->type, sub + PANEL * j, min + PANEL * j);
-        __m512i y = min16(w->type, sub + PANEL * (j + 1), min + PANEL * (j + 1));
+        __m512i x = min16(w->type, g.sub + PANEL * j, g.min + PANEL * j);
+        __m512i y = min16(w->type, g.sub + PANEL * (j + 1), g.min + PANEL * (j + 1));
         _mm512_store_si512(s->min[i][j / 2], pair16(x, y));
     }
 }
@@ -167,18 +169,17 @@ static void lines256(struct work *s, int i)
 /* Word lines of two blocks side by side: byte 0 and 2 of a dword from the first, 1 and 3 from the second. */
 static void lines_w16(struct work *s, int i)
 {
-    const struct mat *w = s->w;
-    const uint8_t *base = w->data + (size_t)(s->p + i) * w->panel_bytes, *from = base + (size_t)s->g * 8 * w->lay->lo;
+    const struct mat_group g = group_of(s, i);
     for (int b = 0; b < s->blocks; b += 2) {
         for (int j = 0; j < 16; j++) {
-            const uint8_t *line = from + 1024 * b + 64 * j;
+            const uint8_t *line = g.lo + 1024 * b + 64 * j;
             __m512i x = _mm512_load_si512(line);
             __m512i y = b + 1 < s->blocks ? _mm512_load_si512(line + 1024) : _mm512_setzero_si512();
             _mm512_store_si512(s->b[i][0] + 512 * b + 64 * j, high_bytes(x, y));
             _mm512_store_si512(s->b[i][1] + 512 * b + 64 * j, low_bytes(x, y));
         }
     }
-    _mm512_store_ps(s->d[i][0], _mm512_load_ps(base + w->at_d + (size_t)s->g * w->lay->d));
+    _mm512_store_ps(s->d[i][0], _mm512_load_ps(g.d));
 }
 
 /* --- A planes of 16-bit activations ------------------------------------------------------------------------- */
@@ -282,7 +283,7 @@ INLINE void issue32(struct work *s, int tile, int job, int32_t (*c)[C])
 INLINE void fold32(struct work *s, int tile, int job, int32_t (*c)[C], int has_m)
 {
     int i = job / quads(s), b = job % quads(s) * 4, n = s->blocks - b < 4 ? s->blocks - b : 4;
-    size_t at = act_at(s->x->groups, s->t0 + ACT_TILE * tile, 8 * s->g + b);
+    size_t at = act_at(s->x, s->x->groups, s->t0 + ACT_TILE * tile, 8 * s->g + b);
     const float *xd = s->x->d + at, *sd = s->x->sd + at;
     float *to = s->acc[tile][i][0];
     __m512 acc[ACT_TILE];
@@ -346,7 +347,7 @@ INLINE void issue_q8_a16(struct work *s, int tile, int job, int32_t (*c)[C])
 INLINE void fold_q8_a16(struct work *s, int tile, int job, int32_t (*c)[C])
 {
     int i = job / pairs_of(s), b = job % pairs_of(s) * 2, last = b + 2 >= s->blocks;
-    const float *xd = s->x->d + act_at(s->x->groups, s->t0 + ACT_TILE * tile, s->g);
+    const float *xd = s->x->d + act_at(s->x, s->x->groups, s->t0 + ACT_TILE * tile, s->g);
     __m512 d0 = _mm512_load_ps(s->d[i][b]), d1 = _mm512_load_ps(s->d[i][b | 1]);
     for (int t = 0; t < ACT_TILE; t++) {
         __m512 sum = b ? _mm512_load_ps(s->part[t]) : _mm512_setzero_ps();
@@ -407,7 +408,7 @@ INLINE void issue256(struct work *s, int tile, int job, int32_t (*c)[C], enum pl
 /* minus the sums of the codes of two neighbouring sub-blocks, as pairs of int16: [pair][token] */
 INLINE void sum_pairs(struct work *s, int tile, int n_sub)
 {
-    const int32_t *ns = s->x->ns + act_at(s->x->sums, s->t0 + ACT_TILE * tile, 16 * s->g);
+    const int32_t *ns = s->x->ns + act_at(s->x, s->x->sums, s->t0 + ACT_TILE * tile, 16 * s->g);
     for (int j = 0; j < n_sub / 2; j++, ns += 32 / n_sub * ACT_TILE) {
         __m512i x = _mm512_load_si512(ns), y = _mm512_load_si512(ns + ACT_TILE);
         if (n_sub == 8) {
@@ -421,7 +422,7 @@ INLINE void sum_pairs(struct work *s, int tile, int n_sub)
 /* n_min: sub-blocks with a min, 0 if the type has none */
 INLINE void fold256(struct work *s, int tile, int job, int32_t (*c)[C], int two_planes, int n_min)
 {
-    const float *xd = s->x->d + act_at(s->x->groups, s->t0 + ACT_TILE * tile, s->g);
+    const float *xd = s->x->d + act_at(s->x, s->x->groups, s->t0 + ACT_TILE * tile, s->g);
     if (n_min && job == 0) sum_pairs(s, tile, n_min);
     for (int i = 2 * job; i < 2 * job + 2 && i < s->n_panels; i++, c += 2) {
         __m512 d = _mm512_load_ps(s->d[i][0]), m = n_min ? _mm512_load_ps(s->m[i][0]) : d;
@@ -481,7 +482,7 @@ INLINE void issue_w16(struct work *s, int tile, int job, int32_t (*c)[C])
 
 INLINE void fold_w16(struct work *s, int tile, int job, int32_t (*c)[C])
 {
-    const float *xd = s->x->d + act_at(s->x->groups, s->t0 + ACT_TILE * tile, s->g);
+    const float *xd = s->x->d + act_at(s->x, s->x->groups, s->t0 + ACT_TILE * tile, s->g);
     __m512 d = _mm512_load_ps(s->d[job][0]);
     for (int t = 0; t < ACT_TILE; t++) {
         float *to = s->acc[tile][job][t];

@@ -223,32 +223,34 @@ INLINE void panel_block32(enum dtype type, int one, int has_m, float *y, size_t 
 {
     const int wide = type == DTYPE_Q8_0 || type == DTYPE_IQ4_NL;
     const struct mat_layout l = mat_form_layout(type);
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
-    int blocks = w->k / 32, end = one ? 1 : (n + 1) & ~1;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8, end = one ? 1 : (n + 1) & ~1;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         float32x4_t acc[QUADS][ACT_TILE];
         clear(acc, end);
-        for (int b = b0; b < b1; b++) {
-            const int8_t *q = act_line(x, t0, b >> 1) + (b & 1) * 32;
-            const float *xd = x->d + act_at(x->groups, t0, b), *sd = x->sd + act_at(x->groups, t0, b);
-            for (int c = 0; c < QUADS; c++) {
-                int8x16_t v[8];
-                unpack(v, type, lo + 16 * c, hi + 16 * c, one);
-                float32x4_t d = scale4(type, wd, c), m = has_m ? scale4(type, wm, c) : d;
-                for (int t = 0; t < end; t += 2) {
-                    int32x4_t s[2];
-                    dots(s, v, q + 64 * t, 2, wide, one);
-                    for (int i = 0; i < (one ? 1 : 2); i++) {
-                        acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
-                        if (has_m) acc[c][t + i] = vfmaq_f32(acc[c][t + i], m, vld1q_dup_f32(sd + t + i));
+        for (int g = g0; g < g1; g++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++) {
+                const int8_t *q = act_line(x, t0, b >> 1) + (b & 1) * 32;
+                const float *xd = x->d + act_at(x, x->groups, t0, b), *sd = x->sd + act_at(x, x->groups, t0, b);
+                for (int c = 0; c < QUADS; c++) {
+                    int8x16_t v[8];
+                    unpack(v, type, r.lo + 16 * c, r.hi + 16 * c, one);
+                    float32x4_t d = scale4(type, r.d, c), m = has_m ? scale4(type, r.m, c) : d;
+                    for (int t = 0; t < end; t += 2) {
+                        int32x4_t s[2];
+                        dots(s, v, q + 64 * t, 2, wide, one);
+                        for (int i = 0; i < (one ? 1 : 2); i++) {
+                            acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
+                            if (has_m) acc[c][t + i] = vfmaq_f32(acc[c][t + i], m, vld1q_dup_f32(sd + t + i));
+                        }
                     }
                 }
+                r.lo += l.lo, r.hi += l.hi, r.d += l.d, r.m += l.m;
             }
-            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
         }
-        close_segment(y, stride, acc, n, b0 == 0);
+        close_segment(y, stride, acc, n, g0 == 0);
     }
 }
 
@@ -256,29 +258,33 @@ INLINE void panel_block32(enum dtype type, int one, int has_m, float *y, size_t 
 
 INLINE void panel_pair(int one, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
-    int blocks = w->k / 32, end = one ? 1 : (n + 1) & ~1;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+    const struct mat_layout l = mat_form_layout(DTYPE_NVFP4);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8, end = one ? 1 : (n + 1) & ~1;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         float32x4_t acc[QUADS][ACT_TILE];
         clear(acc, end);
-        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
-            const int8_t *q = act_line(x, t0, b >> 1) + (b & 1) * 32;
-            const float *xd = x->d + act_at(x->groups, t0, b);
-            for (int c = 0; c < QUADS; c++) {
-                int8x16_t v[8];
-                unpack(v, DTYPE_NVFP4, lo + 16 * c, lo, one);
-                for (int h = 0; h < 2; h++) {
-                    float32x4_t d = scale4(DTYPE_NVFP4, wd + 32 * h, c);
-                    for (int t = 0; t < end; t += 2) {
-                        int32x4_t s[2];
-                        dots(s, v + 4 * h, q + 64 * t + 16 * h, 1, 0, one);
-                        for (int i = 0; i < (one ? 1 : 2); i++) acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
+        for (int g = g0; g < g1; g++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo, r.d += 2 * l.d) {
+                const int8_t *q = act_line(x, t0, b >> 1) + (b & 1) * 32;
+                const float *xd = x->d + act_at(x, x->groups, t0, b);
+                for (int c = 0; c < QUADS; c++) {
+                    int8x16_t v[8];
+                    unpack(v, DTYPE_NVFP4, r.lo + 16 * c, r.lo, one);
+                    for (int h = 0; h < 2; h++) {
+                        float32x4_t d = scale4(DTYPE_NVFP4, r.d + 32 * h, c);
+                        for (int t = 0; t < end; t += 2) {
+                            int32x4_t s[2];
+                            dots(s, v + 4 * h, q + 64 * t + 16 * h, 1, 0, one);
+                            for (int i = 0; i < (one ? 1 : 2); i++) acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
+                        }
                     }
                 }
             }
         }
-        close_segment(y, stride, acc, n, b0 == 0);
+        close_segment(y, stride, acc, n, g0 == 0);
     }
 }
 
@@ -291,27 +297,26 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
     const int wide = type == DTYPE_IQ4_XS || type == DTYPE_IQ2_S || type == DTYPE_IQ3_XXS;
     const struct mat_layout l = mat_form_layout(type);
     const int size = l.sub == 256 ? 16 : 32;
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
-    const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     int blocks = w->k / 32, groups = (blocks + 7) / 8, end = one ? 1 : (n + 1) & ~1;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         float32x4_t acc[QUADS][ACT_TILE];
         clear(acc, end);
         for (int g = g0; g < g1; g++) {
-            const int32_t *ns = x->ns + act_at(x->sums, t0, 16 * g);
-            const float *xd = x->d + act_at(x->groups, t0, g);
-            const int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8;
+            const int32_t *ns = x->ns + act_at(x, x->sums, t0, 16 * g);
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
+            const struct mat_group r = mat_group(l, base, blocks, g);
+            const int nb = type == DTYPE_N4 ? r.n : 8;
             for (int c = 0; c < QUADS; c++) {
                 int32x4_t sum[ACT_TILE];
                 for (int t = 0; t < end; t++) sum[t] = vdupq_n_s32(0);
                 for (int b = 0; b < nb; b++) {
                     const int8_t *q = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
-                    int32x4_t s0 = sub4(type, sub, size == 16 ? 2 * b : b, c), s1 = s0;
-                    if (size == 16) s1 = sub4(type, sub, 2 * b + 1, c);
+                    int32x4_t s0 = sub4(type, r.sub, size == 16 ? 2 * b : b, c), s1 = s0;
+                    if (size == 16) s1 = sub4(type, r.sub, 2 * b + 1, c);
                     int8x16_t v[8];
-                    unpack(v, type, lo + b * l.lo + 16 * c, hi + b * l.hi + 16 * c, one);
+                    unpack(v, type, r.lo + b * l.lo + 16 * c, r.hi + b * l.hi + 16 * c, one);
                     for (int t = 0; t < end; t += 2) {
                         int32x4_t s[2], u[2];
                         dots(s, v, q + 64 * t, size / 16, wide, one);
@@ -322,22 +327,20 @@ INLINE void panel_k256(enum dtype type, int one, float *y, size_t stride, const 
                         }
                     }
                 }
-                float32x4_t d = scale4(type, wd, c);
+                float32x4_t d = scale4(type, r.d, c);
                 for (int t = 0; t < end; t++) acc[c][t] = fold(acc[c][t], sum[t], d, xd + t);
                 if (!has_min) continue;
                 for (int t = 0; t < end; t++) sum[t] = vdupq_n_s32(0); /* minus J: the sums are stored negated */
                 for (int j = 0; j < 256 / size; j++) {
-                    int32x4_t v = min4(type, sub, min, j, c);
+                    int32x4_t v = min4(type, r.sub, r.min, j, c);
                     for (int t = 0; t < end; t++) {
-                        const int32_t *s = ns + (size_t)j * (size_t)(size / 16 * ACT_TILE) + t;
-                        sum[t] = vmlaq_n_s32(sum[t], v, size == 16 ? s[0] : s[0] + s[ACT_TILE]);
+                        const int32_t *s = ns + j * (size / 16 * x->tile) + t;
+                        sum[t] = vmlaq_n_s32(sum[t], v, size == 16 ? s[0] : s[0] + s[x->tile]);
                     }
                 }
-                float32x4_t m = scale4(type, wm, c);
+                float32x4_t m = scale4(type, r.m, c);
                 for (int t = 0; t < end; t++) acc[c][t] = fold(acc[c][t], sum[t], m, xd + t);
             }
-            lo += 8 * l.lo, hi += 8 * l.hi;
-            wd += l.d, wm += l.m, sub += l.sub, min += l.min;
         }
         close_segment(y, stride, acc, n, g0 == 0);
     }
@@ -358,7 +361,8 @@ INLINE void dot_words(int32x4_t s[2], const int16x8_t w[8], const int8_t *q)
 
 INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct mat_layout l = mat_form_layout(DTYPE_F16);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     ptrdiff_t high = x->qh - x->q;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
@@ -366,17 +370,17 @@ INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const
         float32x4_t acc[QUADS][ACT_TILE];
         clear(acc, n);
         for (int g = g0; g < g1; g++) {
-            int nb = blocks - 8 * g < 8 ? blocks - 8 * g : 8;
-            const float *xd = x->d + act_at(x->groups, t0, g);
+            const struct mat_group r = mat_group(l, base, blocks, g);
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
             for (int h = 0; h < 2; h++) { /* 8 rows */
                 int32x4_t sl[ACT_TILE][2], sh[ACT_TILE][2];
                 for (int t = 0; t < n; t++) sl[t][0] = sl[t][1] = sh[t][0] = sh[t][1] = vdupq_n_s32(0);
-                for (int j = 0; j < 4 * nb; j++) { /* 8 codes = 4 lines */
+                for (int j = 0; j < 4 * r.n; j++) { /* 8 codes = 4 lines */
                     const int8_t *q = act_line(x, t0, 8 * g + j / 4) + j % 4 * 16;
                     int16x8_t v[8];
 #pragma GCC unroll 4
                     for (int i = 0; i < 4; i++) {
-                        int16x8x2_t u = vld2q_s16((const int16_t *)(const void *)(lo + 256 * j + 64 * i + 32 * h));
+                        int16x8x2_t u = vld2q_s16((const int16_t *)(const void *)(r.lo + 256 * j + 64 * i + 32 * h));
                         v[2 * i] = u.val[0], v[2 * i + 1] = u.val[1];
                     }
                     for (int t = 0; t < n; t++) {
@@ -387,13 +391,12 @@ INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const
                 for (int t = 0; t < n; t++) {
 #pragma GCC unroll 2
                     for (int i = 0; i < 2; i++) {
-                        float32x4_t d = vld1q_f32((const float *)(const void *)(wd + 32 * h + 16 * i));
+                        float32x4_t d = vld1q_f32((const float *)(const void *)(r.d + 32 * h + 16 * i));
                         float32x4_t s = vfmaq_f32(vcvtq_f32_s32(sl[t][i]), vcvtq_f32_s32(sh[t][i]), vdupq_n_f32(256.0f));
                         acc[2 * h + i][t] = vfmaq_f32(acc[2 * h + i][t], s, vmulq_f32(d, vld1q_dup_f32(xd + t)));
                     }
                 }
             }
-            lo += (size_t)nb * 1024, wd += 64;
         }
         close_segment(y, stride, acc, n, g0 == 0);
     }
@@ -403,7 +406,8 @@ INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const
 
 INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct mat_layout l = mat_form_layout(DTYPE_Q8_0);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
@@ -412,7 +416,8 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
         for (int g = g0; g < g1; g++) {
             float32x4_t sum[QUADS][ACT_TILE];
             clear(sum, n);
-            for (int b = 8 * g; b < 8 * g + 8 && b < blocks; b++, lo += 512, wd += 32) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo, r.d += l.d) {
                 for (int h = 0; h < 2; h++) { /* 8 rows */
                     int32x4_t s[ACT_TILE][2];
                     for (int t = 0; t < n; t++) s[t][0] = s[t][1] = vdupq_n_s32(0);
@@ -421,7 +426,7 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
                         int16x8_t v[8];
 #pragma GCC unroll 2
                         for (int i = 0; i < 2; i++) {
-                            uint8x8x4_t u = vld4_u8(lo + 128 * j + 64 * i + 32 * h);
+                            uint8x8x4_t u = vld4_u8(r.lo + 128 * j + 64 * i + 32 * h);
                             const uint8x8_t k[4] = {u.val[0], u.val[2], u.val[1], u.val[3]};
 #pragma GCC unroll 4
                             for (int m = 0; m < 4; m++)
@@ -431,12 +436,12 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
                     }
                     for (int t = 0; t < n; t++)
                         for (int i = 0; i < 2; i++)
-                            sum[2 * h + i][t] = vfmaq_f32(sum[2 * h + i][t], vcvtq_f32_s32(s[t][i]), scale4(DTYPE_Q8_0, wd, 2 * h + i));
+                            sum[2 * h + i][t] = vfmaq_f32(sum[2 * h + i][t], vcvtq_f32_s32(s[t][i]), scale4(DTYPE_Q8_0, r.d, 2 * h + i));
                 }
             }
             for (int t = 0; t < n; t++)
                 for (int i = 0; i < QUADS; i++)
-                    acc[i][t] = vfmaq_f32(acc[i][t], sum[i][t], vld1q_dup_f32(x->d + act_at(x->groups, t0, g) + (size_t)t));
+                    acc[i][t] = vfmaq_f32(acc[i][t], sum[i][t], vld1q_dup_f32(x->d + act_at(x, x->groups, t0, g) + (size_t)t));
         }
         close_segment(y, stride, acc, n, g0 == 0);
     }

@@ -27,6 +27,7 @@
  * Limits, per 32-block of 16 rows and token: 38 vector operations with nibbles, 70 with signed bytes (AVX-512: 11).
  */
 #include <immintrin.h>
+#include "kern/ahead.h"
 #include "kern/arith.h"
 #include "kern/kern.h"
 
@@ -35,12 +36,16 @@ enum {
     SEGMENT = ARITH_SEGMENT,
     HALF = PANEL / 2,
     T_MAX = 8,
-    AHEAD = 12288,           /* bytes that few-token kernels prefetch ahead, as in matmul_avx512.c */
 };
 
 INLINE __m256i load256(const void *p)
 {
     return _mm256_load_si256(p);
+}
+
+INLINE __m256i loadu256(const void *p)
+{
+    return _mm256_loadu_si256(p);
 }
 
 INLINE __m256i bcast32(const void *p)
@@ -65,12 +70,10 @@ INLINE __m256i fixed(__m256i v)
     return v;
 }
 
-/* Few tokens: the stream of weights is the limit; ask for what comes AHEAD bytes later, over the border of panels, too. */
-INLINE void prefetch(int T, const uint8_t *lo, int bytes)
+/* Few tokens: the stream of weights is the limit. */
+INLINE void prefetch(int T, enum dtype type, const uint8_t *panel, int block)
 {
-    if (T > 4) return;
-#pragma GCC unroll 16
-    for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)lo + AHEAD + i, _MM_HINT_T0);
+    if (T <= 4) ahead(type, panel, block);
 }
 
 /* --- weights: one line of a 32-block, 8 rows x 4 k -------------------------------------------------------- */
@@ -283,42 +286,44 @@ INLINE void close_segment(float *y, size_t stride, __m256 acc[2][T_MAX], int n, 
 /* --- 32-block types, A8/32 -------------------------------------------------------------------------------- */
 
 INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t stride, const struct mat *w, int p,
-                          const struct act *x, int t0, int n)
+                          const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const int8_t *q = act_line(x, t0, 0);
-    const float *xd = x->d + act_at(x->groups, t0, 0), *sd = x->sd + act_at(x->groups, t0, 0);
-    const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
+    const float *xd = x->d + act_at(x, x->groups, t0, 0), *sd = x->sd + act_at(x, x->groups, t0, 0);
+    const int32_t *ns = x->ns + act_at(x, x->sums, t0, 0);
     const struct mat_layout l = mat_form_layout(type);
     const int off = offset_log2(type);
-    int blocks = w->k / 32;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m256 acc[2][T_MAX];
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
-        for (int b = b0; b < b1; b++) {
-            const int8_t *qb = q + (size_t)(b >> 1) * (ACT_TILE * 64) + (b & 1) * 32;
-            prefetch(T, lo, l.lo);
-            if (l.hi) prefetch(T, hi, l.hi);
-            const float *xdb = opaque(xd + b * ACT_TILE), *sdb = opaque(sd + b * ACT_TILE);
-            const int32_t *nsb = opaque(ns + b * ACT_TILE);
+        for (int g = g0; g < g1; g++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++) {
+                const int8_t *qb = q + (b >> 1) * (x->tile * 64) + (b & 1) * 32;
+                prefetch(T, type, base, b);
+                const float *xdb = opaque(xd + b * x->tile), *sdb = opaque(sd + b * x->tile);
+                const int32_t *nsb = opaque(ns + b * x->tile);
 #pragma GCC unroll 1
-            for (int h = 0; h < 2; h++) {
-                __m256i s[T_MAX];
-                add_lines(s, T, type, lo + 32 * h, hi + 32 * h, qb, 0, 8, _mm256_set1_epi16(1), 1);
-                __m256 d = scale8(type, wd, h), m = has_m ? scale8(type, wm, h) : d;
+                for (int h = 0; h < 2; h++) {
+                    __m256i s[T_MAX];
+                    add_lines(s, T, type, r.lo + 32 * h, r.hi + 32 * h, qb, 0, 8, _mm256_set1_epi16(1), 1);
+                    __m256 d = scale8(type, r.d, h), m = has_m ? scale8(type, r.m, h) : d;
 #pragma GCC unroll 8
-                for (int t = 0; t < T; t++) {
-                    __m256 dd = _mm256_mul_ps(d, _mm256_broadcast_ss(xdb + t));
-                    if (off >= 0) s[t] = _mm256_add_epi32(s[t], _mm256_slli_epi32(bcast32(nsb + t), off));
-                    acc[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), dd, acc[h][t]);
-                    if (has_m) acc[h][t] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(sdb + t), acc[h][t]);
+                    for (int t = 0; t < T; t++) {
+                        __m256 dd = _mm256_mul_ps(d, _mm256_broadcast_ss(xdb + t));
+                        if (off >= 0) s[t] = _mm256_add_epi32(s[t], _mm256_slli_epi32(bcast32(nsb + t), off));
+                        acc[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), dd, acc[h][t]);
+                        if (has_m) acc[h][t] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(sdb + t), acc[h][t]);
+                    }
                 }
+                r.lo += l.lo, r.hi += l.hi, r.d += l.d, r.m += l.m;
             }
-            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
         }
-        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
 }
 
@@ -342,73 +347,76 @@ INLINE void add_half(__m256 acc[T_MAX], int T, const uint8_t *lo, const uint8_t 
     }
 }
 
-INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
-    int blocks = w->k / 32;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
-        __m256 acc[2][T_MAX];
-        for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
-        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
-            const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
-            const float *xd = opaque(x->d + act_at(x->groups, t0, b));
-            prefetch(T, lo, 256);
-#pragma GCC unroll 1
-            for (int h = 0; h < 2; h++) {
-                add_half(acc[h], T, lo, wd, h, 0, qb, xd);
-                add_half(acc[h], T, lo, wd + 32, h, 4, qb, xd);
-            }
-        }
-        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
-    }
-}
-
-/* --- K-quants, A8/256 ------------------------------------------------------------------------------------- */
-
-/* Minus the sums of q over sub-blocks 2i and 2i+1 of a group with n_sub of them, as a pair of int16, for 8 tokens. */
-INLINE void sum_pairs(int32_t out[8][T_MAX], const int32_t *ns, int size, int n_sub)
-{
-    for (int i = 0; 2 * i < n_sub; i++) {
-        const int32_t *s = ns + (size_t)i * (ACT_TILE * 2) * (size_t)(size / 16);
-        __m256i a = load256(s), b = load256(s + ACT_TILE);
-        if (size == 32) {
-            a = _mm256_add_epi32(a, b);
-            b = _mm256_setzero_si256();
-            if (2 * i + 1 < n_sub) b = _mm256_add_epi32(load256(s + 2 * ACT_TILE), load256(s + 3 * ACT_TILE));
-        }
-        _mm256_storeu_si256((__m256i *)(void *)out[i], _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa));
-    }
-}
-
-INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
-                       const struct act *x, int t0, int n)
-{
-    const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K, off = offset_log2(type);
-    const struct mat_layout form = mat_form_layout(type);
-    const int size = form.sub == 256 ? 16 : 32;
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
-    const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_NVFP4);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m256 acc[2][T_MAX];
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
         for (int g = g0; g < g1; g++) {
-            const float *xd = x->d + act_at(x->groups, t0, g);
-            const int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8, n_sub = 32 / size * nb;
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo, r.d += 2 * l.d) {
+                const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
+                const float *xd = opaque(x->d + act_at(x, x->groups, t0, b));
+                prefetch(T, DTYPE_NVFP4, base, b);
+#pragma GCC unroll 1
+                for (int h = 0; h < 2; h++) {
+                    add_half(acc[h], T, r.lo, r.d, h, 0, qb, xd);
+                    add_half(acc[h], T, r.lo, r.d + 32, h, 4, qb, xd);
+                }
+            }
+        }
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
+    }
+}
+
+/* --- K-quants, A8/256 ------------------------------------------------------------------------------------- */
+
+/* Minus the sums of q over sub-blocks 2i and 2i+1 of a group with n_sub of them, as a pair of int16, for 8 tokens. */
+INLINE void sum_pairs(int32_t out[8][T_MAX], const int32_t *ns, int tile, int size, int n_sub)
+{
+    for (int i = 0; 2 * i < n_sub; i++) {
+        const int32_t *s = ns + i * (tile * 2) * (size / 16);
+        __m256i a = loadu256(s), b = loadu256(s + tile);
+        if (size == 32) {
+            a = _mm256_add_epi32(a, b);
+            b = _mm256_setzero_si256();
+            if (2 * i + 1 < n_sub) b = _mm256_add_epi32(loadu256(s + 2 * tile), loadu256(s + 3 * tile));
+        }
+        _mm256_storeu_si256((__m256i *)(void *)out[i], _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa));
+    }
+}
+
+INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
+                       const struct act *codes, int t0, int n)
+{
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K, off = offset_log2(type);
+    const struct mat_layout form = mat_form_layout(type);
+    const int size = form.sub == 256 ? 16 : 32;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
+        __m256 acc[2][T_MAX];
+        for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
+        for (int g = g0; g < g1; g++) {
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
+            const struct mat_group r = mat_group(form, base, blocks, g);
+            const int nb = type == DTYPE_N4 ? r.n : 8, n_sub = 32 / size * nb;
             int32_t nsp[8][T_MAX];
-            prefetch(T, sub, form.sub);
-            if (form.min) prefetch(T, min, form.min);
-            if (has_min || off >= 0) sum_pairs(nsp, x->ns + act_at(x->sums, t0, 16 * g), size, n_sub);
+            if (has_min || off >= 0) sum_pairs(nsp, x->ns + act_at(x, x->sums, t0, 16 * g), x->tile, size, n_sub);
             for (int h = 0; h < 2; h++) {
                 __m256i s[T_MAX], c[T_MAX]; /* I; minus J, or minus the sum of sub * q */
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) c[t] = _mm256_setzero_si256();
                 for (int i = 0; (has_min || off >= 0) && 2 * i < n_sub; i++) {
-                    __m256i v = has_min ? sub_pairs(min8(type, sub, min, 2 * i, h), min8(type, sub, min, 2 * i + 1, h))
-                                        : sub_pairs(sub8(type, sub, 2 * i, h), sub8(type, sub, 2 * i + 1, h));
+                    __m256i v = has_min ? sub_pairs(min8(type, r.sub, r.min, 2 * i, h), min8(type, r.sub, r.min, 2 * i + 1, h))
+                                        : sub_pairs(sub8(type, r.sub, 2 * i, h), sub8(type, r.sub, 2 * i + 1, h));
 #pragma GCC unroll 8
                     for (int t = 0; t < T; t++)
                         c[t] = _mm256_add_epi32(c[t], _mm256_madd_epi16(v, bcast32(&nsp[i][t])));
@@ -416,20 +424,19 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) s[t] = off < 0 ? _mm256_setzero_si256() : _mm256_slli_epi32(c[t], off);
                 for (int b = 0; b < nb; b++) {
-                    if (h == 0) prefetch(T, lo + b * form.lo, form.lo);
-                    if (h == 0 && form.hi) prefetch(T, hi + b * form.hi, form.hi);
-                    const uint8_t *l = lo + b * form.lo + 32 * h, *u = hi + b * form.hi + 32 * h;
+                    if (h == 0) prefetch(T, type, base, 8 * g + b);
+                    const uint8_t *l = r.lo + b * form.lo + 32 * h, *u = r.hi + b * form.hi + 32 * h;
                     const int8_t *qb = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
-                    __m128i s0 = sub8(type, sub, size == 16 ? 2 * b : b, h);
+                    __m128i s0 = sub8(type, r.sub, size == 16 ? 2 * b : b, h);
                     if (size == 16) {
-                        __m128i s1 = sub8(type, sub, 2 * b + 1, h);
+                        __m128i s1 = sub8(type, r.sub, 2 * b + 1, h);
                         add_lines(s, T, type, l, u, qb, 0, 4, sub_pairs(s0, s0), 0);
                         add_lines(s, T, type, l, u, qb, 4, 8, sub_pairs(s1, s1), 0);
                     } else {
                         add_lines(s, T, type, l, u, qb, 0, 8, sub_pairs(s0, s0), 0);
                     }
                 }
-                __m256 d = scale8(type, wd, h), m = has_min ? scale8(type, wm, h) : d;
+                __m256 d = scale8(type, r.d, h), m = has_min ? scale8(type, r.m, h) : d;
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
                     __m256 dx = _mm256_broadcast_ss(xd + t);
@@ -438,8 +445,6 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                         acc[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(c[t]), _mm256_mul_ps(m, dx), acc[h][t]);
                 }
             }
-            lo += 8 * form.lo, hi += 8 * form.hi;
-            wd += form.d, wm += form.m, sub += form.sub, min += form.min;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
@@ -447,9 +452,11 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 
 /* --- W16, A16/256 ----------------------------------------------------------------------------------------- */
 
-INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_F16);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     ptrdiff_t high = x->qh - x->q;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
@@ -457,17 +464,17 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
         __m256 acc[2][T_MAX];
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
         for (int g = g0; g < g1; g++) {
-            int nb = blocks - 8 * g < 8 ? blocks - 8 * g : 8;
-            const float *xd = x->d + act_at(x->groups, t0, g);
+            const struct mat_group r = mat_group(l, base, blocks, g);
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
             for (int h = 0; h < 2; h++) {
                 __m256i sh[T_MAX], sl[T_MAX];
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) sh[t] = sl[t] = _mm256_setzero_si256();
-                for (int b = 0; b < nb; b++) {
+                for (int b = 0; b < r.n; b++) {
                     const int8_t *qb = opaque(act_line(x, t0, 8 * g + b));
-                    if (h == 0) prefetch(T, lo + 1024 * b, 1024);
+                    if (h == 0) prefetch(T, DTYPE_F16, base, 8 * g + b);
                     for (int j = 0; j < 16; j++) {
-                        __m256i c = load256(lo + 1024 * b + 64 * j + 32 * h);
+                        __m256i c = load256(r.lo + 1024 * b + 64 * j + 32 * h);
 #pragma GCC unroll 8
                         for (int t = 0; t < T; t++) {
                             const int8_t *v = qb + 64 * t + 4 * j;
@@ -476,7 +483,7 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
                         }
                     }
                 }
-                __m256 d = _mm256_load_ps((const float *)(const void *)(wd + 32 * h));
+                __m256 d = _mm256_load_ps((const float *)(const void *)(r.d + 32 * h));
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
                     __m256 dd = _mm256_mul_ps(d, _mm256_broadcast_ss(xd + t));
@@ -484,7 +491,6 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
                     acc[h][t] = _mm256_fmadd_ps(v, dd, acc[h][t]);
                 }
             }
-            lo += (size_t)nb * 1024, wd += 64;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
@@ -492,9 +498,11 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
 
 /* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpmaddwd -------- */
 
-INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_Q8_0);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const __m256i mask = _mm256_set1_epi16(255);
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
@@ -502,21 +510,21 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
         __m256 acc[2][T_MAX];
         for (int t = 0; t < T; t++) acc[0][t] = acc[1][t] = _mm256_setzero_ps();
         for (int g = g0; g < g1; g++) {
-            int nb = blocks - 8 * g < 8 ? blocks - 8 * g : 8;
-            const float *xd = x->d + act_at(x->groups, t0, g);
+            const struct mat_group r = mat_group(l, base, blocks, g);
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
             for (int h = 0; h < 2; h++) {
                 __m256 sum[T_MAX];
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) sum[t] = _mm256_setzero_ps();
-                for (int b = 0; b < nb; b++) {
+                for (int b = 0; b < r.n; b++) {
                     const int8_t *qb = opaque(act_line(x, t0, 8 * g + b));
-                    if (h == 0) prefetch(T, lo + 512 * b, 512);
-                    const int32_t *ns = x->ns + act_at(x->sums, t0, 8 * g + b);
+                    if (h == 0) prefetch(T, DTYPE_Q8_0, base, 8 * g + b);
+                    const int32_t *ns = x->ns + act_at(x, x->sums, t0, 8 * g + b);
                     __m256i s[T_MAX];
 #pragma GCC unroll 8
                     for (int t = 0; t < T; t++) s[t] = _mm256_slli_epi32(bcast32(ns + t), 7);
                     for (int j = 0; j < 8; j++) {
-                        __m256i c = load256(lo + 512 * b + 64 * j + 32 * h);
+                        __m256i c = load256(r.lo + 512 * b + 64 * j + 32 * h);
                         __m256i even = _mm256_and_si256(c, mask), odd = _mm256_srli_epi16(c, 8);
 #pragma GCC unroll 8
                         for (int t = 0; t < T; t++) {
@@ -525,14 +533,13 @@ INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, in
                             s[t] = add_words(s[t], odd, bcast32(v + 4));
                         }
                     }
-                    __m256 d = scale8(DTYPE_Q8_0, wd + 32 * b, h);
+                    __m256 d = scale8(DTYPE_Q8_0, r.d + 32 * b, h);
 #pragma GCC unroll 8
                     for (int t = 0; t < T; t++) sum[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), d, sum[t]);
                 }
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) acc[h][t] = _mm256_fmadd_ps(sum[t], _mm256_broadcast_ss(xd + t), acc[h][t]);
             }
-            lo += (size_t)nb * 512, wd += (size_t)nb * 32;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }

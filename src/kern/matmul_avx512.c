@@ -16,12 +16,12 @@
  * and 10 or 11 loads of which two go at a time, so that 70 % is what is reached (doc/kern.md). At few tokens the stream of
  * packed bytes is the limit.
  */
+#include "kern/ahead.h"
 #include "kern/arith.h"
 #include "kern/unpack_avx512_body.h"
 
 enum {
     SEGMENT = ARITH_SEGMENT,
-    AHEAD = 16384,           /* bytes that kernels prefetch ahead: 12 to 24 KiB measured best, 3x of none */
     N4_TOKENS = 8,           /* from here on N4 has a kernel of its own */
 };
 
@@ -55,22 +55,6 @@ INLINE __m512i start(enum dtype type, int32_t neg_sum)
     return s < 0 ? _mm512_setzero_si512() : _mm512_slli_epi32(_mm512_set1_epi32(neg_sum), (unsigned)s);
 }
 
-/* Bytes of a 32-block in all regions of a panel; of the last one a part may be counted that is not there. */
-INLINE int block_bytes(enum dtype type)
-{
-    const struct mat_layout l = mat_form_layout(type);
-    return l.lo + l.hi + (l.sub + l.min) / 8 + (l.d + l.m) * 32 / l.span;
-}
-
-/* Few tokens: the stream of weights is the limit. While a block is computed, its share of a panel is asked for AHEAD bytes
- * further on, past the borders of regions and panels: a region left out was read at the memory's latency. */
-INLINE void prefetch(enum dtype type, const uint8_t *panel, int block)
-{
-    const uint8_t *p = panel + AHEAD + block * block_bytes(type);
-#pragma GCC unroll 20
-    for (int i = 0; i < block_bytes(type); i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
-}
-
 /* Ends a segment: y += acc, acc = 0; the first segment adds to +0. */
 INLINE void close_segment(float *y, size_t stride, __m512 *acc, int n, int first)
 {
@@ -86,76 +70,84 @@ INLINE void close_segment(float *y, size_t stride, __m512 *acc, int n, int first
 /* --- 32-block types, A8/32 ------------------------------------------------------------------------------ */
 
 INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t stride, const struct mat *w, int p,
-                          const struct act *x, int t0, int n)
+                          const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const int8_t *q = act_line(x, t0, 0);
-    const float *xd = x->d + act_at(x->groups, t0, 0), *sd = x->sd + act_at(x->groups, t0, 0);
-    const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
+    const float *xd = x->d + act_at(x, x->groups, t0, 0), *sd = x->sd + act_at(x, x->groups, t0, 0);
+    const int32_t *ns = x->ns + act_at(x, x->sums, t0, 0);
     const struct mat_layout l = mat_form_layout(type);
-    int blocks = w->k / 32;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m512 acc[ACT_TILE];
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
-        for (int b = b0; b < b1; b++) {
-            __m512i c[8];
-            unpack(c, type, lo, hi);
-            prefetch(type, base, b);
-            __m512 d = scale16(type, wd), m = has_m ? scale16(type, wm) : d;
-            const int8_t *qb = q + (size_t)(b >> 1) * (ACT_TILE * 64) + (b & 1) * 32;
-            const int32_t *nb = ns + b * ACT_TILE;
-            const float *xb = xd + b * ACT_TILE, *sb = sd + b * ACT_TILE;
-            HIDE(qb);
-            HIDE(nb);
-            HIDE(xb);
-            HIDE(sb);
+        for (int g = g0; g < g1; g++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++) {
+                __m512i c[8];
+                unpack(c, type, r.lo, r.hi);
+                ahead(type, base, b);
+                __m512 d = scale16(type, r.d), m = has_m ? scale16(type, r.m) : d;
+                const int8_t *qb = q + (b >> 1) * (x->tile * 64) + (b & 1) * 32;
+                const int32_t *nb = ns + b * x->tile;
+                const float *xb = xd + b * x->tile, *sb = sd + b * x->tile;
+                HIDE(qb);
+                HIDE(nb);
+                HIDE(xb);
+                HIDE(sb);
 #pragma GCC unroll 16
-            for (int t = 0; t < T; t++) {
-                __m512i s = dot8(start(type, nb[t]), c, qb + 64 * t);
-                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(xb[t]));
-                acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
-                if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sb[t]), acc[t]);
+                for (int t = 0; t < T; t++) {
+                    __m512i s = dot8(start(type, nb[t]), c, qb + 64 * t);
+                    __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(xb[t]));
+                    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
+                    if (has_m) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(sb[t]), acc[t]);
+                }
+                r.lo += l.lo, r.hi += l.hi, r.d += l.d, r.m += l.m;
             }
-            lo += l.lo, hi += l.hi, wd += l.d, wm += l.m;
         }
-        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
 }
 
 /* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
 
-INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_NVFP4);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     const __m512i offset = _mm512_set1_epi8(16);
     const __m512i offsets[8] = {offset, offset, offset, offset, offset, offset, offset, offset};
-    int blocks = w->k / 32;
-    for (int b0 = 0; b0 < blocks; b0 += SEGMENT / 32) {
-        int b1 = b0 + SEGMENT / 32 < blocks ? b0 + SEGMENT / 32 : blocks;
+    int blocks = w->k / 32, groups = (blocks + 7) / 8;
+    for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
+        int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
         __m512 acc[ACT_TILE];
 #pragma GCC unroll 16
         for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
-        for (int b = b0; b < b1; b++, lo += 256, wd += 64) {
-            __m512i c[8];
-            unpack(c, DTYPE_NVFP4, lo, lo);
-            prefetch(DTYPE_NVFP4, base, b);
-            const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
-            HIDE(qb);
-            for (int h = 0; h < 2; h++) {
-                __m512 d = scale16(DTYPE_NVFP4, wd + 32 * h);
+        for (int g = g0; g < g1; g++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo, r.d += 2 * l.d) {
+                __m512i c[8];
+                unpack(c, DTYPE_NVFP4, r.lo, r.lo);
+                ahead(DTYPE_NVFP4, base, b);
+                const int8_t *qb = act_line(x, t0, b >> 1) + (b & 1) * 32;
+                HIDE(qb);
+                for (int h = 0; h < 2; h++) {
+                    __m512 d = scale16(DTYPE_NVFP4, r.d + 32 * h);
 #pragma GCC unroll 16
-                for (int t = 0; t < T; t++) {
-                    __m512i zero = _mm512_setzero_si512(), s = dot(zero, c + 4 * h, qb + 64 * t + 16 * h, 0, 4);
-                    s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0, 4)); /* there is no sum of 16 codes */
-                    __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x->groups, t0, b) + (size_t)t]));
-                    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
+                    for (int t = 0; t < T; t++) {
+                        __m512i zero = _mm512_setzero_si512(), s = dot(zero, c + 4 * h, qb + 64 * t + 16 * h, 0, 4);
+                        s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0, 4)); /* there is no sum of 16 codes */
+                        __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x, x->groups, t0, b) + (size_t)t]));
+                        acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
+                    }
                 }
             }
         }
-        close_segment(y, stride, acc, T < n ? T : n, b0 == 0);
+        close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
 }
 
@@ -163,10 +155,12 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
  * Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two
  * units that multiply. */
 
-INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
-    const int32_t *ns = x->ns + act_at(x->sums, t0, 0);
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_Q8_0);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
+    const int32_t *ns = x->ns + act_at(x, x->sums, t0, 0);
     const __m512i mask = _mm512_set1_epi16(255);
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
@@ -178,14 +172,14 @@ INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct ma
             __m512 sum[2][ACT_TILE];
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) sum[0][t] = sum[1][t] = _mm512_setzero_ps();
-            int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
-            for (int b = 8 * g; b < b1; b++, lo += 512, wd += 32) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo, r.d += l.d) {
                 const int8_t *qb = act_line(x, t0, b);
-                const int32_t *nb = ns + b * ACT_TILE;
+                const int32_t *nb = ns + b * x->tile;
                 HIDE(qb);
                 HIDE(nb);
 #pragma GCC unroll 2
-                for (int i = 0; i < P; i++) prefetch(DTYPE_Q8_0, base + (size_t)(P - 1 + i) * w->panel_bytes, b);
+                for (int i = 0; i < P; i++) ahead(DTYPE_Q8_0, base + (size_t)(P - 1 + i) * w->panel_bytes, b);
                 sum16 s[2][ACT_TILE];
 #pragma GCC unroll 16
                 for (int t = 0; t < T; t++) s[0][t] = s[1][t] = (sum16)_mm512_slli_epi32(_mm512_set1_epi32(nb[t]), 7);
@@ -193,7 +187,7 @@ INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct ma
                     __m512i even[2], odd[2];
 #pragma GCC unroll 2
                     for (int i = 0; i < P; i++) {
-                        __m512i c = _mm512_load_si512(lo + (size_t)i * w->panel_bytes + 64 * j);
+                        __m512i c = _mm512_load_si512(r.lo + (size_t)i * w->panel_bytes + 64 * j);
                         even[i] = _mm512_and_si512(c, mask), odd[i] = _mm512_srli_epi16(c, 8);
                     }
 #pragma GCC unroll 16
@@ -209,12 +203,12 @@ INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct ma
                 }
 #pragma GCC unroll 2
                 for (int i = 0; i < P; i++) {
-                    __m512 d = scale16(DTYPE_Q8_0, wd + (size_t)i * w->panel_bytes);
+                    __m512 d = scale16(DTYPE_Q8_0, r.d + (size_t)i * w->panel_bytes);
 #pragma GCC unroll 16
                     for (int t = 0; t < T; t++) sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)s[i][t]), d, sum[i][t]);
                 }
             }
-            const float *xd = x->d + act_at(x->groups, t0, g);
+            const float *xd = x->d + act_at(x, x->groups, t0, g);
 #pragma GCC unroll 2
             for (int i = 0; i < P; i++)
 #pragma GCC unroll 16
@@ -243,17 +237,17 @@ INLINE int32_t sum2(int32_t a, int32_t b)
 
 /* The mins of two sub-blocks as words of a lane, and the negated sums of all tokens' codes likewise (at most 32 * 127). */
 INLINE void min_pairs(__m512i mins[8], int32_t pairs[8][ACT_TILE], enum dtype type, int size, const uint8_t *sub, const uint8_t *min,
-                      const int32_t *ns)
+                      const int32_t *ns, int tile)
 {
 #pragma GCC unroll 8
     for (int j = 0; j < 128 / size; j++) {
         __m512i even = min16(type, sub + 32 * j, min + 32 * j), odd = min16(type, sub + 32 * j + 16, min + 32 * j + 16);
         mins[j] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
-        const int32_t *s = ns + 2 * j * (size / 16) * ACT_TILE;
-        __m512i a = _mm512_loadu_si512(s), b = _mm512_loadu_si512(s + ACT_TILE);
+        const int32_t *s = ns + 2 * j * (size / 16) * tile;
+        __m512i a = _mm512_loadu_si512(s), b = _mm512_loadu_si512(s + tile);
         if (size == 32) {
             a = _mm512_add_epi32(a, b);
-            b = _mm512_add_epi32(_mm512_loadu_si512(s + 2 * ACT_TILE), _mm512_loadu_si512(s + 3 * ACT_TILE));
+            b = _mm512_add_epi32(_mm512_loadu_si512(s + 2 * tile), _mm512_loadu_si512(s + 3 * tile));
         }
         _mm512_storeu_si512(pairs[j], _mm512_mask_mov_epi16(_mm512_slli_epi32(b, 16), 0x55555555, a));
     }
@@ -262,14 +256,13 @@ INLINE void min_pairs(__m512i mins[8], int32_t pairs[8][ACT_TILE], enum dtype ty
 /* --- K-quants and N4, A8/256 ---------------------------------------------------------------------------- */
 
 INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const struct mat *w, int p,
-                       const struct act *x, int t0, int n)
+                       const struct act *codes, int t0, int n)
 {
+    const struct act fixed = act_for(codes, T), *x = &fixed;
     const int has_min = type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K;
     const struct mat_layout l = mat_form_layout(type);
     const int size = l.sub == 256 ? 16 : 32;
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes;
-    const uint8_t *lo = base, *hi = base + w->at_hi, *wd = base + w->at_d, *wm = base + w->at_m;
-    const uint8_t *sub = base + w->at_sub, *min = base + w->at_min;
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
         int g1 = g0 + SEGMENT / 256 < groups ? g0 + SEGMENT / 256 : groups;
@@ -278,23 +271,24 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
         for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
         for (int g = g0; g < g1; g++) {
             __m512i isum[ACT_TILE];
-            const int32_t *ns = x->ns + act_at(x->sums, t0, 16 * g);
+            const int32_t *ns = x->ns + act_at(x, x->sums, t0, 16 * g);
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) isum[t] = _mm512_setzero_si512();
-            int nb = type == DTYPE_N4 && blocks - 8 * g < 8 ? blocks - 8 * g : 8;
-            for (int b = 0; b < nb; b++) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            const int blocks_here = type == DTYPE_N4 ? r.n : 8;
+            for (int b = 0; b < blocks_here; b++) {
                 __m512i c[8];
-                unpack(c, type, lo, hi);
-                prefetch(type, base, 8 * g + b);
+                unpack(c, type, r.lo + b * l.lo, r.hi + b * l.hi);
+                ahead(type, base, 8 * g + b);
                 const int8_t *qb = act_line(x, t0, 4 * g + (b >> 1)) + (b & 1) * 32;
-                const int32_t *bs = ns + 2 * b * ACT_TILE;
+                const int32_t *bs = ns + 2 * b * x->tile;
                 HIDE(qb);
                 HIDE(bs);
-                __m512i s0 = sub16(type, sub + 16 * (size == 16 ? 2 * b : b));
-                __m512i s1 = size == 16 ? sub16(type, sub + 16 * (2 * b + 1)) : s0;
+                __m512i s0 = sub16(type, r.sub + 16 * (size == 16 ? 2 * b : b));
+                __m512i s1 = size == 16 ? sub16(type, r.sub + 16 * (2 * b + 1)) : s0;
 #pragma GCC unroll 16
                 for (int t = 0; t < T; t++) {
-                    int32_t n0 = bs[t], n1 = bs[ACT_TILE + t];
+                    int32_t n0 = bs[t], n1 = bs[x->tile + t];
                     if (size == 16) {
                         __m512i a0 = dot(start(type, n0), c, qb + 64 * t, 0, 4);
                         __m512i a1 = dot(start(type, n1), c, qb + 64 * t, 4, 8);
@@ -305,15 +299,14 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                         isum[t] = _mm512_add_epi32(isum[t], _mm512_mullo_epi32(a, s0));
                     }
                 }
-                lo += l.lo, hi += l.hi;
             }
-            __m512 d = scale16(type, wd), m = has_min ? scale16(type, wm) : d;
+            __m512 d = scale16(type, r.d), m = has_min ? scale16(type, r.m) : d;
             __m512i mins[8];
             int32_t pairs[8][ACT_TILE];
-            if (has_min) min_pairs(mins, pairs, type, size, sub, min, ns);
+            if (has_min) min_pairs(mins, pairs, type, size, r.sub, r.min, ns, x->tile);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
-                __m512 xd = _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]);
+                __m512 xd = _mm512_set1_ps(x->d[act_at(x, x->groups, t0, g) + (size_t)t]);
                 acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[t]), _mm512_mul_ps(d, xd), acc[t]);
                 if (has_min) {
                     __m512i nj = _mm512_setzero_si512(); /* minus J: the sums are stored negated */
@@ -322,7 +315,6 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                     acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
                 }
             }
-            wd += l.d, wm += l.m, sub += l.sub, min += l.min;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }
@@ -330,9 +322,11 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 
 /* --- W16, A16/256 --------------------------------------------------------------------------------------- */
 
-INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *x, int t0, int n)
+INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
 {
-    const uint8_t *base = w->data + (size_t)p * w->panel_bytes, *lo = base, *wd = base + w->at_d;
+    const struct act fixed = act_for(codes, T), *x = &fixed;
+    const struct mat_layout l = mat_form_layout(DTYPE_F16);
+    uint8_t *base = w->data + (size_t)p * w->panel_bytes;
     ptrdiff_t high = x->qh - x->q;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;
     for (int g0 = 0; g0 < groups; g0 += SEGMENT / 256) {
@@ -344,13 +338,13 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
             __m512i sh[ACT_TILE], sl[ACT_TILE];
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) sh[t] = sl[t] = _mm512_setzero_si512();
-            int b1 = 8 * g + 8 < blocks ? 8 * g + 8 : blocks;
-            for (int b = 8 * g; b < b1; b++, lo += 1024) {
+            struct mat_group r = mat_group(l, base, blocks, g);
+            for (int b = 8 * g; b < 8 * g + r.n; b++, r.lo += l.lo) {
                 const int8_t *qb = act_line(x, t0, b);
                 HIDE(qb);
-                prefetch(DTYPE_F16, base, b);
+                ahead(DTYPE_F16, base, b);
                 for (int j = 0; j < 16; j++) {
-                    __m512i c = _mm512_load_si512(lo + 64 * j);
+                    __m512i c = _mm512_load_si512(r.lo + 64 * j);
 #pragma GCC unroll 16
                     for (int t = 0; t < T; t++) {
                         sl[t] = _mm512_dpwssd_epi32(sl[t], c, bcast32(qb + 64 * t + 4 * j));
@@ -358,14 +352,13 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
                     }
                 }
             }
-            __m512 d = _mm512_load_ps(wd);
+            __m512 d = _mm512_load_ps((const float *)(const void *)r.d);
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) {
-                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x->groups, t0, g) + (size_t)t]));
+                __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x, x->groups, t0, g) + (size_t)t]));
                 __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sh[t]), _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(sl[t]));
                 acc[t] = _mm512_fmadd_ps(s, dd, acc[t]);
             }
-            wd += 64;
         }
         close_segment(y, stride, acc, T < n ? T : n, g0 == 0);
     }

@@ -49,12 +49,11 @@ INLINE void unpack_products(uint8_t *out, const uint8_t *lo, const uint8_t *sub)
 static void unpack_segment(struct work *s, const struct mat *w, const int p[2], int g0)
 {
     for (int i = 0; i < 2; i++) {
-        const uint8_t *base = w->data + (size_t)p[i] * w->panel_bytes;
+        uint8_t *base = w->data + (size_t)p[i] * w->panel_bytes;
         for (int g = 0; g < s->n_groups; g++) {
-            size_t at = (size_t)(g0 + g);
-            for (int b = 0; b < s->blocks[g]; b++)
-                unpack_products(s->w[g][b][i], base + (8 * at + (size_t)b) * 256, base + w->at_sub + at * 128 + (size_t)b * PANEL);
-            _mm512_storeu_ps(s->d[g][i], scale16(DTYPE_N4, base + w->at_d + at * 32));
+            struct mat_group r = mat_group(mat_form_layout(DTYPE_N4), base, w->k / 32, g0 + g);
+            for (int b = 0; b < r.n; b++) unpack_products(s->w[g][b][i], r.lo + 256 * b, r.sub + PANEL * b);
+            _mm512_storeu_ps(s->d[g][i], scale16(DTYPE_N4, r.d));
         }
     }
 }
@@ -63,7 +62,7 @@ static void sum_codes(struct work *s, const struct act *x, int g0, int t0, int n
 {
     for (int g = 0; g < s->n_groups; g++)
         for (int t = 0; t < n; t += ACT_TILE) {
-            const int32_t *ns = x->ns + act_at(x->sums, t0 + t, 16 * (g0 + g));
+            const int32_t *ns = x->ns + act_at(x, x->sums, t0 + t, 16 * (g0 + g));
             __m512i sum = _mm512_setzero_si512();
             for (int i = 0; i < 2 * s->blocks[g]; i++) sum = _mm512_add_epi32(sum, _mm512_load_si512(ns + i * ACT_TILE));
             _mm512_storeu_si512(&s->start[g][t], _mm512_slli_epi32(sum, 7));
@@ -92,7 +91,7 @@ INLINE void add_group(const struct work *s, __m512 acc[T][2], const struct act *
             }
         }
     }
-    const float *xd = x->d + act_at(x->groups, t0 + t, g0 + g);
+    const float *xd = x->d + act_at(x, x->groups, t0 + t, g0 + g);
     __m512 d0 = _mm512_loadu_ps(s->d[g][0]), d1 = _mm512_loadu_ps(s->d[g][1]);
 #pragma GCC unroll 8
     for (int i = 0; i < T; i++) {

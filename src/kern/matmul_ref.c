@@ -45,7 +45,7 @@ static void step_block32(struct fold *f, const struct mat *w, int p, int b, cons
     mat_codes(w, p, b, code);
     mat_scales(w, p, b, d, m);
     for (int t = 0; t < n_tok; t++) {
-        float dx = x->d[act_at(x->groups, t0 + t, b)], sd = x->sd[act_at(x->groups, t0 + t, b)];
+        float dx = x->d[act_at(x, x->groups, t0 + t, b)], sd = x->sd[act_at(x, x->groups, t0 + t, b)];
         for (int r = 0; r < PANEL; r++) {
             int32_t sum = 0;
             for (int i = 0; i < 32; i++) sum += code[i][r] * q8_at(x, t0 + t, 32 * b + i);
@@ -63,7 +63,7 @@ static void step_pair(struct fold *f, const struct mat *w, int p, int b, const s
     mat_codes(w, p, b, code);
     for (int h = 0; h < 2; h++) mat_scales(w, p, 2 * b + h, d[h], none);
     for (int t = 0; t < n_tok; t++) {
-        float dx = x->d[act_at(x->groups, t0 + t, b)];
+        float dx = x->d[act_at(x, x->groups, t0 + t, b)];
         for (int r = 0; r < PANEL; r++) {
             for (int h = 0; h < 2; h++) {
                 int32_t sum = 0;
@@ -92,7 +92,7 @@ static void step_q8_a16(struct fold *f, const struct mat *w, int p, int g, const
         }
     }
     for (int t = 0; t < n_tok; t++)
-        for (int r = 0; r < PANEL; r++) f->acc[t][r] = fma32(sum[t][r], x->d[act_at(x->groups, t0 + t, g)], f->acc[t][r]);
+        for (int r = 0; r < PANEL; r++) f->acc[t][r] = fma32(sum[t][r], x->d[act_at(x, x->groups, t0 + t, g)], f->acc[t][r]);
 }
 
 static void step_k256(struct fold *f, const struct mat *w, int p, int g, const struct act *x, int t0, int n_tok)
@@ -120,7 +120,7 @@ static void step_k256(struct fold *f, const struct mat *w, int p, int g, const s
     float d[PANEL], m[PANEL];
     mat_scales(w, p, g, d, m);
     for (int t = 0; t < n_tok; t++) {
-        float dx = x->d[act_at(x->groups, t0 + t, g)];
+        float dx = x->d[act_at(x, x->groups, t0 + t, g)];
         for (int r = 0; r < PANEL; r++) {
             float acc = fma32((float)isum[t][r], d[r] * dx, f->acc[t][r]);
             f->acc[t][r] = w->lay->m ? fma32(-(float)jsum[t][r], m[r] * dx, acc) : acc;
@@ -146,7 +146,7 @@ static void step_w16(struct fold *f, const struct mat *w, int p, int g, const st
     float d[PANEL], m[PANEL];
     mat_scales(w, p, g, d, m);
     for (int t = 0; t < n_tok; t++) {
-        float dx = x->d[act_at(x->groups, t0 + t, g)];
+        float dx = x->d[act_at(x, x->groups, t0 + t, g)];
         for (int r = 0; r < PANEL; r++) {
             float sum = fma32((float)hi[t][r], 256.0f, (float)lo[t][r]);
             f->acc[t][r] = fma32(sum, d[r] * dx, f->acc[t][r]);

@@ -132,13 +132,19 @@ static void spread_faults(struct cpu *c)
     }
 }
 
+static void set_rows(struct cpu *c, int n)
+{
+    c->n_rows = n;
+    for (int i = 0; i < c->chip.program->n_buffers; i++) act_tokens(&c->codes[i], n);
+}
+
 /* The head, up to a step, for at most max_out of the wanted rows, from the first-th on. */
 static void run_head(struct cpu *c, const int *rows, int n, int first, int end_step)
 {
     const struct program *p = c->chip.program;
     c->select = rows + first;
     c->first_out = c->chip.head_first = first;
-    c->n_rows = n - first < p->max_out ? n - first : p->max_out;
+    set_rows(c, n - first < p->max_out ? n - first : p->max_out);
     c->first_step = p->n_body;
     c->end_step = end_step;
     pool_run(c->pool, run_steps, c);
@@ -171,7 +177,7 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
     }
     c->batch = b;
     c->ud = ud;
-    c->n_rows = n;
+    set_rows(c, n);
     c->select = NULL;
     cpu_attend_plan(c);
     c->first_step = 0;

@@ -35,7 +35,7 @@ static void watch(void *ud, int weight, const struct act *x, int n_rows, int wor
     pool_share(s->k, worker, n_workers, &begin, &end);
     for (int t = 0; t < n_rows; t++)
         for (int i = begin; i < end; i++) {
-            double v = (double)act_code(x, t, i) * (double)x->d[act_at(x->groups, t, i / span)];
+            double v = (double)act_code(x, t, i) * (double)x->d[act_at(x, x->groups, t, i / span)];
             s->sum[i] += v * v;
         }
     if (worker == 0) s->n_rows += n_rows;
