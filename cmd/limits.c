@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "common.h"
+
+enum { PROBE_EVERY = 8 /* steps: rare enough that what a cache holds of the weights is theirs */ };
 
 /* "matmul q k v", "rows add norm quant": what a step does, without its place. */
 static void name_step(const struct program *p, const struct step *s, char *out, size_t n)
@@ -42,7 +45,8 @@ int limits_open(struct limits *l, struct engine *en, struct err *e)
         l->line_of[i] = line_named(l, name);
         if (p->steps[i].kind == STEP_MATMUL) weights += step_cost(p, &p->steps[i], 1, &(struct kv_cost){0}).bytes;
     }
-    return chip_limits(en->chip, (size_t)weights, &l->chip, e);
+    l->weights = (size_t)weights;
+    return chip_limits(en->chip, l->weights, &l->chip, e);
 }
 
 void limits_close(struct limits *l)
@@ -56,6 +60,7 @@ void limits_begin(struct limits *l)
 {
     memset(l->ns, 0, (size_t)l->en->program->n_steps * sizeof *l->ns);
     for (int i = 0; i < l->n; i++) l->line[i].s = l->line[i].times = 0, l->line[i].cost = (struct step_cost){0};
+    l->read_bytes = l->read_s = l->probes = 0;
     chip_time_steps(l->en->chip, l->ns);
 }
 
@@ -78,6 +83,21 @@ void limits_count(struct limits *l, int n_seqs, int n, int pos, int n_out)
     for (int i = 0; i < n_out; i += p->max_out) count_steps(l, p->n_body, p->n_steps, n_out - i < p->max_out ? n_out - i : p->max_out, &kv);
 }
 
+double limits_probe(struct limits *l)
+{
+    if (l->probes++ % PROBE_EVERY) return 0;
+    double t = common_now();
+    l->read_bytes += (double)chip_read(l->en->chip, l->weights);
+    t = common_now() - t;
+    l->read_s += t;
+    return t;
+}
+
+double limits_read(const struct limits *l)
+{
+    return l->read_bytes > 0 ? l->read_bytes / l->read_s : l->chip.read;
+}
+
 void limits_end(struct limits *l)
 {
     chip_time_steps(l->en->chip, NULL);
@@ -86,7 +106,7 @@ void limits_end(struct limits *l)
 
 double limits_bound(const struct limits *l, const struct limits_line *line, bool *reads)
 {
-    double read = line->cost.bytes / l->chip.read, multiply = l->chip.multiply > 0 ? line->cost.ops / l->chip.multiply : 0;
+    double read = line->cost.bytes / limits_read(l), multiply = l->chip.multiply > 0 ? line->cost.ops / l->chip.multiply : 0;
     *reads = read >= multiply;
     return *reads ? read : multiply;
 }
@@ -121,7 +141,8 @@ void limits_print(const struct limits *l, const char *test)
     double bound;
     bool reads;
     struct limits_line t = total_of(l, &bound);
-    printf("\n%s: limits of %d workers: reading %.1f GB/s of what a token needs", test, l->chip.workers, 1e-9 * l->chip.read);
+    printf("\n%s: limits of %d workers: reading %.1f GB/s", test, l->chip.workers, 1e-9 * limits_read(l));
+    if (l->read_bytes > 0) printf(" of weights between the steps (%.1f at best)", 1e-9 * l->chip.read);
     if (l->chip.multiply > 0) printf("; multiplying bytes %.2f TOPS (%s)", 1e-12 * l->chip.multiply, l->chip.unit);
     if (l->chip.meet > 0) printf("; meeting after a step %.2f us", 1e6 * l->chip.meet);
     printf("\n\n| %-34s | %7s | %9s | %7s | %9s | %9s | %7s | %7s | %-8s | %7s |\n", "steps", "times", "ms", "of time", "MB", "Gop", "GB/s", "TOPS", "limit", "of it");
@@ -147,8 +168,8 @@ json_t *limits_json(const struct limits *l, const char *test)
         json_array_append_new(steps, json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "steps", x->name, "times", x->times, "seconds", x->s, "bytes", x->cost.bytes,
                                                "ops", x->cost.ops, "limit", b > 0 ? reads ? "read" : "multiply" : "", "of_limit", b / x->s));
     }
-    return json_pack("{s:s, s:i, s:f, s:f, s:s, s:f, s:o}", "test", test, "workers", l->chip.workers, "read_bytes_per_s", l->chip.read, "multiply_ops_per_s",
-                     l->chip.multiply, "unit", l->chip.unit, "meeting_s", l->chip.meet, "steps", steps);
+    return json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f, s:o}", "test", test, "workers", l->chip.workers, "read_bytes_per_s", limits_read(l),
+                     "read_bytes_per_s_best", l->chip.read, "multiply_ops_per_s", l->chip.multiply, "unit", l->chip.unit, "meeting_s", l->chip.meet, "steps", steps);
 }
 
 static void write_chart(const struct limits *l, const char *test, const char *path, FILE *f)
@@ -158,7 +179,7 @@ static void write_chart(const struct limits *l, const char *test, const char *pa
     fprintf(f, "set logscale xy\nset grid\nset key outside right noenhanced\nset xlabel 'operations per byte read'\nset ylabel 'TOPS'\n"
                "set xrange [0.5:2000]\nset yrange [0.001:*]\nread = %g\nmultiply = %g\n"
                "plot (x * read < multiply ? x * read : multiply) with lines lw 2 lc 'black' title 'limit'",
-            1e-12 * l->chip.read, l->chip.multiply > 0 ? 1e-12 * l->chip.multiply : 1e9);
+            1e-12 * limits_read(l), l->chip.multiply > 0 ? 1e-12 * l->chip.multiply : 1e9);
     for (int i = 0; i < l->n; i++)
         if (l->line[i].cost.ops > 0) fprintf(f, ", '-' using 1:2 with points pt 7 ps 1 title \"%s\"", l->line[i].name);
     fprintf(f, "\n");

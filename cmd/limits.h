@@ -22,6 +22,9 @@ struct limits_line {
 struct limits {
     struct engine *en;
     struct chip_limits chip;
+    size_t weights;      /* bytes that a token reads */
+    double read_bytes, read_s; /* by limits_probe */
+    int probes;
     uint64_t *ns;        /* [n_steps] for chip_time_steps */
     int *line_of;        /* [n_steps] */
     struct limits_line line[LIMITS_LINES_MAX];
@@ -35,7 +38,12 @@ void limits_close(struct limits *l); /* accepts a zeroed struct */
 void limits_begin(struct limits *l); /* times and costs start from nothing, clocks run */
 /* A step of the chip will run or has run: n_seqs sequences of n tokens each from position pos on, n_out rows of logits. */
 void limits_count(struct limits *l, int n_seqs, int n, int pos, int n_out);
+/* Before each step of one token: now and then all workers only read. What other machines leave of the memory's speed changes by the
+ * second, so this, not the best, is what the steps are measured by. Returns the seconds that it took. */
+double limits_probe(struct limits *l);
 void limits_end(struct limits *l);   /* clocks stop; the lines are ready */
+
+double limits_read(const struct limits *l); /* bytes/s, between the steps if that was probed */
 
 /* The least time that a line, or all lines, can take; *reads: reading is the bound, not multiplying. */
 double limits_bound(const struct limits *l, const struct limits_line *line, bool *reads);

@@ -151,6 +151,11 @@ int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct er
     return c->ops->limits(c, bytes, out, e);
 }
 
+size_t chip_read(struct chip *c, size_t bytes)
+{
+    return c->ops->read ? c->ops->read(c, bytes) : 0;
+}
+
 void chip_time_steps(struct chip *c, uint64_t *ns)
 {
     c->step_ns = ns;

@@ -67,7 +67,7 @@ typedef void logits_fn(void *ud, int i_out, const float *logits, int status);
 /* The bounds of a roofline, by short probes on all workers at once: see chip_limits. */
 struct chip_limits {
     int workers;
-    double read;     /* bytes/s of a working set as large as asked for */
+    double read;     /* bytes/s of a working set as large as asked for, at best */
     double multiply; /* operations/s of the unit that multiplies bytes; 0: not known */
     const char *unit; /* its name */
     double meet;      /* seconds that workers need to meet after a step; 0: there is one worker */
@@ -104,7 +104,8 @@ struct chip_ops {
     int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
     void (*explain)(const struct chip *c, struct buf *out);
     void (*unload)(struct chip *c);
-    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure */
+    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure; likewise: */
+    size_t (*read)(struct chip *c, size_t bytes);
     int max_chips; /* that can share a model */
     int (*timeline)(const struct chip *c, struct buf *out, struct err *e); /* NULL: no time of its own */
     int (*listing)(const struct chip *c, const char *pass, struct buf *out, struct err *e); /* NULL: compiles nothing */
@@ -148,6 +149,10 @@ void chip_watch(struct chip *c, void (*watch)(void *ud, const struct batch *b), 
 
 /* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */
 int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);
+/* All workers read packed weights and do nothing with them, about `bytes` in all, going on where the last call ended. How long
+ * that takes is what a product of one token could reach at this moment, of a machine shared with others. Returns the bytes; 0: this
+ * chip has no such memory. */
+size_t chip_read(struct chip *c, size_t bytes);
 /* From now on the time of step i of the program is added to ns[i]; NULL (as at load): no clock is looked at.
  * A chip with one worker may count its own time only, without what other programs took. */
 void chip_time_steps(struct chip *c, uint64_t *ns);

@@ -36,6 +36,7 @@ struct cpu {
     struct mat *mats;   /* [program->n_weights] */
     char *weights;      /* mapping that holds the packed weights */
     size_t weights_bytes;
+    size_t read_at;     /* where cpu_read goes on */
     struct hot *hot;    /* experts that may be on disk (hot.h), or NULL: all are in memory */
     char *block;        /* the program's shared buffers */
     struct act *codes;  /* [n_buffers], valid for BUFFER_CODES */
@@ -66,6 +67,7 @@ struct cpu {
 int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *e);
 
 int cpu_limits(struct chip *chip, size_t bytes, struct chip_limits *out, struct err *e);
+size_t cpu_read(struct chip *chip, size_t bytes);
 
 void cpu_attend_plan(struct cpu *c);
 size_t cpu_attend_items_max(const struct program *p);

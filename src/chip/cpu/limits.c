@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this machine could do at best, for rooflines: all workers read memory, each its own part of a working set of the
- * wanted size, all workers multiply bytes on registers (kern/peak.h), and they meet as after each step. The best of several rounds counts, since other
+ * What this machine could do, for rooflines: all workers read memory, each its own part of a working set of the wanted size,
+ * multiply bytes on registers (kern/peak.h), and meet as after each step. The best of several rounds counts, since other
  * programs only make a round slower. A working set of the size of the weights is what decoding reads for each token: where
- * part of it stays in a cache, both the probe and the product gain.
+ * part of it stays in a cache, both the probe and the product gain. Memory that other machines use as well may be half as fast a
+ * second later: cpu_read is for probes between the steps that they are compared with.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include "chip/cpu/cpu.h"
+#include "kern/ahead.h"
 #include "kern/peak.h"
 
 enum {
@@ -17,6 +19,7 @@ enum {
     READ_BYTES = 16 << 20, /* a round reads at least as much, in several passes if need be */
     PEAK_ROUNDS = 1 << 19,
     MEETINGS = 1000, /* of a round */
+    READ_MAX = 1 << 30,
     LINE = 64,
 };
 
@@ -37,7 +40,7 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* One word of a line brings the whole line; more would measure the adding of words. */
+/* One word of a line brings the whole line. */
 static void read_share(void *arg, int worker)
 {
     struct probe *p = arg;
@@ -105,4 +108,36 @@ int cpu_limits(struct chip *chip, size_t bytes, struct chip_limits *out, struct 
         out->multiply = ops / s;
     }
     return 0;
+}
+
+struct reading {
+    struct cpu *c;
+    size_t at, bytes;
+};
+
+/* Every word, as a product does. */
+static void read_weights(void *arg, int worker)
+{
+    const struct reading *r = arg;
+    int begin, end;
+    uint64_t sum = 0;
+    pool_share((int)(r->bytes / LINE), worker, pool_size(r->c->pool), &begin, &end);
+    for (int i = begin; i < end; i++) {
+        uint64_t word[LINE / 8];
+        const char *at = (const char *)r->c->weights + r->at + (size_t)i * LINE;
+        __builtin_prefetch(at + AHEAD);
+        memcpy(word, at, LINE);
+        for (int j = 0; j < LINE / 8; j++) sum += word[j];
+    }
+    __asm__ volatile("" : : "r"(sum));
+}
+
+size_t cpu_read(struct chip *chip, size_t bytes)
+{
+    struct cpu *c = (struct cpu *)chip;
+    struct reading r = {.c = c, .at = c->read_at, .bytes = bytes < READ_MAX ? bytes : READ_MAX};
+    if (r.bytes > c->weights_bytes - r.at) r.bytes = c->weights_bytes - r.at;
+    c->read_at = r.at + r.bytes < c->weights_bytes ? r.at + r.bytes : 0;
+    if (r.bytes) pool_run(c->pool, read_weights, &r);
+    return r.bytes / LINE * LINE;
 }

@@ -325,4 +325,5 @@ const struct chip_ops chip_cpu = {.name = "cpu",
                                   .explain = explain,
                                   .unload = unload,
                                   .limits = cpu_limits,
+                                  .read = cpu_read,
                                   .max_chips = 1};
