@@ -20,9 +20,11 @@ enum { FILES_MAX = 12, ROWS_MAX = 1 << 12 };
 
 static volatile uint64_t sink;
 static struct path dir;
+static unsigned there; /* which of names the last input wrote */
 
 static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "generation_config.json", "chat_template.jinja",
-                                    "model.safetensors", "model.safetensors.index.json", "a.safetensors", "b.safetensors"};
+                                    "model.safetensors", "model.safetensors.index.json", "a.safetensors", "b.safetensors",
+                                    "m-TP-000.safetensors", "m-TP-001.safetensors", "m-TP-common.safetensors"};
 
 static void write_file(struct str name, const uint8_t *p, size_t n)
 {
@@ -32,6 +34,7 @@ static void write_file(struct str name, const uint8_t *p, size_t n)
         FILE *f = fopen(path.z, "wb");
         must(f && fwrite(p, 1, n, f) == n);
         must(fclose(f) == 0);
+        there |= 1u << i;
     }
 }
 
@@ -40,8 +43,9 @@ static void write_files(const uint8_t *data, size_t size)
     const uint8_t *end = data + size;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct path path;
-        if (!path_format(&path, NULL, "%s/%s", dir.z, names[i])) unlink(path.z);
+        if (there >> i & 1 && !path_format(&path, NULL, "%s/%s", dir.z, names[i])) unlink(path.z);
     }
+    there = 0;
     for (int i = 0; i < FILES_MAX; i++) {
         const uint8_t *mark = memmem(data, (size_t)(end - data), MARK, sizeof MARK - 1);
         const uint8_t *line = mark ? memchr(mark, '\n', (size_t)(end - mark)) : NULL;

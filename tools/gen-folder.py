@@ -29,12 +29,14 @@ PUBLISHED = {
     "olmo3": "Olmo3ForCausalLM", "olmoe": "OlmoeForCausalLM", "gpt-oss": "GptOssForCausalLM", "seed_oss": "SeedOssForCausalLM",
     "glm4": "Glm4ForCausalLM", "ernie4_5": "Ernie4_5ForCausalLM", "exaone": "ExaoneForCausalLM", "internlm2": "InternLM2ForCausalLM",
     "glm4moe": "Glm4MoeForCausalLM", "deepseek2": "DeepseekV3ForCausalLM", "deepseek2-old": "DeepseekV2ForCausalLM",
+    "grok2": "Grok1ForCausalLM",
 }
 TURNED = {"llama", "mistral", "mixtral", "granite", "granitemoe", "smollm3", "internlm2"}
 POST = {"gemma2", "gemma3", "olmo2", "olmo3", "gpt-oss", "seed_oss"}
 LATENT = {"attn_q_a": "q_a_proj", "attn_q_a_norm": "q_a_layernorm", "attn_q_b": "q_b_proj", "attn_kv_a_mqa": "kv_a_proj_with_mqa",
           "attn_kv_a_norm": "kv_a_layernorm", "attn_kv_b": "kv_b_proj"}
 SHARED = {"glm4moe", "deepseek2", "deepseek2-old"}  # shared experts of their own names, choice by a bias, layers for further tokens
+PIECES = 4  # Grok 2: of each expert, for as many devices; the published files have 8
 PERIOD = {"gemma2": 2, "gemma3": 6, "olmo3": 4, "gpt-oss": 2}
 
 
@@ -112,6 +114,8 @@ def convert(g, name, o):
         norms.update({"post_attention_norm": "post_self_attn_layernorm", "post_ffw_norm": "post_mlp_layernorm"})
     if name == "glm4moe":
         norms["post_attention_norm"] = norms.pop("ffn_norm")
+    if name == "grok2":
+        norms = {"attn_norm": "pre_attn_norm", "attn_output_norm": "post_attn_norm", "ffn_norm": "pre_moe_norm", "post_ffw_norm": "post_moe_norm"}
     if exaone:
         norms = {"attn_norm": "ln_1", "ffn_norm": "ln_2"}
     if intern:
@@ -132,7 +136,7 @@ def convert(g, name, o):
         linears.update({"attn_output": "attention.wo", "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2"})
     if name == "gpt-oss":
         linears["ffn_gate_inp"] = "mlp.router"
-    if name == "mixtral":
+    if name in ("mixtral", "grok2"):
         linears["ffn_gate_inp"] = "block_sparse_moe.gate"
     if name == "granitemoe":
         linears.update({"ffn_gate_inp": "block_sparse_moe.router.layer", "ffn_down_shexp": "shared_mlp.output_linear"})
@@ -206,8 +210,8 @@ def join(name, pre, h, heads, kv, out):
         out[pre + "self_attn.kv_b_proj.weight"] = (kind, np.concatenate([up.swapaxes(1, 2), v], 1).reshape(-1, v.shape[2]))
     if ("ffn_gate_exps", "weight") not in h:
         return
-    names = {"gate": "w1", "up": "w3", "down": "w2"} if name == "mixtral" else {p: p + "_proj" for p in ("gate", "up", "down")}
-    where = "block_sparse_moe" if name == "mixtral" else "mlp"
+    names = {"gate": "w1", "up": "w3", "down": "w2"} if name in ("mixtral", "grok2") else {p: p + "_proj" for p in ("gate", "up", "down")}
+    where = "block_sparse_moe" if name in ("mixtral", "grok2") else "mlp"
     for p, to in names.items():
         kind, x = h[f"ffn_{p}_exps", "weight"]
         for i in range(x.shape[0]):
@@ -377,6 +381,15 @@ def config(g, name):
          "rope_theta": k["rope.freq_base"], "vocab_size": len(g.key["tokenizer.ggml.tokens"]), "hidden_act": "silu",
          "tie_word_embeddings": "output.weight" not in g.tensor, "bos_token_id": 1, "eos_token_id": 2,
          "num_layers" if name == "exaone" else "num_hidden_layers": layers}
+    if name == "grok2":
+        del c["hidden_act"], c["tie_word_embeddings"]
+        for to, key in (("embedding_multiplier_scale", "embedding_scale"), ("output_multiplier_scale", "logit_scale"),
+                        ("attn_output_multiplier", "attention.output_scale"), ("router_logit_softcapping", "router_logit_softcapping"),
+                        ("attn_temperature_len", "attention.temperature_length")):
+            c[to] = k[key]
+        c.update({"residual_moe": True, "sliding_window_size": -1, "global_attn_every_n": 1, "model_type": "git", "torch_dtype": "bfloat16",
+                  "rope_type": "original", "original_max_position_embeddings": 64, "scaling_factor": 16.0, "extrapolation_factor": 1.0,
+                  "attn_factor": 1.0, "beta_fast": 8, "beta_slow": 1})
     if name.startswith("gemma"):
         c["hidden_activation"] = c.pop("hidden_act") and "gelu_pytorch_tanh"
     if k["rope.dimension_count"] != dim:
@@ -393,7 +406,7 @@ def config(g, name):
                     ("routed_scaling_factor", "expert_weights_scale"), ("n_group", "expert_group_count"), ("topk_group", "expert_group_used_count"),
                     ("q_lora_rank", "attention.q_lora_rank"), ("kv_lora_rank", "attention.kv_lora_rank"),
                     ("attn_logit_softcapping", "attn_logit_softcapping"), ("final_logit_softcapping", "final_logit_softcapping")):
-        if key in k:
+        if key in k and not (name == "grok2" and key in ("embedding_scale", "logit_scale")):
             c[to] = k[key]
     if name in SHARED:
         sigmoid = "blk.1.exp_probs_b.bias" in g.tensor
@@ -452,10 +465,23 @@ def write_safetensors(path, tensors, odd):
             f.write(np.ascontiguousarray(x).tobytes())
 
 
+def write_pieces(dir, tensors, o):
+    """A file for each of the matrices of experts and each device, files for the rest, no index."""
+    common = {n: t for n, t in tensors.items() if ".experts." not in n}
+    for i, names in enumerate((list(common)[0::2], list(common)[1::2])):
+        write_safetensors(dir / f"pytorch_model-{i:05}-TP-common.safetensors", {n: common[n] for n in names}, o.odd)
+    for i, (w, axis) in enumerate((("w1", 0), ("w2", 1), ("w3", 0))):
+        for rank in range(PIECES):
+            part = {n: (kind, np.split(x, PIECES, axis)[rank]) for n, (kind, x) in tensors.items() if n.endswith(f".{w}.weight") and ".experts." in n}
+            write_safetensors(dir / f"pytorch_model-{i + 6:05}-TP-{rank:03}.safetensors", part, o.odd)
+
+
 def write_folder(dir, g, c, tensors, o):
     dir.mkdir(parents=True, exist_ok=True)
     names = list(tensors)
-    if o.shards == 1:
+    if c["architectures"] == ["Grok1ForCausalLM"]:
+        write_pieces(dir, tensors, o)
+    elif o.shards == 1:
         write_safetensors(dir / "model.safetensors", tensors, o.odd)
     else:
         files = [f"model-{i + 1:05}-of-{o.shards:05}.safetensors" for i in range(o.shards)]

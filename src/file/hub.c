@@ -179,7 +179,7 @@ static int collect_parts(const json_t *root, const char *base, const char *repo,
 
 /* --- folders of safetensors --- */
 
-/* What folder/ reads, config.json apart; shards lie beside it and are named model... */
+/* What folder/ reads, config.json apart; shards lie beside it and are named model..., or ...-TP-... where they are pieces. */
 static bool is_of_folder(const char *path)
 {
     static const char *const names[] = {"generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json", "chat_template.jinja",
@@ -188,7 +188,7 @@ static bool is_of_folder(const char *path)
     size_t n = strlen(path), k = sizeof end - 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(path, names[i]) == 0) return true;
-    return n > k && n < 200 && !strchr(path, '/') && strncmp(path, "model", 5) == 0 && strcmp(path + n - k, end) == 0;
+    return n > k && n < 200 && !strchr(path, '/') && (strncmp(path, "model", 5) == 0 || strstr(path, "-TP-")) && strcmp(path + n - k, end) == 0;
 }
 
 /* All files of the model at the top of the repository, config.json first; n_files = 0 if there is none. */

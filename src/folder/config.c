@@ -35,10 +35,13 @@ static const struct {
     {"expert_weights_scale", "routed_scaling_factor", KIND_F32, false},
     {"attn_logit_softcapping", "attn_logit_softcapping", KIND_F32, false},
     {"final_logit_softcapping", "final_logit_softcapping", KIND_F32, false},
-    {"embedding_scale", "embedding_multiplier", KIND_F32, false},
+    {"router_logit_softcapping", "router_logit_softcapping", KIND_F32, false},
+    {"embedding_scale", "embedding_multiplier|embedding_multiplier_scale", KIND_F32, false},
     {"residual_scale", "residual_multiplier", KIND_F32, false},
     {"attention.scale", "attention_multiplier", KIND_F32, false},
-    {"logit_scale", "logits_scaling", KIND_F32, false},
+    {"attention.output_scale", "attn_output_multiplier", KIND_F32, false},
+    {"attention.temperature_length", "attn_temperature_len", KIND_U32, false},
+    {"logit_scale", "logits_scaling|output_multiplier_scale", KIND_F32, false},
 };
 
 /* --- values -------------------------------------------------------------------------------------------------- */
@@ -171,6 +174,21 @@ static int put_heads(struct folder *f, struct err *e)
     return 0;
 }
 
+/* Grok 2: scores are divided by the root of the head's size unless it is said; frequencies are the "original" ones, although their scaling is described. */
+static int put_grok(struct folder *f, struct err *e)
+{
+    const json_t *type = folder_value(f, "rope_type"), *common = folder_value(f, "residual_moe");
+    uint32_t dim;
+    int rc;
+    if (strcmp(f->arch->arch, "grok") != 0) return 0;
+    if (type && !is(type, "original")) return err(e, ERR_UNSUPPORTED, "config.json: 'rope_type' is '%.32s'; only 'original' is read of family grok", json_is_string(type) ? json_string_value(type) : "?");
+    if (!json_is_true(common)) return err(e, ERR_UNSUPPORTED, "config.json: 'residual_moe' is not true: Grok 2 is read from folders, Grok 1 from GGUF files");
+    if ((rc = value_u32(f, "head_dim", 0, &dim, e))) return rc;
+    if (!dim || dim > UINT16_MAX) return not_a("head_dim", "the size of a head", e);
+    if (!folder_value(f, "attn_output_multiplier")) put_f32(f, "attention.output_scale", (float)(1.0 / sqrt((double)dim)));
+    return 0;
+}
+
 /* How experts are chosen: by softmax, alone or among the best groups; or by sigmoid and a bias, among the groups whose two best are. */
 static int put_choice(struct folder *f, struct err *e)
 {
@@ -217,8 +235,9 @@ static int put_llama3(struct folder *f, const struct rotation *r, float factor, 
     int rc;
     if ((rc = to_f32(jl, "low_freq_factor", &low, e)) || (rc = to_f32(jh, "high_freq_factor", &high, e))) return rc;
     if (!(factor >= 1 && low > 0 && high > low && r->original > 0)) return not_a("rope_scaling", "factors with 1 <= factor and 0 < low < high", e);
+    rope_powers(r->base, (int)r->dim, v);
     for (uint32_t i = 0; i < r->dim / 2; i++) {
-        float freq = 1.0f / rope_power(r->base, (int)r->dim, (int)i), wave = 6.283185307179586f / freq, orig = (float)r->original;
+        float freq = 1.0f / v[i], wave = 6.283185307179586f / freq, orig = (float)r->original;
         float smooth = (orig / wave - low) / (high - low);
         v[i] = wave < orig / high ? 1.0f : wave > orig / low ? factor : 1.0f / ((1.0f - smooth) / factor + smooth);
     }
@@ -370,7 +389,7 @@ static int refuse_others(const struct folder *f, struct err *e)
     static const struct {
         const char *names;
         double fine; /* the value that changes nothing */
-    } fixed[] = {{"decoder_sparse_step", 1}, {"pretraining_tp", 1}, {"no_rope_layer_interval", 4}, {"moe_layer_start_index", 0}, {"moe_layer_freq", 1}};
+    } fixed[] = {{"decoder_sparse_step", 1}, {"pretraining_tp", 1}, {"no_rope_layer_interval", 4}, {"moe_layer_start_index", 0}, {"moe_layer_freq", 1}, {"sliding_window_size", -1}, {"global_attn_every_n", 1}};
     const json_t *act = folder_value(f, "hidden_act|hidden_activation|activation_function"), *topk = folder_value(f, "norm_topk_prob");
     if (folder_value(f, "hidden_activation")) act = folder_value(f, "hidden_activation"); /* Gemma: it overrules hidden_act */
     else if (strncmp(f->arch->arch, "gemma", 5) == 0) act = NULL;
@@ -450,6 +469,6 @@ int folder_read_config(struct folder *f, struct err *e)
     gguf_make_str(f->g, "general.architecture", str_from(f->arch->arch));
     gguf_make_str(f->g, "general.name", (struct str){name, n});
     int rc;
-    if ((rc = put_plain(f, e)) || (rc = put_heads(f, e)) || (rc = put_choice(f, e)) || (rc = put_window(f, e)) || (rc = refuse_others(f, e)) || (rc = check_attention_scalar(f, e)) || (rc = read_quantization(f, e))) return rc;
+    if ((rc = put_plain(f, e)) || (rc = put_heads(f, e)) || (rc = put_choice(f, e)) || (rc = put_grok(f, e)) || (rc = put_window(f, e)) || (rc = refuse_others(f, e)) || (rc = check_attention_scalar(f, e)) || (rc = read_quantization(f, e))) return rc;
     return put_rotation(f, e);
 }

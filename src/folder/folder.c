@@ -43,6 +43,7 @@ const struct folder_arch folder_archs[] = {
     {"DeepseekV2ForCausalLM", "deepseek2", "silu", .latent = true, .topk = TOPK_KEY},
     {"DeepseekV3ForCausalLM", "deepseek2", "silu", .latent = true, .topk = TOPK_KEY},
     {"ExaoneForCausalLM", "exaone", "silu", .window = false},
+    {"Grok1ForCausalLM", "grok", "gelu", .split_columns = ".w2"},
 };
 const int folder_n_archs = sizeof folder_archs / sizeof *folder_archs;
 

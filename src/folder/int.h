@@ -28,6 +28,8 @@ struct folder_arch {
     bool window;               /* sliding_window counts */
     int window_period;         /* as in struct decoder */
     bool latent;               /* latent attention */
+    /* Published in pieces, one per device of the publisher's: weights with this end are cut into columns, others into rows. NULL: whole */
+    const char *split_columns;
     /* Whether the weights of chosen experts must sum to 1 (norm_topk_prob); KEY: a key says it, and how they are chosen. */
     enum { TOPK_ANY, TOPK_PLAIN, TOPK_NORMED, TOPK_KEY } topk;
 };
@@ -44,7 +46,7 @@ struct folder {
     enum folder_quant quant;
     bool gptq_v2;                     /* zero points are stored as they are */
     uint64_t tile_n, tile_k;          /* of FP8 scales by tile */
-    struct st_tensor *t;              /* of all shards, by name */
+    struct st_tensor *t;              /* of all shards, by name; pieces of one in the order of their shards */
     bool *used;                       /* [n] */
     size_t n;
 };

@@ -28,6 +28,7 @@ const struct st_tensor *folder_tensor(struct folder *f, const char *fmt, ...)
     if (n < 0 || (size_t)n >= sizeof z) return NULL;
     const struct str name = {z, (size_t)n};
     const struct st_tensor *t = f->n ? bsearch(&name, f->t, f->n, sizeof *f->t, by_name) : NULL;
+    while (t && t > f->t && str_eq(t[-1].name, t->name)) t--;
     if (t) f->used[t - f->t] = true;
     return t;
 }
@@ -73,6 +74,29 @@ static int find_plain(struct folder *f, const struct st_tensor *t, bool turned, 
                        .stride = d[1] * element};
     *count = t->n_dims == 3 ? t->dim[0] : 1;
     return make_list(f, &s, *count, d[0] * d[1] * element, 0, list, e);
+}
+
+/* The pieces of a matrix that lies in several shards: t and those behind it. */
+static int find_pieces(struct folder *f, const char *base, const struct st_tensor *t, uint64_t n, struct stored **list, uint64_t *count, struct err *e)
+{
+    const char *end = f->arch->split_columns;
+    size_t length = strlen(base), tail = strlen(end);
+    bool columns = length >= tail && strcmp(base + length - tail, end) == 0;
+    struct stored *pieces = gguf_make_alloc(f->g, (size_t)n * sizeof *pieces), *one;
+    if (!pieces) return err(e, ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < n; i++) {
+        int rc = find_plain(f, &t[i], false, &one, count, e);
+        if (rc) return rc;
+        if (t[i].n_dims != 2) return wrong_shape(&t[i], "a matrix", e);
+        pieces[i] = *one;
+        if (pieces[i].type != pieces[0].type || pieces[i].n != pieces[0].n || pieces[i].k != pieces[0].k)
+            return err(e, ERR_FORMAT, "tensor '%.*s': its pieces in several shards differ in type or shape", STR_ARG(t->name));
+        f->used[&t[i] - f->t] = true;
+    }
+    struct stored s = {.kind = columns ? STORED_COLUMNS : STORED_ROWS, .type = pieces[0].type, .n = pieces[0].n * (columns ? 1 : n),
+                       .k = pieces[0].k * (columns ? n : 1), .file = t->file, .pieces = pieces, .n_pieces = n};
+    *count = 1;
+    return make_list(f, &s, 1, 0, 0, list, e);
 }
 
 /* [experts][n][k / 32][16] codes, [experts][n][k / 32] scales */
@@ -229,7 +253,9 @@ int stored_find(struct folder *f, const char *base, struct stored **list, uint64
     if ((t = folder_tensor(f, "%s.weight", base))) {
         if (is_fp8(t->type)) return find_fp8(f, base, t, list, count, e);
         if (t->type == ST_U8) return find_nvfp4(f, base, t, list, count, e);
-        return find_plain(f, t, false, list, count, e);
+        uint64_t pieces = 1;
+        while (t + pieces < f->t + f->n && str_eq(t[pieces].name, t->name)) pieces++;
+        return pieces > 1 ? find_pieces(f, base, t, pieces, list, count, e) : find_plain(f, t, false, list, count, e);
     }
     if ((t = folder_tensor(f, "%s.weight_packed", base))) return find_nvfp4(f, base, t, list, count, e);
     if ((t = folder_tensor(f, "%s.qweight", base))) return find_packed(f, base, t, list, count, e);
@@ -321,6 +347,16 @@ static void row_packed(const struct stored *s, uint64_t row, uint8_t *out)
     }
 }
 
+static void row_of_pieces(const struct stored *s, uint64_t row, uint8_t *out)
+{
+    if (s->kind == STORED_ROWS) {
+        stored_row(&s->pieces[row / s->pieces[0].n], row % s->pieces[0].n, out);
+        return;
+    }
+    size_t bytes = (size_t)dtype_row_bytes(s->type, s->pieces[0].k);
+    for (uint64_t i = 0; i < s->n_pieces; i++) stored_row(&s->pieces[i], row, out + i * bytes);
+}
+
 void stored_row(const struct stored *s, uint64_t row, uint8_t *out)
 {
     size_t bytes = (size_t)dtype_row_bytes(s->type, s->k);
@@ -333,5 +369,7 @@ void stored_row(const struct stored *s, uint64_t row, uint8_t *out)
     case STORED_NVFP4: row_nvfp4(s, row, out); return;
     case STORED_GPTQ:
     case STORED_AWQ: row_packed(s, row, out); return;
+    case STORED_ROWS:
+    case STORED_COLUMNS: row_of_pieces(s, row, out); return;
     }
 }

@@ -17,6 +17,8 @@ enum stored_kind {
     STORED_NVFP4,  /* 16 codes of 4 bits, an e4m3 scale, and one scale of the matrix. F32 */
     STORED_GPTQ,   /* 8 codes of 4 bits along the columns in a word, [columns / 8][rows] */
     STORED_AWQ,    /* 8 codes along the rows in a word, [columns][rows / 8] */
+    STORED_ROWS,   /* pieces one above the other */
+    STORED_COLUMNS, /* pieces side by side */
 };
 
 struct stored {
@@ -34,6 +36,8 @@ struct stored {
     const uint8_t *zeros;    /* GPTQ, AWQ: [groups][rows / 8] words of 8 zero points */
     int zero_add;            /* what the stored zero point lacks: 1 in GPTQ's first format */
     const uint8_t *group;    /* GPTQ: group of each column (int32), where they are not in order; or NULL */
+    const struct stored *pieces; /* [n_pieces] STORED_ROWS, STORED_COLUMNS: of one shape */
+    uint64_t n_pieces;
 };
 
 /* A packed 4-bit matrix whose zero points are all 8 is Q4_0; Q5_0 holds the same numbers, beside others of its stack. */
@@ -48,7 +52,7 @@ void stored_row(const struct stored *s, uint64_t row, uint8_t *out);
  */
 int stored_find(struct folder *f, const char *base, struct stored **list, uint64_t *count, struct err *e);
 
-/* A tensor of the shards by name, marked as used; NULL if there is none. */
+/* A tensor of the shards by name (of pieces the first), marked as used; NULL if there is none. */
 const struct st_tensor *folder_tensor(struct folder *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* F32, F16 or BF16 as a type of the engine; -1: another. */
 int stored_float_type(enum st_type t);

@@ -13,7 +13,10 @@
  *   rows         first + step * i: gate and up in one matrix (step 2), or one above the other
  *   groups       InternLM 2: q, k, v of each kv head lie together
  *   stacks       one published matrix per expert, or one for all
+ *   pieces       Grok 2: each expert in one piece per device (stored.h)
  */
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include "kern/encode.h"
@@ -29,7 +32,9 @@ static int compare(struct str a, struct str b)
 
 static int by_name(const void *a, const void *b)
 {
-    return compare(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
+    const struct st_tensor *x = a, *y = b;
+    int d = compare(x->name, y->name);
+    return d ? d : (x->file > y->file) - (x->file < y->file);
 }
 
 /* A plain name of a file in the folder itself. */
@@ -86,6 +91,35 @@ static int add_shards(struct folder *f, json_t *map, struct err *e)
     return rc;
 }
 
+/* "...-TP-000.safetensors" or "...-TP-common.safetensors" */
+static bool is_piece(const char *name)
+{
+    const char *at = strstr(name, "-TP-");
+    return at && shard_name_ok(name);
+}
+
+/* Pieces come without an index: all files of the folder that are such, by name, which is the order of the devices. */
+static int add_pieces(struct folder *f, struct err *e)
+{
+    char *list[FOLDER_SHARDS_MAX];
+    int n = 0, rc = 0;
+    DIR *d = opendir(f->path);
+    if (!d) return err(e, ERR_IO, "cannot list the folder: %s", strerror(errno));
+    for (const struct dirent *entry; !rc && (entry = readdir(d));) {
+        if (!is_piece(entry->d_name)) continue;
+        if (n == FOLDER_SHARDS_MAX) rc = err(e, ERR_LIMIT, "more than %d files '...-TP-....safetensors'", FOLDER_SHARDS_MAX);
+        else if (!(list[n] = strdup(entry->d_name))) rc = err(e, ERR_MEMORY, "out of memory");
+        else n++;
+    }
+    closedir(d);
+    if (!rc && !n)
+        rc = err(e, ERR_NOT_FOUND, "no file '...-TP-....safetensors' is there (family %s is published so), nor model.safetensors or its index", f->arch->arch);
+    if (n) qsort(list, (size_t)n, sizeof *list, by_text);
+    for (int i = 0; i < n && !rc; i++) rc = add_shard(f, list[i], e);
+    for (int i = 0; i < n; i++) free(list[i]);
+    return rc;
+}
+
 static int check_map(struct folder *f, json_t *map, struct err *e)
 {
     const char *tensor;
@@ -100,7 +134,7 @@ static int sort_tensors(struct folder *f, struct err *e)
 {
     qsort(f->t, f->n, sizeof *f->t, by_name);
     for (size_t i = 1; i < f->n; i++)
-        if (str_eq(f->t[i].name, f->t[i - 1].name)) return err(e, ERR_FORMAT, "tensor '%.*s' stands in two shards", STR_ARG(f->t[i].name));
+        if (str_eq(f->t[i].name, f->t[i - 1].name) && (!f->arch->split_columns || f->t[i].file == f->t[i - 1].file)) return err(e, ERR_FORMAT, "tensor '%.*s' stands in two shards", STR_ARG(f->t[i].name));
     f->used = gguf_make_alloc(f->g, f->n + 1);
     return f->used ? 0 : err(e, ERR_MEMORY, "out of memory");
 }
@@ -112,7 +146,9 @@ int folder_read_shards(struct folder *f, struct err *e)
     if (rc) return rc;
     if (index) map = json_object_get(index, "weight_map");
     rc = index ? add_shards(f, map, e) : add_shard(f, "model.safetensors", e);
-    if (rc == ERR_NOT_FOUND && !index && e)
+    if (rc == ERR_NOT_FOUND && !index && f->arch->split_columns)
+        rc = add_pieces(f, e);
+    else if (rc == ERR_NOT_FOUND && !index && e)
         err(e, rc, "neither model.safetensors nor model.safetensors.index.json is there: weights in other formats (.bin, .pth) are not read");
     if (!rc && !(rc = sort_tensors(f, e)) && map) rc = check_map(f, map, e);
     json_decref(index);
@@ -240,6 +276,8 @@ static const struct part {
     {"attn_norm", "input_layernorm", PART_NORM},
     {"attn_norm", "attention_norm", PART_NORM},
     {"attn_norm", "ln_1", PART_NORM},
+    {"attn_norm", "pre_attn_norm", PART_NORM},
+    {"attn_output_norm", "post_attn_norm", PART_NORM},
     {"attn_q", "self_attn.q_proj", PART_Q},
     {"attn_k", "self_attn.k_proj", PART_K},
     {"attn_v", "self_attn.v_proj", PART_MATRIX},
@@ -266,9 +304,11 @@ static const struct part {
     {NULL, "post_attention_layernorm", PART_AFTER_ATTN},
     {"ffn_norm", "pre_feedforward_layernorm", PART_NORM},
     {"ffn_norm", "ln_2", PART_NORM},
+    {"ffn_norm", "pre_moe_norm", PART_NORM},
     {"ffn_norm", "ffn_norm", PART_NORM},
     {"post_ffw_norm", "post_feedforward_layernorm", PART_NORM},
     {"post_ffw_norm", "post_mlp_layernorm", PART_NORM},
+    {"post_ffw_norm", "post_moe_norm", PART_NORM},
     {"ffn_gate", "mlp.gate_proj", PART_MATRIX},
     {"ffn_up", "mlp.up_proj", PART_MATRIX},
     {"ffn_down", "mlp.down_proj", PART_MATRIX},

@@ -431,7 +431,7 @@ static int open_spm(struct reading *r, bool needed)
     r->spm.n = 0;
     if (!needed) return 0;
     if (r->e) *r->e = own;
-    if (rc == ERR_NOT_FOUND) return err(r->e, rc, "neither tokenizer.json nor tokenizer.model is there");
+    if (rc == ERR_NOT_FOUND) return err(r->e, rc, "neither tokenizer.json nor tokenizer.model is there (tokenizer.tok.json of Grok 2 is another format: the tokenizer.json made of it, 'grok-2-tokenizer', goes beside it)");
     return rc;
 }
 

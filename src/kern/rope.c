@@ -129,21 +129,28 @@ static struct fix fix_shift(struct fix a, int k)
     return a;
 }
 
-/* a / b by long division, one bit at a time; b is not 0 and the quotient fits. */
+/* The highest bit that is set, from 1; 0 if none is. */
+static int fix_bits(struct fix a)
+{
+    int i = WORDS - 1;
+    while (i >= 0 && !a.w[i]) i--;
+    return i < 0 ? 0 : 64 * (i + 1) - __builtin_clzll(a.w[i]);
+}
+
+/* a / b by long division, one bit at a time from the highest of a; b is not 0 and the quotient fits. */
 static struct fix fix_div(struct fix a, struct fix b)
 {
     bool neg = fix_negative(a) != fix_negative(b);
     struct fix rest = {{0}}, q = {{0}};
     a = fix_abs(a);
     b = fix_abs(b);
-    for (int i = 64 * WORDS + FRAC_BITS - 1; i >= 0; i--) {
-        rest = fix_shift(rest, 1);
-        q = fix_shift(q, 1);
+    for (int i = fix_bits(a) + FRAC_BITS - 1; i >= 0; i--) {
+        rest = fix_add(rest, rest);
         if (i >= FRAC_BITS) rest.w[0] |= a.w[(i - FRAC_BITS) / 64] >> ((i - FRAC_BITS) % 64) & 1;
-        if (!fix_less(rest, b)) {
-            rest = fix_sub(rest, b);
-            q.w[0] |= 1;
-        }
+        struct fix less = fix_sub(rest, b);
+        if (fix_negative(less)) continue;
+        rest = less;
+        if (i < 64 * WORDS) q.w[i / 64] |= (uint64_t)1 << i % 64;
     }
     return neg ? fix_neg(q) : q;
 }
@@ -167,6 +174,11 @@ static struct fix fix_pi(void)
     return fix_sub(fix_mul_small(a, 16), fix_mul_small(b, 4));
 }
 
+static struct fix fix_ln_2(void)
+{
+    return fix_mul_small(fix_arc(fix_div_small(fix_int(1), 3), 1), 2);
+}
+
 /* ln of a number > 0. */
 static struct fix fix_ln(struct fix a)
 {
@@ -175,15 +187,13 @@ static struct fix fix_ln(struct fix a)
     for (; !fix_less(a, two); e++) a = fix_shift(a, -1);
     for (; fix_less(a, one); e--) a = fix_shift(a, 1);
     struct fix ln_m = fix_mul_small(fix_arc(fix_div(fix_sub(a, one), fix_add(a, one)), 1), 2);
-    struct fix ln_2 = fix_mul_small(fix_arc(fix_div_small(one, 3), 1), 2);
-    struct fix ln_e = fix_mul_small(ln_2, (uint32_t)(e < 0 ? -e : e));
+    struct fix ln_e = fix_mul_small(fix_ln_2(), (uint32_t)(e < 0 ? -e : e));
     return e < 0 ? fix_sub(ln_m, ln_e) : fix_add(ln_m, ln_e);
 }
 
 /* exp of a number <= 0. */
-static struct fix fix_exp(struct fix x)
+static struct fix fix_exp(struct fix x, struct fix ln_2)
 {
-    struct fix ln_2 = fix_ln(fix_int(2));
     int k = 0;
     for (; fix_negative(x); k--) x = fix_add(x, ln_2); /* at most 128 times: base is an fp32 */
     x = fix_shift(x, -8);
@@ -231,7 +241,7 @@ static int64_t fix_ceil(struct fix a)
 /* What all pairs of one table share. */
 struct work {
     const struct rope_config *cfg;
-    struct fix ln_base, two_pi, factor;
+    struct fix ln_base, ln_2, two_pi, factor;
     struct fix yarn_low, yarn_high; /* pairs up to low keep theta, from high on they are divided */
 };
 
@@ -254,7 +264,7 @@ static struct fix theta(const struct work *w, int i)
     const struct rope_config *c = w->cfg;
     const struct fix zero = fix_int(0), one = fix_int(1);
     struct fix x = fix_div_small(fix_mul_small(w->ln_base, 2 * (uint32_t)i), (uint32_t)c->dim);
-    struct fix t = fix_exp(fix_neg(x));
+    struct fix t = fix_exp(fix_neg(x), w->ln_2);
     if (c->freq_factors) t = fix_div(t, fix_f32(c->freq_factors[i]));
     if (c->scaling == ROPE_PLAIN) return t;
     struct fix slow = fix_div(t, w->factor);
@@ -341,7 +351,7 @@ int rope_init(struct rope *r, const struct rope_config *cfg, uint64_t *step, str
 {
     int rc = config_check(cfg, e);
     if (rc) return rc;
-    struct work w = {.cfg = cfg, .ln_base = fix_ln(fix_f32(cfg->base)), .two_pi = fix_mul_small(fix_pi(), 2)};
+    struct work w = {.cfg = cfg, .ln_base = fix_ln(fix_f32(cfg->base)), .ln_2 = fix_ln_2(), .two_pi = fix_mul_small(fix_pi(), 2)};
     *r = (struct rope){.n = cfg->dim / 2, .attn = cfg->attn, .step = step};
     if (cfg->scaling != ROPE_PLAIN) w.factor = fix_f32(cfg->factor);
     if (cfg->scaling == ROPE_YARN) {
@@ -367,14 +377,17 @@ void rope_angles(const struct rope *r, uint64_t pos, float *restrict c, float *r
     }
 }
 
-float rope_power(float base, int dim, int i)
+void rope_powers(float base, int dim, float *v)
 {
-    struct fix x = fix_div_small(fix_mul_small(fix_ln(fix_f32(base)), 2 * (uint32_t)i), (uint32_t)dim);
-    return fix_round_f32(fix_div(fix_int(1), fix_exp(fix_neg(x))));
+    const struct fix ln_base = fix_ln(fix_f32(base)), ln_2 = fix_ln_2();
+    for (int i = 0; i < dim / 2; i++) {
+        struct fix x = fix_div_small(fix_mul_small(ln_base, 2 * (uint32_t)i), (uint32_t)dim);
+        v[i] = fix_round_f32(fix_div(fix_int(1), fix_exp(fix_neg(x), ln_2)));
+    }
 }
 
 float rope_long_attn(float scale, float orig)
 {
     struct fix v = fix_add(fix_int(1), fix_div(fix_ln(fix_f32(scale)), fix_ln(fix_f32(orig))));
-    return fix_round_f32(fix_mul(v, fix_exp(fix_neg(fix_shift(fix_ln(v), -1))))); /* v e^(-ln(v) / 2) */
+    return fix_round_f32(fix_mul(v, fix_exp(fix_neg(fix_shift(fix_ln(v), -1)), fix_ln_2()))); /* v e^(-ln(v) / 2) */
 }

@@ -87,9 +87,9 @@ static inline void rope_phase(uint64_t turns, float *c, float *s)
 /* c[n], s[n] for one position, scaled by r->attn. */
 void rope_angles(const struct rope *r, uint64_t pos, float *restrict c, float *restrict s);
 
-/* What converters of published configurations compute, rounded once: base^(2i/dim), and longrope's factor on attention,
+/* What converters of published configurations compute, each rounded once: v[i] = base^(2i/dim), i < dim/2, and longrope's factor on attention,
  * sqrt(1 + ln(scale) / ln(orig)). Arguments as rope_init checks them; scale and orig above 1. */
-float rope_power(float base, int dim, int i);
+void rope_powers(float base, int dim, float *v);
 float rope_long_attn(float scale, float orig);
 
 #endif

@@ -32,7 +32,7 @@ same() {
 while read -r name; do
     case $name in
     chatglm | mixtral-old | phi3-short | *-k) ;; # never published so
-    grok*) ;; # only as GGUF so far
+    grok) ;; # Grok 1 was not published as safetensors
     gpt-oss-mxfp4) same "$name" gpt-oss ;;
     *) same "$name" "$name" ;;
     esac
@@ -40,6 +40,9 @@ done <"$dir/names"
 same mixtral mixtral --shards 3 --odd --merges pairs
 same gpt-oss gpt-oss --shards 2 --odd
 same llama llama --type F32
+same grok2 grok2 --odd
+mv "$dir/grok2/pytorch_model-00007-TP-003.safetensors" "$dir/piece"
+"${tutti[@]}" inspect "$dir/grok2" 2>&1 | grep -q 'ffn_down_exps' || fail "a missing piece of Grok 2: $("${tutti[@]}" inspect "$dir/grok2" 2>&1)"
 python3 tools/gen-family.py "$dir" qwen3 llama --type BF16 >/dev/null && same qwen3 qwen3 --type BF16 && same llama llama --type BF16 --odd
 
 # published NAME METHOD: projections as METHOD publishes them against a file with the same numbers

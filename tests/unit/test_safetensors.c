@@ -184,6 +184,9 @@ static void folders_are_checked(void **state)
     folder_refused(CONFIG, NULL, EMBED ", \"model.layers.0.other\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [64, 65]}}", 65,
                    "'model.layers.0.other' has no place in family llama");
     folder_refused(CONFIG, NULL, EMBED "}", 64, "neither tokenizer.json nor tokenizer.model is there");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"rope_type\": \"yarn\", " HP "}", NULL, NULL, 0, "only 'original' is read of family grok");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, " HP "}", NULL, NULL, 0, "Grok 1 from GGUF files");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"residual_moe\": true, " HP "}", NULL, NULL, 0, "no file '...-TP-....safetensors' is there");
 }
 
 int main(void)
