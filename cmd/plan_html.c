@@ -242,8 +242,9 @@ static void put_trust(struct buf *o, const struct plan *p)
         svg_text(o, d->error_source);
         cell_text(o, evidence_name[c->evidence], "l");
         if (c->replica.note) buf_append_z(o, ": "), svg_text(o, c->replica.note);
-        cell(o, 100 * d->error, 3);
-        if (!isnan(d->error)) buf_printf(o, " %% (%s)", evidence_name[d->error_evidence]);
+        cell(o, 100 * c->error, 2);
+        if (!isnan(c->error)) buf_printf(o, " %% (%s)", evidence_name[d->error_evidence]);
+        if (c->error > 1.01 * d->error) buf_printf(o, ", the chip's %.0f %%, wider by constants of another type", 100 * d->error);
         cell_text(o, c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p", "l");
         put_money(o, &p->economy, c);
         struct trust_systems s;

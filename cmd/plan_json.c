@@ -89,6 +89,7 @@ static json_t *chip_json(const struct plan *p, const struct search_chip *s)
     json_object_set_new(j, "cost", cost_json(c, &p->economy));
     json_object_set_new(j, "evidence", json_string(evidence_name[c->evidence]));
     put(j, "expected_error", c->error);
+    put(j, "expected_error_of_chip", d->error);
     json_object_set_new(j, "expected_error_evidence", isnan(d->error) ? json_null() : json_string(evidence_name[d->error_evidence]));
     json_object_set_new(j, "expected_error_source", json_string(d->error_source));
     json_object_set_new(j, "energy_evidence", c->replica.has_joules ? json_string(evidence_name[c->energy_evidence]) : json_null());

@@ -193,10 +193,12 @@ static void print_trust(const struct plan *p, FILE *f)
         char error[TEXT_MAX], few[TEXT_MAX], times[TEXT_MAX], of[TEXT_MAX] = "-";
         snprintf(times, sizeof times, "x%.3g", candidate_chips(c) / least.chips);
         if (trust_systems(&s, d->figures.chip)) snprintf(of, sizeof of, "%d: %.0f %%", s.rows, 100 * s.median);
-        fprintf(f, "  %-11s %-10s %-9s %5s %-9s %-9s %-9s  %6s %-12s %6s  %-10s %s; +-%%: %s%s%s\n", d->figures.chip, d->class, evidence_name[c->evidence], number(100 * d->error, 3, error),
-                isnan(d->error) ? "no row" : evidence_name[d->error_evidence], c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p",
+        fprintf(f, "  %-11s %-10s %-9s %5s %-9s %-9s %-9s  %6s %-12s %6s  %-10s %s; +-%%: %s%s%s\n", d->figures.chip, d->class, evidence_name[c->evidence], number(100 * c->error, 2, error),
+                isnan(c->error) ? "no row" : evidence_name[d->error_evidence], c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p",
                 isnan(c->cost.hour) ? "n/p" : evidence_name[c->cost.evidence], number(least.chips, 3, few), least.by, times, of,
                 *d->level ? d->level : "not stated", d->error_source, c->replica.note ? "; " : "", c->replica.note ? c->replica.note : "");
+        if (c->error > 1.01 * d->error)
+            fprintf(f, "  %-11s +-%% is the chip's %.0f %%, wider by what constants of another type, or none, are off (tutti validate --transfer)\n", "", 100 * d->error);
     }
     print_prices(p, f);
     struct trust_systems all;

@@ -111,11 +111,14 @@ static void print_price(const struct answer *a)
 
 static void print_text(const struct answer *a, const struct asked *q)
 {
-    char t[32], u[256];
+    char t[32], u[512];
     const struct device_step *s = &a->step;
     printf("%s in %s on %d x %s (%s)\n", a->shape.name, a->precision.name, a->s.dp * device_chips(&a->s), a->d->figures.chip, a->d->title);
     printf("class %s, simulated by %s; tp %d, pp %d, ep %d, copies %d; batch %d, context %d\n", a->d->class, a->d->level, a->s.tp, a->s.pp, a->s.ep, a->s.dp, q->batch, q->context);
     if (isnan(a->d->error)) snprintf(u, sizeof u, "unknown: %s", a->d->error_source);
+    else if (s->error > 1.01 * a->d->error)
+        snprintf(u, sizeof u, "%.0f %% (the chip's %.0f %%, %s: %s; wider, since some of it has %s)", 100 * s->error, 100 * a->d->error, evidence_name[a->d->error_evidence],
+                 a->d->error_source, s->note ? s->note : "no measured constants");
     else snprintf(u, sizeof u, "%.0f %% (%s: %s)", 100 * a->d->error, evidence_name[a->d->error_evidence], a->d->error_source);
     printf("%-18s %s  (%s; floor %.3g ms; expected error %s)\n", "time per token", si_seconds(s->seconds, t), evidence_name[s->evidence], 1e3 * s->floor, u);
     if (s->note && s->joules >= 0) printf("%-18s %s\n", "", s->note);
@@ -173,7 +176,7 @@ static json_t *answer_json(const struct answer *a, const struct asked *q)
                           "pp", a->s.pp, "ep", a->s.ep, "copies", a->s.dp, "batch", q->batch, "context", q->context);
     json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:s, s:s}", "seconds", s->seconds, "interval", s->interval, "steps_under_way", a->flights, "floor", s->floor,
                              "tokens_per_s_user", 1 / s->seconds, "tokens_per_s", a->tokens_s, "prefill_seconds", a->prefill.seconds, "joules_per_token",
-                             maybe(a->joules), "usd_per_million_tokens", maybe(a->dollars), "expected_error", maybe(a->d->error), "evidence",
+                             maybe(a->joules), "usd_per_million_tokens", maybe(a->dollars), "expected_error", maybe(s->error), "evidence",
                              evidence_name[s->evidence], "joules_evidence", evidence_name[s->joules_evidence]);
     json_t *memory = json_pack("{s:f, s:f, s:f, s:f}", "weight_bytes", a->fit.weight_bytes, "token_bytes", a->fit.token_bytes, "usable_bytes", a->fit.usable_bytes,
                                "cache_tokens", a->fit.tokens);
@@ -194,7 +197,7 @@ static void print_row(const struct answer *a, const struct asked *q)
     char joules[32], dollars[32], error[32], time[32];
     number(joules, a->joules);
     number(dollars, a->dollars);
-    number(error, round(100 * a->d->error));
+    number(error, round(100 * a->step.error));
     si_seconds(a->step.seconds, time);
     if (q->markdown)
         printf("| %s | %d | %d x %d | %s | %.4g | %.4g | %s | %s | %s | %s | %s |\n", a->d->figures.chip, device_chips(&a->s), a->s.tp, a->s.pp, time,

@@ -68,11 +68,30 @@ static json_t *errors_json(const struct validate_errors *v)
     return json_pack("{s:I, s:f, s:f, s:f, s:f}", "rows", (json_int_t)v->n, "median", v->median, "mape", v->mean, "p90", v->p90, "bias", v->bias);
 }
 
-/* Constants of another chip (transfer), and what choices by these or by its own would cost (regret). */
+/* Errors by the constants of `set`, which is another chip's or another type's (`key` in JSON). */
+static int report_borrowed(struct job *j, const struct measured_group *m, const struct gpu *g, const struct constants_set *set, const char *key, json_t *row, struct err *e)
+{
+    char of[64] = "", name[32];
+    struct validate_errors v;
+    int rc = set ? validate_group(&v, m, g, set->value, VALIDATE_HELD, e) : 0;
+    if (rc || !set) return rc;
+    for (int i = 0; i < OP_GROUP_MAX && set->words[i]; i++) {
+        size_t n = strlen(of);
+        snprintf(of + n, sizeof of - n, "%s%s", i ? " " : "", set->words[i]);
+    }
+    snprintf(name, sizeof name, "%s_of", key);
+    json_object_set_new(row, key, errors_json(&v));
+    json_object_set_new(row, name, json_pack("{s:s, s:s, s:s}", "chip", set->chip, "framework", set->framework, "words", of));
+    if (!j->json)
+        printf("%-18s constants of %s (%s, %s): median %.1f, mean %.1f, p90 %.1f, bias %+.1f\n", "", set->chip, set->framework, of, 100 * v.median, 100 * v.mean,
+               100 * v.p90, 100 * v.bias);
+    return 0;
+}
+
+/* Constants of another chip and of another type (transfer), and what choices by these or by its own would cost (regret). */
 static int report_transfer(struct job *j, const struct measured_group *m, const struct gpu *g, const struct constants_set *own, json_t *row, struct err *e)
 {
     struct gpu like = *g;
-    struct validate_errors v;
     struct regret r;
     like.aliases.n = 0;
     const struct constants_set *sets[] = {own, constants_find(&j->known, m->op, &like, m->framework, m->words)};
@@ -85,13 +104,8 @@ static int report_transfer(struct job *j, const struct measured_group *m, const 
             printf("%-18s choice of tp x ep by constants of %s: %zu sweeps, mean regret %.1f %%, p90 %.1f %%, Kendall tau %.2f\n", "", sets[i]->chip, r.sweeps, 100 * r.mean,
                    100 * r.p90, r.tau);
     }
-    if (rc || !sets[1] || (rc = validate_group(&v, m, g, sets[1]->value, VALIDATE_HELD, e))) return rc;
-    json_object_set_new(row, "transfer", errors_json(&v));
-    json_object_set_new(row, "transfer_of", json_pack("{s:s, s:s}", "chip", sets[1]->chip, "framework", sets[1]->framework));
-    if (!j->json)
-        printf("%-18s constants of %s (%s): median %.1f, mean %.1f, p90 %.1f, bias %+.1f\n", "", sets[1]->chip, sets[1]->framework, 100 * v.median, 100 * v.mean,
-               100 * v.p90, 100 * v.bias);
-    return 0;
+    if (!rc) rc = report_borrowed(j, m, g, sets[1], "transfer", row, e);
+    return rc ? rc : report_borrowed(j, m, g, constants_find_other(&j->known, m->op, g, m->framework, m->words), "other_type", row, e);
 }
 
 static void print_group(const struct measured_group *m, const struct validate_errors *plain, const struct validate_errors *fitted, const char *from, double counted, bool bar)
@@ -323,7 +337,7 @@ int cmd_validate(int argc, char **argv)
                                 {"constants", 0, ARG_STR, &constants, "FILE", "fitted constants to use (default: those of the program)", 0, 0},
                                 {"fit", 0, ARG_STR, &j.fit, "FILE", "fit on the rows that are not held out, and write the constants to FILE", 0, 0},
                                 {"fit-step", 0, ARG_STR, &j.step_chip, "CHIP", "with --fit: fit what a step adds to its operators on this chip's published results", 0, 0},
-                                {"transfer", 0, ARG_FLAG, &j.transfer, NULL, "also with the constants of another chip, and the regret of choices", 0, 0},
+                                {"transfer", 0, ARG_FLAG, &j.transfer, NULL, "also with the constants of another chip, of another type, and the regret of choices", 0, 0},
                                 {"cross", 0, ARG_FLAG, &j.cross, NULL, "also fit anew without whole shapes, and without the largest sizes, and test on these (minutes)", 0, 0},
                                 {"json", 0, ARG_FLAG, &j.json, NULL, "print a JSON object", 0, 0},
                                 {0}};

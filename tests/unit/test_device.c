@@ -225,6 +225,43 @@ static void pieces_add_up(void **state)
     }
 }
 
+static double error_of(const char *chip, const char *shape, const char *precision, double *of_chip)
+{
+    struct shape m = shape_of(shape);
+    struct device_step step;
+    struct err e = {0};
+    struct device *d = opened(chip, NULL);
+    struct device_setup s = {.shape = &m, .precision = device_precision(precision)};
+    device_split(d, &s, 4);
+    assert_int_equal(device_decode(d, &s, 8, 2000, &step, &e), 0);
+    *of_chip = d->error;
+    device_close(d);
+    return step.error;
+}
+
+/* H100 has measured rows of bf16 and fp8 products and of int4 experts; none of int8, of 4-bit products, of latent attention. */
+static void errors_widen_where_no_row_of_the_type_is(void **state)
+{
+    double chip, error;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        error = error_of("h100", "llama-3.1-8b", i ? "fp8" : "16-bit", &chip);
+        assert_true(fabs(error - chip) < 1e-9);
+    }
+    static const char *const strange[] = {"int8", "fp4", "q4"};
+    for (int i = 0; i < 3; i++) {
+        error = error_of("h100", "llama-3.1-8b", strange[i], &chip);
+        if (!(error > 1.3 * chip && error < hypot(chip, op_gemm.other_type) + 1e-9)) fail_msg("%s: %g of a chip's %g", strange[i], error, chip);
+        double experts = error_of("h100", "mixtral-8x7b", strange[i], &chip);
+        if (!(experts > 1.1 * chip && experts < 2.5 * chip)) fail_msg("%s: experts %g, products %g, chip %g", strange[i], experts, error, chip);
+    }
+    assert_true(error_of("h100", "deepseek-v3", "fp8", &chip) > 1.02 * chip);
+    assert_true(error_of("b200", "llama-3.1-8b", "fp4", &chip) > 1.05 * chip);
+    assert_true(isnan(error_of("lpu", "llama-3.1-8b", "int8", &chip)) && isnan(chip));
+    error = error_of("wse3", "llama-3.1-8b", "int8", &chip); /* no class but gpu has constants by type */
+    assert_true(fabs(error - chip) < 1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +272,7 @@ int main(void)
         cmocka_unit_test(published_micro_figures_follow),
         cmocka_unit_test(tiles_of_the_ipu_count_cycles),
         cmocka_unit_test(missing_figures_are_named_and_assumed),
+        cmocka_unit_test(errors_widen_where_no_row_of_the_type_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

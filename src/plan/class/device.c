@@ -17,7 +17,7 @@ const struct device_precision *device_precision(const char *name)
     static const struct device_precision all[] = {
         {"16-bit", 2, 2, 2, 2, 16, "bfloat16", "bfloat16", "bfloat16", "bfloat16"},
         {"fp8", 1, 1, 1, 2, 8, "fp8", "fp8", "fp8", "fp8"},
-        {"int8", 1, 1, 1, 1, 8, "fp8", "fp8", "fp8", "fp8"},
+        {"int8", 1, 1, 1, 1, 8, "int8", "fp8", "fp8", "int8"},
         {"fp4", 0.5625, 1, 0.5625, 2, 4, "fp8", "fp8", "fp8", "fp8"},
         {"q4", 0.5625, 2, 2, 2, 16, "bfloat16", "bfloat16", "bfloat16", "int4_wo"},
     };
@@ -197,6 +197,7 @@ void device_split(const struct device *d, struct device_setup *s, int n)
 struct totals {
     struct work_sum sum;
     double peak_seconds, memory_seconds; /* of the floor */
+    double wrong;                        /* seconds x expected error */
 };
 
 /* Where a layer is one pipeline, all of its work waits for what takes longest in sum. */
@@ -232,6 +233,7 @@ static void add_list(const struct device *d, const struct device_setup *s, const
         out->resource[DEVICE_SOFTWARE] += times * t.software;
         out->resource[t.bound] += times * (t.seconds - t.software);
         out->seconds += times * t.seconds;
+        all->wrong += times * t.seconds * hypot(d->error, t.doubt);
         out->evidence = evidence_worse(out->evidence, t.evidence);
         if (t.note) out->note = t.note;
     }
@@ -322,6 +324,7 @@ int device_mixed(const struct device *d, const struct device_setup *s, const str
     double start = start_of(d, l.sequences, prompt), many = stages(d, s), chunks = prompt && many > 1 ? ceil(l.rows / CHUNK) : 1;
     double busy = ((chunks - 1) * uneven(d, s) + many) / (chunks * many);
     add_list(d, s, &l, out, &all);
+    out->error = out->seconds > 0 ? all.wrong / out->seconds : d->error;
     out->interval = out->seconds / many * uneven(d, s) + (d->ops->resident ? 0 : start);
     for (int i = 0; i < DEVICE_PARTS; i++) out->part[i] *= busy;
     for (int i = 0; i < DEVICE_RESOURCES; i++) out->resource[i] *= busy;

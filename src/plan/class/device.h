@@ -99,6 +99,7 @@ struct device_step {
     double joules;    /* of all chips, all stages busy: static power over an interval, and work; NAN: n/p */
     double joule[DEVICE_JOULES];
     double static_watts; /* of all chips: at other concurrencies static joules = this x the time between steps */
+    double error;        /* expected of seconds, as a share: the chip's, wider by what was never measured in this type; NAN unknown */
     enum evidence evidence, joules_evidence;
     const char *note;    /* "constants of H100-SXM-80GB", what joules lack ...; or NULL */
 };

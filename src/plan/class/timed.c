@@ -72,7 +72,7 @@ void timed_watch(void *ud, const struct batch *b)
     }
     if (t->fault.code || device_mixed(t->device, &t->setup, mix, n, fmax(1, b->n_out), &step, &t->fault)) return;
     struct timed_sum *s = rows > b->n_parts ? &t->prompt : &t->token;
-    s->steps++, s->tokens += rows, s->seconds += step.seconds, s->floor += step.floor, s->joules += step.joules;
+    s->steps++, s->tokens += rows, s->seconds += step.seconds, s->wrong += step.error * step.seconds, s->floor += step.floor, s->joules += step.joules;
     for (int i = 0; i < DEVICE_PARTS; i++) s->part[i] += step.part[i];
     t->evidence = evidence_worse(t->evidence, step.evidence);
     t->joules_evidence = evidence_worse(t->joules_evidence, step.joules_evidence);
@@ -103,6 +103,7 @@ void timed_report(const struct timed *t, struct buf *out)
     report_sum(&t->prompt, "prompts:", out);
     report_sum(&t->token, "tokens:", out);
     buf_printf(out, "trust:   time %s, energy %s", evidence_name[t->evidence], evidence_name[t->joules_evidence]);
-    if (isnan(d->error)) buf_append_z(out, "; expected error unknown\n");
-    else buf_printf(out, "; expected error of a time %.0f %% (%s)\n", 100 * d->error, evidence_name[d->error_evidence]);
+    double seconds = t->prompt.seconds + t->token.seconds, error = seconds > 0 ? (t->prompt.wrong + t->token.wrong) / seconds : d->error;
+    if (isnan(error)) buf_append_z(out, "; expected error unknown\n");
+    else buf_printf(out, "; expected error of a time %.0f %% (%s)\n", 100 * error, evidence_name[d->error_evidence]);
 }

@@ -17,7 +17,7 @@ struct timed {
     struct device_precision precision;
     struct device_setup setup;
     struct timed_sum { /* of steps with prompts, and of steps with one token of each sequence */
-        double steps, tokens, seconds, floor, joules, part[DEVICE_PARTS];
+        double steps, tokens, seconds, wrong, floor, joules, part[DEVICE_PARTS];
     } prompt, token;
     enum evidence evidence, joules_evidence;
     struct err fault; /* why there is no time, or none of the steps from one on */

@@ -97,6 +97,7 @@ const struct op_model op_attention_decode = {
     .words = words,
     .floor_us = decode_floor,
     .time_us = decode_time,
+    .other_type = 0.25,
     .counts = large_cache,
     .bar = 0.14,
 };
@@ -169,4 +170,5 @@ const struct op_model op_attention_context = {
     .words = words,
     .floor_us = context_floor,
     .time_us = context_time,
+    .other_type = 0.60,
 };

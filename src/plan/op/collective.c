@@ -80,6 +80,7 @@ const struct op_model op_collective = {
     .words = words,
     .floor_us = floor_us,
     .time_us = time_us,
+    .other_type = 0.22,
     .counts = counts,
     .bar = 0.10,
 };

@@ -88,21 +88,39 @@ static bool fits(const struct constants_set *s, const struct op_model *op, const
     return rank >= 0;
 }
 
-bool constants_of(const struct constants_set *s, const struct gpu *g, const char *const *words)
+bool constants_of_type(const struct constants_set *s, const char *const *words)
 {
-    return figures_has_name(&g->aliases, s->chip) && fits(s, s->op, NULL, words, SAME);
+    return fits(s, s->op, NULL, words, SAME);
 }
 
-const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g,
-                                           const char *framework, const char *const *words)
+bool constants_of(const struct constants_set *s, const struct gpu *g, const char *const *words)
+{
+    return figures_has_name(&g->aliases, s->chip) && constants_of_type(s, words);
+}
+
+/* nearest: no set whose words are nearer. */
+static const struct constants_set *find(const struct constants *c, const struct op_model *op, const struct gpu *g, const char *framework,
+                                        const char *const *words, int nearest)
 {
     for (int any = 0; any < 2 * (FARTHEST + 1); any++)
         for (int at = -1; at < g->like.n; at++)
             for (int i = 0; i < c->n; i++)
-                if (fits(&c->sets[i], op, any & 1 ? NULL : framework, words, any / 2) &&
+                if (fits(&c->sets[i], op, any & 1 ? NULL : framework, words, any / 2) && (nearest == SAME || !fits(&c->sets[i], op, NULL, words, nearest - 1)) &&
                     (at < 0 ? figures_has_name(&g->aliases, c->sets[i].chip) : !strcmp(g->like.name[at], c->sets[i].chip)))
                     return &c->sets[i];
     return NULL;
+}
+
+const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g, const char *framework,
+                                           const char *const *words)
+{
+    return find(c, op, g, framework, words, SAME);
+}
+
+const struct constants_set *constants_find_other(const struct constants *c, const struct op_model *op, const struct gpu *g, const char *framework,
+                                                 const char *const *words)
+{
+    return find(c, op, g, framework, words, LIKE);
 }
 
 json_t *constants_json(const struct constants_set *s, long rows)

@@ -41,7 +41,12 @@ void constants_close(struct constants *c); /* accepts a zeroed struct */
 const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g,
                                            const char *framework, const char *const *words);
 
-/* Was the set fitted on this very chip and these words? */
+/* The same as if no set had just these words: what a type would get that was never measured. */
+const struct constants_set *constants_find_other(const struct constants *c, const struct op_model *op, const struct gpu *g, const char *framework,
+                                                 const char *const *words);
+
+/* Was the set fitted on these words, of whatever chip? And on this very chip? */
+bool constants_of_type(const struct constants_set *s, const char *const *words);
 bool constants_of(const struct constants_set *s, const struct gpu *g, const char *const *words);
 
 /* A set as the file has it; a new reference, NULL when memory is out. rows: how many measurements it was fitted on. */

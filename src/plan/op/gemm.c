@@ -103,6 +103,7 @@ const struct op_model op_gemm = {
     .words = words,
     .floor_us = floor_us,
     .time_us = time_us,
+    .other_type = 0.24,
     .bar = 0.07,
     .bar_word = "bfloat16",
 };

@@ -140,4 +140,5 @@ const struct op_model op_moe = {
     .words = words,
     .floor_us = floor_us,
     .time_us = time_us,
+    .other_type = 0.18,
 };

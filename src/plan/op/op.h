@@ -37,6 +37,7 @@ struct op_model {
     const int *split;     /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or NULL */
     const int *size;      /* columns of the shape that a deployment moves from step to step; -1 ends: the others make the model's shape */
     double bar;           /* median absolute error to reach; 0: none is set */
+    double other_type;    /* median error by constants of another type: the middle of what validate --transfer finds on the same chip */
     const char *bar_word; /* the bar is for groups of this first word; NULL: all */
 };
 

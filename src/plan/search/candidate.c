@@ -41,11 +41,11 @@ static bool flow_meets(const struct want *w, const struct replica_flow *f)
 int candidate_screen(struct candidate *c, const struct want *w, const struct device *d, const struct device_setup *s, struct err *e)
 {
     const struct traffic *t = w->traffic;
-    *c = (struct candidate){.error = d->error};
+    *c = (struct candidate){.error = NAN};
     int rc = replica_open(&c->replica, d, s, t->prompt, t->answer, e);
     if (rc) return rc;
     struct replica *r = &c->replica;
-    c->evidence = r->evidence;
+    c->evidence = r->evidence, c->error = r->error;
     double room = r->tokens / (t->prompt + t->answer / 2), most = fmin(fmin(room, r->batch_max), OUT_MAX), last = 0;
     c->policy = (struct sim_policy){.max_running = 1, .step_tokens = CANDIDATE_STEP_TOKENS, .pages = (int64_t)(r->tokens / SIM_PAGE), .prefix_share = t->cached,
                                     .draft = w->draft, .accept = w->accept, .draft_share = w->draft_share, .seed = w->seed};

@@ -75,12 +75,13 @@ static int one(int n)
 int replica_open(struct replica *r, const struct device *d, const struct device_setup *s, double in, double out, struct err *e)
 {
     struct device_fit fit;
-    struct device_step t;
+    struct device_step t, prompt;
     *r = (struct replica){.device = d, .setup = *s};
     r->setup.tp = one(s->tp), r->setup.pp = one(s->pp);
     int rc = device_fit(d, s, 1, in + out, &fit, e);
     if (!rc && !fit.fits) rc = err(e, ERR_LIMIT, "%s", fit.why);
     if (!rc) rc = device_decode(d, s, TYPICAL_BATCH, in + out / 2, &t, e);
+    if (!rc) rc = device_prefill(d, s, 1, in, 0, &prompt, e);
     if (rc) return rc;
     double stages = round(t.seconds / t.interval), most = figures_value(&d->figures, FIGURE_model_batch);
     r->groups = s->ep > r->setup.tp ? s->ep / r->setup.tp : 1;
@@ -89,7 +90,8 @@ int replica_open(struct replica *r, const struct device *d, const struct device_
     r->chips = device_chips(s);
     r->tokens = fit.tokens * r->groups / r->lanes; /* of one chip's cache: that of its group */
     r->evidence = t.evidence;
-    r->note = t.note;
+    r->error = fmax(t.error, prompt.error);
+    r->note = prompt.error > t.error ? prompt.note : t.note;
     r->batch_max = most >= 1 && most < REPLICA_BATCH_MAX ? (int)most : REPLICA_BATCH_MAX;
     r->has_joules = isfinite(t.joules);
     return 0;

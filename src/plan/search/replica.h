@@ -20,6 +20,7 @@ struct replica {
     int batch_max;            /* answers in a step of a lane that the chip allows */
     bool has_joules;          /* the datasheet says enough for energy */
     enum evidence evidence;   /* of its times */
+    double error;             /* expected of them, as a share: the greater of answers' and prompts'; NAN unknown */
     const char *note;         /* on them, or NULL */
 };
 
