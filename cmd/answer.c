@@ -53,22 +53,6 @@ void answer_wake_drain(void)
 
 /* --- output ----------------------------------------------------------------------------------------------- */
 
-/* A model's text must not steer the terminal: control characters but tab and newline become U+FFFD. */
-static void write_terminal(struct str s)
-{
-    size_t from = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool c1 = c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0;
-        if (!c1 && (c >= 0x20 || c == '\n' || c == '\t') && c != 0x7F) continue;
-        fwrite(s.p + from, 1, i - from, stdout);
-        fwrite(UTF8_REPLACEMENT.p, 1, UTF8_REPLACEMENT.n, stdout);
-        i += c1;
-        from = i + 1;
-    }
-    fwrite(s.p + from, 1, s.n - from, stdout);
-}
-
 /* Waits until standard output takes a piece; false if a signal asked to end. The wake pipe closes the gap between the
  * look at the flag and a write that blocks. */
 static bool may_write(void)
@@ -85,16 +69,13 @@ static bool may_write(void)
 static int take_text(void *ud, struct str s)
 {
     struct talk *t = ud;
-    buf_append_str(&t->answer, s);
     if (!may_write()) return 1;
-    errno = 0;
-    if (isatty(STDOUT_FILENO))
-        write_terminal(s);
-    else
-        fwrite(s.p, 1, s.n, stdout);
-    bool bad = fflush(stdout) || ferror(stdout);
-    if (bad && !(errno == EINTR && atomic_load(&answer_cancel))) t->write_errno = errno ? errno : EIO;
-    return bad;
+    if (!show_piece(&t->show, s)) return 0;
+    if (t->show.write_errno == EINTR && atomic_load(&answer_cancel)) {
+        t->show.write_errno = 0;
+        clearerr(stdout);
+    }
+    return 1;
 }
 
 /* --- conversation ----------------------------------------------------------------------------------------- */
@@ -127,11 +108,13 @@ static int open_spec(struct talk *t, const struct common *c, struct err *e)
 int talk_open(struct talk *t, const struct common *c, struct err *e)
 {
     int rc;
-    buf_init(&t->answer, ANSWER_TEXT_MAX);
     t->messages = json_array();
     t->system = make_message("system", STR(TALK_SYSTEM));
     if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
-    if ((rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
+    struct str template = {NULL, 0};
+    if (t->plain || gguf_get_str(t->o.engine->file, "tokenizer.chat_template", &template, NULL)) template.n = 0;
+    if (t->plain && t->show.tools_file) return err(e, ERR_USAGE, "--tools needs a chat template, and the model has none");
+    if ((rc = show_open(&t->show, template, &t->o.text, e)) || (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
     return open_spec(t, c, e);
 }
 
@@ -143,7 +126,7 @@ void talk_close(struct talk *t)
     common_close(&t->draft);
     json_decref(t->messages);
     json_decref(t->system);
-    buf_finish(&t->answer);
+    show_close(&t->show);
     common_close(&t->o);
 }
 
@@ -179,7 +162,14 @@ json_t *talk_messages(const struct talk *t)
 static int render(struct talk *t, struct ids *ids, struct err *e)
 {
     json_t *all = talk_messages(t);
-    int rc = all ? text_chat(&t->o.text, all, NULL, true, ids, e) : err(e, ERR_MEMORY, "out of memory");
+    const json_t *tools = t->show.tools.list;
+    if (all && tools && !t->show.knows_tools) {
+        json_t *words = tools_in_words(&t->show.tools, all);
+        json_decref(all);
+        all = words;
+        tools = NULL;
+    }
+    int rc = all ? text_chat(&t->o.text, all, tools, true, ids, e) : err(e, ERR_MEMORY, "out of memory");
     json_decref(all);
     return rc;
 }
@@ -226,20 +216,23 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
                                 .max_tokens = t->max_tokens,
                                 .show_special = t->show_special,
                                 .ignore_end = t->ignore_end,
+                                .marks = t->show.marks.ids,
+                                .n_marks = t->show.apart ? t->show.marks.n_ids : 0,
                                 .cancel = &answer_cancel,
                                 .text = take_text,
                                 .ud = t};
     ids_init(&ids, TEXT_IDS_MAX);
-    buf_clear(&t->answer);
-    t->write_errno = 0;
     int rc = make_prompt(t, text, &ids, e);
     if (!rc) rc = form_begin(&t->form, (int)ids.n < t->g.n_ctx ? t->g.n_ctx - (int)ids.n : 1, t->max_tokens, &p.grammar, e);
     if (!rc && t->witness) rc = call_witness(t, &ids, &p, e);
+    show_begin(&t->show, &t->o.text, ids.p, (int)ids.n, p.grammar != NULL);
     if (!rc) rc = generate_run(&t->g, ids.p, (int)ids.n, &p, e);
+    show_end(&t->show);
     grammar_state_destroy(p.grammar);
     ids_finish(&ids);
     if (!t->plain && !rc) {
-        json_t *m = make_message("assistant", buf_str(&t->answer));
+        json_t *m = make_message("assistant", buf_str(&t->show.text));
+        if (m && t->show.calls) json_object_set(m, "tool_calls", t->show.calls);
         if (!m || json_array_append_new(t->messages, m)) rc = err(e, ERR_MEMORY, "out of memory");
     }
     if (rc)

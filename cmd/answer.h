@@ -9,10 +9,9 @@
 #include "common.h"
 #include "form.h"
 #include "sampling.h"
+#include "show.h"
 #include "serve/engine/generate.h"
 #include "serve/receipt/witness.h"
-
-enum { ANSWER_TEXT_MAX = 64 << 20 }; /* bytes of one message */
 
 struct talk {
     const struct args_doc *doc;
@@ -30,9 +29,8 @@ struct talk {
     json_t *messages; /* [{role, content}], from the user's first */
     json_t *system;   /* message, or NULL */
     bool own_system;  /* the user set or removed it */
-    struct buf answer; /* text of the last answer */
+    struct show show; /* of answers; holds the last one */
     struct witness *witness; /* of the next answer, or NULL */
-    int write_errno;  /* why standard output no longer takes text, or 0 */
 };
 
 /* Ready for text after common_open filled t->o. */

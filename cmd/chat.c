@@ -334,21 +334,21 @@ static void answer(struct chat *c)
     fflush(c->ui);
     atomic_store(&answer_cancel, 0);
     int rc = talk_answer(t, buf_str(&c->line), &e);
-    if (t->answer.n && t->answer.p[t->answer.n - 1] != '\n') putchar('\n');
+    if (show_in_line(&t->show)) putchar('\n');
     fflush(stdout);
     answer_wake_drain(); /* the Ctrl-C that stopped the answer is used up */
     if (rc == ERR_LIMIT && t->g.n_ids)
         say(c, "%s; /clear begins a new conversation", e.msg);
     else if (rc)
         say(c, "%s", e.msg);
-    else if (t->g.end == GENERATE_CANCELLED && !t->write_errno)
+    else if (t->g.end == GENERATE_CANCELLED && !t->show.write_errno)
         say(c, "(stopped)");
     else if (t->g.end == GENERATE_CONTEXT)
         say(c, "(the context of %d tokens is full; /clear begins a new conversation)", t->g.n_ctx);
     else if (t->g.end == GENERATE_MAX_TOKENS)
         say(c, "(%d tokens: the limit; /set max_tokens 0 removes it)", t->g.n_answer);
     if (!rc && t->verbose) talk_report(t);
-    if (t->write_errno) c->leave = true;
+    if (t->show.write_errno) c->leave = true;
 }
 
 static int open_editor(struct chat *c)

@@ -79,14 +79,15 @@ static int answer_once(struct talk *t, struct str prompt, struct notary *n)
     struct err e = {0};
     answer_signals(true);
     int rc = talk_answer(t, prompt, &e), sig = atomic_load(&answer_signal);
-    bool newline = t->answer.n && t->answer.p[t->answer.n - 1] != '\n' && !t->write_errno;
-    if (newline && t->g.end != GENERATE_CANCELLED && (putchar('\n') == EOF || fflush(stdout))) t->write_errno = errno;
+    int *write_errno = &t->show.write_errno;
+    bool newline = show_in_line(&t->show) && !*write_errno;
+    if (newline && t->g.end != GENERATE_CANCELLED && (putchar('\n') == EOF || fflush(stdout))) *write_errno = errno;
     if (rc) return common_fail(&doc, &e);
     if (t->verbose) talk_report(t);
     else common_print_simulated(stderr, t->o.engine->chip);
     if (n->file && write_receipt(n, t, &e)) return common_fail(&doc, &e);
-    if (t->write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
-    if (t->write_errno) return args_fault(&doc, "cannot write the answer: %s", strerror(t->write_errno)), err_exit_status(ERR_IO);
+    if (*write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
+    if (*write_errno) return args_fault(&doc, "cannot write the answer: %s", strerror(*write_errno)), err_exit_status(ERR_IO);
     if (t->g.end == GENERATE_CANCELLED) return EXIT_SIGNAL + (sig ? sig : SIGINT);
     if (t->g.end == GENERATE_CONTEXT) fprintf(stderr, "tutti run: the context of %d tokens is full: the answer ends here\n", t->g.n_ctx);
     return 0;
@@ -107,6 +108,7 @@ int cmd_run(int argc, char **argv)
         {"raw", 0, ARG_FLAG, &raw, NULL, "continue the prompt as it stands, without the chat template", 0, 0},
         SAMPLING_ARGS(s),
         FORM_ARGS(t.form),
+        SHOW_ARGS(t.show),
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
         {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
         {"receipt", 0, ARG_STR, &notary.file, "FILE", "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0, 0},
@@ -117,6 +119,7 @@ int cmd_run(int argc, char **argv)
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti run --help");
+    if (raw && t.show.tools_file) return args_fault(&doc, "--tools needs the chat template, which --raw leaves out");
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
     if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");

@@ -1,28 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chats, whatever their API: how they are read and started, tools and thoughts. See api/gen.h. */
 #include <stdlib.h>
-#include <string.h>
 #include "serve/api/gen.h"
-
-enum { TAIL_TOKENS = 8, TAIL_BYTES = 256 };
-
-/* The prompt ends with an open thought: the mark, and blanks behind it. */
-static bool ends_thinking(const struct job *j)
-{
-    const struct marks_pair *think = j->call->m->marks.think;
-    const struct job_prompt *p = &j->prompt[0];
-    char tail[TAIL_BYTES];
-    size_t n = 0;
-    for (int i = p->n_ids > TAIL_TOKENS ? p->n_ids - TAIL_TOKENS : 0; i < p->n_ids; i++) {
-        struct str s = tokenizer_piece(j->call->m->text.tok, p->ids[i]);
-        if (s.n > sizeof tail) return false;
-        if (n + s.n > sizeof tail) n = 0;
-        if (s.n) memcpy(tail + n, s.p, s.n);
-        n += s.n;
-    }
-    while (n && (tail[n - 1] == '\n' || tail[n - 1] == ' ')) n--;
-    return think && n >= think->open.n && memcmp(tail + n - think->open.n, think->open.p, think->open.n) == 0;
-}
 
 /* A call that must be made is a form: {"name": ..., "arguments": ...}. */
 static int force_call(struct job *j, const struct tools *t, struct fault *f)
@@ -67,7 +46,7 @@ static int start(struct job *j, const struct tools *t, struct fault *f)
     c->tools = *t;
     j->marks = &j->call->m->marks;
     int rc = t->forced ? force_call(j, t, f) : job_read_form(j, f);
-    c->thinking = !j->mask && ends_thinking(j); /* an answer of a given form begins with it */
+    c->thinking = !j->mask && marks_end_thinking(j->marks, j->call->m->text.tok, j->prompt[0].ids, j->prompt[0].n_ids); /* an answer of a given form begins with it */
     for (int i = 0; i < j->n_choices; i++) parts_init(&c->parts[i], t->list, j->marks, c->thinking, API_REPLY_MAX);
     return rc;
 }

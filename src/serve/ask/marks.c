@@ -2,6 +2,8 @@
 /* See marks.h. */
 #include "serve/ask/marks.h"
 
+enum { TAIL_TOKENS = 8, TAIL_BYTES = 256 };
+
 const struct marks_pair marks_call[MARKS_CALLS] = {
     {STR("<tool_call>"), STR("</tool_call>"), false},                         /* Hermes, Qwen, SmolLM3, GLM-4.5, Granite 4 */
     {STR("<|tool_call|>"), STR("<|/tool_call|>"), false},                     /* Phi-4-mini; Granite 3, which does not close it */
@@ -54,4 +56,19 @@ void marks_read(struct marks *m, struct str template, const struct tokenizer *t)
     for (int i = 0; i < MARKS_CALLS; i++) add_id(m, t, marks_call[i].open), add_id(m, t, marks_call[i].close);
     for (size_t i = 0; i < sizeof within / sizeof *within; i++) add_id(m, t, within[i]);
     if (m->think) add_id(m, t, m->think->open), add_id(m, t, m->think->close);
+}
+
+bool marks_end_thinking(const struct marks *m, const struct tokenizer *t, const int32_t *ids, int n_ids)
+{
+    char tail[TAIL_BYTES];
+    size_t n = 0;
+    for (int i = n_ids > TAIL_TOKENS ? n_ids - TAIL_TOKENS : 0; i < n_ids; i++) {
+        struct str s = tokenizer_piece(t, ids[i]);
+        if (s.n > sizeof tail) return false;
+        if (n + s.n > sizeof tail) n = 0;
+        if (s.n) memcpy(tail + n, s.p, s.n);
+        n += s.n;
+    }
+    while (n && (tail[n - 1] == '\n' || tail[n - 1] == ' ')) n--;
+    return m->think && n >= m->think->open.n && memcmp(tail + n - m->think->open.n, m->think->open.p, m->think->open.n) == 0;
 }

@@ -37,4 +37,7 @@ struct marks {
 /* template: its source, or nothing. */
 void marks_read(struct marks *m, struct str template, const struct tokenizer *t);
 
+/* Whether a prompt ends within a thought: the mark that opens one, and blanks behind it. */
+bool marks_end_thinking(const struct marks *m, const struct tokenizer *t, const int32_t *ids, int n_ids);
+
 #endif
