@@ -51,7 +51,7 @@ static int make_list(struct folder *f, const struct stored *first, uint64_t coun
     if (!s) return err(e, ERR_MEMORY, "out of memory");
     for (uint64_t i = 0; i < count; i++) {
         s[i] = *first;
-        s[i].codes += i * code_bytes;
+        if (s[i].codes) s[i].codes += i * code_bytes;
         if (s[i].scales) s[i].scales += i * scale_bytes;
     }
     *list = s;

@@ -88,8 +88,9 @@ expect 0 'usage: tutti run' run --help
 
 if command -v python3 >/dev/null; then
     python3 tests/e2e/chat.py "${tutti[@]}" || bad=1
+    python3 tests/e2e/thoughts.py "${tutti[@]}" || bad=1
 else
-    echo "run: chat and signals *skipped*: no python3"
+    echo "run: chat, signals and thoughts *skipped*: no python3"
 fi
 
 [ $bad = 0 ] && echo "run: ok"
