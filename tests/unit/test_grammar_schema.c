@@ -119,6 +119,8 @@ static void test_arrays(void **state)
     CHECK("{\"items\":{\"type\":[\"boolean\",\"null\"]},\"uniqueItems\":true}", "+[true,null,false]", "-[true,true", "+[null]");
     CHECK("{\"items\":{\"anyOf\":[{\"const\":\"a\"},{\"enum\":[1,1.0,[1]]},{\"const\":[1.0]}]},\"uniqueItems\":true}", "+[\"a\",[1],1]", "-[1,1", "-[[1],[1]", "-[1,1.0]");
     CHECK("{\"items\":{\"enum\":[1,2,3,4],\"multipleOf\":2},\"uniqueItems\":true,\"minItems\":2}", "+[4,2]", "-[1", "-[2]");
+    /* few values, however far apart */
+    CHECK("{\"items\":{\"type\":\"integer\",\"minimum\":-1.5,\"maximum\":9e14,\"multipleOf\":3e14},\"uniqueItems\":true}", "+[300000000000000,0]", "-[0,0", "-[1", "-[-");
     CHECK("{\"prefixItems\":[{\"const\":1},{\"type\":\"string\"},{\"type\":\"object\"}],\"items\":false,\"uniqueItems\":true}", "+[1,\"a\",{}]", "-[1,1");
     CHECK("{\"type\":\"array\",\"maxItems\":0}", "+[]", "-[1");
     CHECK("{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"maxItems\":1000000}", "+[1,2,3]");
@@ -182,6 +184,11 @@ static void test_refused(void **state)
     check_refused("{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"string\"}}", ERR_UNSUPPORTED, "'uniqueItems'");
     check_refused("{\"prefixItems\":[{\"type\":\"string\"},{\"enum\":[\"a\"]}],\"items\":false,\"uniqueItems\":true}", ERR_UNSUPPORTED, "'uniqueItems'");
     check_refused("{\"items\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1e9},\"uniqueItems\":true}", ERR_UNSUPPORTED, "integers between bounds");
+    check_refused("{\"items\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9e14,\"allOf\":[{\"multipleOf\":1e6},{\"multipleOf\":999999}]},\"uniqueItems\":true}",
+                  ERR_UNSUPPORTED, "integers between bounds"); /* 900 values, too many tries */
+#define TEN(ref) "{\"anyOf\":[" ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "]}"
+    check_refused("{\"$defs\":{\"a\":" TEN("{\"$ref\":\"#/$defs/b\"}") ",\"b\":" TEN("{\"$ref\":\"#/$defs/c\"}") ",\"c\":" TEN("{\"$ref\":\"#/$defs/d\"}")
+                  ",\"d\":" TEN("{\"const\":1}") "},\"items\":{\"$ref\":\"#/$defs/a\"},\"uniqueItems\":true}", ERR_UNSUPPORTED, "short list"); /* one value by 10,000 ways */
     check_refused("{\"$ref\":\"other.json#/a\"}", ERR_UNSUPPORTED, "$ref 'other.json#/a'");
     check_refused("{\"$ref\":\"#\"}", ERR_FORMAT, "refers to itself");
     check_refused("{\"type\":\"strin\"}", ERR_FORMAT, "type 'strin'");

@@ -99,6 +99,8 @@ bool schema_disjoint(struct schema *x, const struct leaves *a, const struct leav
 bool schema_same_value(const json_t *a, const json_t *b); /* as JSON Schema has it: 1 and 1.0 are one number */
 /* The bounds that l says, whether themselves in or not; infinite if none. */
 void schema_number_bounds(const struct leaves *l, double *lo, double *hi);
+/* Whole numbers that fit l are multiples of this one. */
+double schema_number_step(const struct leaves *l);
 /* v passes enum, const and what the keywords of its type say, as far as one value shows it. */
 bool schema_value_fits(struct schema *x, const struct leaves *l, unsigned types, const json_t *v);
 bool schema_has_enum(const struct leaves *l);

@@ -332,19 +332,6 @@ static const struct dfa *strings_of(struct schema *x, const struct leaves *l)
     return all;
 }
 
-void schema_number_bounds(const struct leaves *l, double *lo, double *hi)
-{
-    *lo = -HUGE_VAL;
-    *hi = HUGE_VAL;
-    for (int i = 0; i < l->n; i++) {
-        const json_t *v;
-        if (json_is_number(v = json_object_get(l->p[i].s, "minimum")) && json_number_value(v) > *lo) *lo = json_number_value(v);
-        if (json_is_number(v = json_object_get(l->p[i].s, "maximum")) && json_number_value(v) < *hi) *hi = json_number_value(v);
-        if (json_is_number(v = json_object_get(l->p[i].s, "exclusiveMinimum")) && json_number_value(v) > *lo) *lo = json_number_value(v);
-        if (json_is_number(v = json_object_get(l->p[i].s, "exclusiveMaximum")) && json_number_value(v) < *hi) *hi = json_number_value(v);
-    }
-}
-
 /* Objects of both: a property that both ask for and on which they differ, or one that the other forbids. */
 static bool objects_disjoint(struct schema *x, const struct leaves *a, const struct leaves *b, int depth)
 {

@@ -54,6 +54,22 @@ static struct range range_of(const struct leaves *l)
     return r;
 }
 
+void schema_number_bounds(const struct leaves *l, double *lo, double *hi)
+{
+    struct range r = range_of(l);
+    *lo = r.lo.set ? r.lo.v : -HUGE_VAL;
+    *hi = r.hi.set ? r.hi.v : HUGE_VAL;
+}
+
+double schema_number_step(const struct leaves *l)
+{
+    struct range r = range_of(l);
+    double step = 1;
+    for (int i = 0; i < r.n_multiple; i++)
+        if (r.multiple[i] > step && !(r.multiple[i] > floor(r.multiple[i]))) step = r.multiple[i];
+    return step;
+}
+
 bool schema_number_fits(const struct leaves *l, double v)
 {
     struct range r = range_of(l);

@@ -13,48 +13,60 @@
 #include <string.h>
 #include "token/grammar/schema.h"
 
-enum { VALUES_MAX = 512, SETS_MAX = 1024, SET_VALUES_MAX = 63, STEPS_MAX = 20000, UNION_DEPTH_MAX = 4 };
+enum { VALUES_MAX = 512, TRIES_MAX = 8 * VALUES_MAX, SETS_MAX = 1024, SET_VALUES_MAX = 63, STEPS_MAX = 20000, UNION_DEPTH_MAX = 4 };
 
 /* --- the values ---------------------------------------------------------------------------------------------- */
 
+struct values {
+    json_t *list;
+    int tries; /* values and alternatives looked at: a short list may be long to find */
+};
+
 /* False when there are too many. */
-static bool add_value(json_t *list, const json_t *v)
+static bool add_value(struct values *x, const json_t *v)
 {
     size_t i;
     json_t *known;
-    json_array_foreach (list, i, known)
+    if (++x->tries > TRIES_MAX) return false;
+    json_array_foreach (x->list, i, known)
         if (schema_same_value(known, v)) return true;
-    return json_array_size(list) < VALUES_MAX && json_array_append(list, (json_t *)(uintptr_t)v) == 0;
+    return json_array_size(x->list) < VALUES_MAX && json_array_append(x->list, (json_t *)(uintptr_t)v) == 0;
 }
 
-static bool add_new(json_t *list, json_t *v)
+static bool add_new(struct values *x, json_t *v)
 {
-    bool ok = v && add_value(list, v);
+    bool ok = v && add_value(x, v);
     json_decref(v);
     return ok;
 }
 
-/* null, false, true, and whole numbers between two bounds. */
-static bool add_of_types(struct schema *x, const struct leaves *l, json_t *list)
+/* Whole numbers between two bounds. */
+static bool add_integers(const struct leaves *l, struct values *out)
 {
-    unsigned types = schema_types_implied(x, l);
-    double lo, hi;
-    if (types & (TYPE_STRING | TYPE_FRACTION | TYPE_ARRAY | TYPE_OBJECT)) return false;
-    if (types & TYPE_NULL && !add_new(list, json_null())) return false;
-    if (types & TYPE_BOOLEAN && (!add_new(list, json_false()) || !add_new(list, json_true()))) return false;
-    if (!(types & TYPE_INTEGER)) return true;
+    double lo, hi, step = schema_number_step(l);
     schema_number_bounds(l, &lo, &hi);
-    lo = ceil(lo), hi = floor(hi);
     if (!(fabs(lo) < 1e15 && fabs(hi) < 1e15)) return false;
-    for (; lo <= hi; lo++)
-        if (schema_number_fits(l, lo) && !add_new(list, json_integer((json_int_t)lo))) return false;
+    for (double v = ceil(lo / step) * step; v <= hi; v += step) {
+        if (++out->tries > TRIES_MAX) return false;
+        if (schema_number_fits(l, v) && !add_new(out, json_integer((json_int_t)v))) return false;
+    }
     return true;
 }
 
-static bool add_values(struct schema *x, const struct leaves *l, json_t *list, int depth);
+/* null, false, true, and whole numbers between two bounds. */
+static bool add_of_types(struct schema *x, const struct leaves *l, struct values *out)
+{
+    unsigned types = schema_types_implied(x, l);
+    if (types & (TYPE_STRING | TYPE_FRACTION | TYPE_ARRAY | TYPE_OBJECT)) return false;
+    if (types & TYPE_NULL && !add_new(out, json_null())) return false;
+    if (types & TYPE_BOOLEAN && (!add_new(out, json_false()) || !add_new(out, json_true()))) return false;
+    return !(types & TYPE_INTEGER) || add_integers(l, out);
+}
+
+static bool add_values(struct schema *x, const struct leaves *l, struct values *out, int depth);
 
 /* anyOf and oneOf: the values of all alternatives. *found: there are some. */
-static bool add_alternatives(struct schema *x, const struct leaves *l, json_t *list, int depth, bool *found)
+static bool add_alternatives(struct schema *x, const struct leaves *l, struct values *out, int depth, bool *found)
 {
     for (int i = 0; i < l->n; i++) {
         const json_t *s = l->p[i].s, *any = json_object_get(s, "anyOf");
@@ -65,10 +77,11 @@ static bool add_alternatives(struct schema *x, const struct leaves *l, json_t *l
         *found = true;
         json_array_foreach (any, k, one) {
             struct leaves more = {0};
+            if (++out->tries > TRIES_MAX) return false;
             for (int j = 0; j < l->n; j++)
                 if (j != i) leaves_add(x, &more, l->p[j].s, l->p[j].path);
             schema_flatten(x, &more, one, l->p[i].path);
-            if (x->rc || !add_values(x, &more, list, depth + 1)) return false;
+            if (x->rc || !add_values(x, &more, out, depth + 1)) return false;
         }
         return true;
     }
@@ -76,21 +89,21 @@ static bool add_alternatives(struct schema *x, const struct leaves *l, json_t *l
 }
 
 /* All values of l, and perhaps some that other keywords exclude; false if they are no short list. */
-static bool add_values(struct schema *x, const struct leaves *l, json_t *list, int depth)
+static bool add_values(struct schema *x, const struct leaves *l, struct values *out, int depth)
 {
     size_t k;
     json_t *v;
     bool found = false;
     for (int i = 0; i < l->n; i++) {
         const json_t *all = json_object_get(l->p[i].s, "enum"), *one = json_object_get(l->p[i].s, "const");
-        if (one) return add_value(list, one);
+        if (one) return add_value(out, one);
         if (!json_is_array(all)) continue;
         json_array_foreach (all, k, v)
-            if (!add_value(list, v)) return false;
+            if (!add_value(out, v)) return false;
         return true;
     }
-    bool ok = add_alternatives(x, l, list, depth, &found);
-    return found ? ok : add_of_types(x, l, list);
+    bool ok = add_alternatives(x, l, out, depth, &found);
+    return found ? ok : add_of_types(x, l, out);
 }
 
 /* --- the rules ----------------------------------------------------------------------------------------------- */
@@ -203,13 +216,13 @@ static uint32_t *value_rules(struct schema *x, const struct leaves *item, const 
 bool schema_unique(struct schema *x, const struct leaves *item, int32_t min, int32_t max, uint32_t from, uint32_t to)
 {
     struct leaves flat = {0};
-    json_t *list = json_array();
+    struct values all = {.list = json_array()};
     for (int i = 0; i < item->n; i++) schema_flatten(x, &flat, item->p[i].s, item->p[i].path);
-    bool short_list = list && !x->rc && add_values(x, &flat, list, 0);
-    int n = (int)json_array_size(list), k_max = max < n ? max : n;
+    bool short_list = all.list && !x->rc && add_values(x, &flat, &all, 0);
+    int n = (int)json_array_size(all.list), k_max = max < n ? max : n;
     short_list = short_list && (int64_t)n * (k_max + 1) <= STEPS_MAX;
-    const uint32_t *rule = short_list ? value_rules(x, &flat, list) : NULL;
-    json_decref(list);
+    const uint32_t *rule = short_list ? value_rules(x, &flat, all.list) : NULL;
+    json_decref(all.list);
     if (!rule) return short_list; /* or a failure */
     if (n <= SET_VALUES_MAX && count_sets(n, k_max) <= SETS_MAX) any_order(x, rule, n, min, k_max, from, to);
     else their_order(x, rule, n, min, k_max, from, to);
