@@ -79,6 +79,7 @@ static void test_numbers(void **state)
     CHECK("{\"type\":\"number\",\"exclusiveMinimum\":0,\"maximum\":1}", "~0", "+0.001", "+1", "+1.0", "-1.01", "-2", "~0.0");
     CHECK("{\"type\":\"number\",\"maximum\":-1}", "+-1", "+-1.5", "--0.", "-1");
     CHECK("{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":1,\"maximum\":30}", "+7", "~1", "+14", "+28", "-35", "-15");
+    CHECK("{\"enum\":[0,5,10000000000,20000000000,25000000000],\"multipleOf\":1e10}", "+10000000000", "+20000000000", "+0", "-5", "-25");
     CHECK("{\"type\":\"number\",\"multipleOf\":0.5}", "+3");
     CHECK("{\"type\":\"integer\",\"not\":{\"const\":3},\"minimum\":0,\"maximum\":6}", "+2", "+4", "-3");
     CHECK("{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"integer\"}]}", "+1.5", "~1", "-\"");
@@ -109,6 +110,7 @@ static void test_arrays(void **state)
     CHECK("{\"contains\":{\"const\":\"x\"},\"minContains\":1,\"maxContains\":2,\"minItems\":3,\"maxItems\":3,\"items\":{\"enum\":[\"x\",\"y\"]}}", "+[\"x\",\"y\",\"x\"]", "-[\"y\",\"y\",\"y\"", "-[\"x\",\"x\",\"x\"", "-[\"x\",\"y\"]",
           "+[\"y\",\"y\",\"x\"]");
     CHECK("{\"prefixItems\":[{\"type\":\"boolean\"}],\"contains\":{\"type\":\"null\"}}", "-[true]", "+[true,null]", "-[null", "+[false,1,null,2]");
+    CHECK("{\"type\":\"string\",\"not\":{\"enum\":[\"a\",\"ab\",\"b\",2]}}", "-\"a\"", "-\"ab\"", "-\"b\"", "+\"ba\"", "+\"abc\"", "+\"\"");
     CHECK("{\"type\":\"boolean\",\"not\":{\"const\":true}}", "+false", "-true");
     CHECK("{\"type\":[\"null\",\"boolean\"],\"not\":{\"enum\":[null,false]}}", "+true", "-false", "-null");
     CHECK("{\"type\":\"array\",\"contains\":{\"type\":\"null\"},\"minContains\":0}", "+[]", "+[1]");
@@ -189,6 +191,13 @@ static void test_refused(void **state)
 #define TEN(ref) "{\"anyOf\":[" ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "," ref "]}"
     check_refused("{\"$defs\":{\"a\":" TEN("{\"$ref\":\"#/$defs/b\"}") ",\"b\":" TEN("{\"$ref\":\"#/$defs/c\"}") ",\"c\":" TEN("{\"$ref\":\"#/$defs/d\"}")
                   ",\"d\":" TEN("{\"const\":1}") "},\"items\":{\"$ref\":\"#/$defs/a\"},\"uniqueItems\":true}", ERR_UNSUPPORTED, "short list"); /* one value by 10,000 ways */
+    check_refused("{\"not\":{\"$ref\":\"#/$defs/a\"},\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/a\"}]}}}", ERR_UNSUPPORTED, "'not' is not supported"); /* a circle */
+    /* 12^6 ways to fail */
+#define REF(name) "{\"$ref\":\"#/$defs/" name "\"}"
+#define FOUR(a, b, c, d, to) "\"" a "\":" REF(to) ",\"" b "\":" REF(to) ",\"" c "\":" REF(to) ",\"" d "\":" REF(to)
+#define TWELVE(name, to) "\"" name "\":{\"properties\":{" FOUR("1", "2", "3", "4", to) "," FOUR("5", "6", "7", "8", to) "," FOUR("9", "x", "y", "z", to) "}},"
+    check_refused("{\"not\":" REF("a") ",\"$defs\":{" TWELVE("a", "b") TWELVE("b", "c") TWELVE("c", "d") TWELVE("d", "e") TWELVE("e", "f") TWELVE("f", "g")
+                  "\"g\":{\"minLength\":3}}}", ERR_LIMIT, "too much to compare");
     check_refused("{\"$ref\":\"other.json#/a\"}", ERR_UNSUPPORTED, "$ref 'other.json#/a'");
     check_refused("{\"$ref\":\"#\"}", ERR_FORMAT, "refers to itself");
     check_refused("{\"type\":\"strin\"}", ERR_FORMAT, "type 'strin'");

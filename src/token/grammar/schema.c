@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { WORK_FLATTEN = 50, WORK_ID = 10 }; /* what a schema that is looked at takes, in comparisons */
+
 int schema_fail(struct schema *x, int code, const char *path, const char *fmt, ...)
 {
     char what[ERR_MSG_MAX / 2];
@@ -25,6 +27,14 @@ int schema_fail(struct schema *x, int code, const char *path, const char *fmt, .
 int schema_no_memory(struct schema *x)
 {
     return x->rc ? x->rc : (x->rc = err(x->e, ERR_MEMORY, "out of memory"));
+}
+
+int schema_spend(struct schema *x, const char *path, int64_t n)
+{
+    x->work += n;
+    if (x->work > SCHEMA_WORK_MAX || x->a.held_bytes > SCHEMA_MEMORY_MAX)
+        schema_fail(x, ERR_LIMIT, path, "too much to compare: alternatives, references or long lists multiply; use fewer of them");
+    return x->rc;
 }
 
 const char *schema_path(struct schema *x, const char *base, const char *fmt, ...)
@@ -125,16 +135,16 @@ static bool same_id(const json_t *id, const char *want, size_t n)
 }
 
 /* The schema that calls itself `name`, by $id, id or $anchor, anywhere in the document. */
-static const json_t *find_id(const json_t *at, const char *name, size_t n, bool anchor, int depth)
+static const json_t *find_id(struct schema *x, const json_t *at, const char *name, size_t n, bool anchor, int depth)
 {
     const char *key;
     json_t *v;
     size_t i;
     const json_t *found = NULL;
-    if (depth > SCHEMA_DEPTH_MAX) return NULL;
+    if (depth > SCHEMA_DEPTH_MAX || schema_spend(x, "#", WORK_ID)) return NULL;
     if (json_is_array(at)) {
         json_array_foreach (at, i, v)
-            if ((found = find_id(v, name, n, anchor, depth + 1))) return found;
+            if ((found = find_id(x, v, name, n, anchor, depth + 1))) return found;
         return NULL;
     }
     if (!json_is_object(at)) return NULL;
@@ -149,7 +159,7 @@ static const json_t *find_id(const json_t *at, const char *name, size_t n, bool 
     for (; iter; iter = json_object_iter_next((json_t *)(uintptr_t)at, iter)) {
         key = json_object_iter_key(iter);
         if (strcmp(key, "enum") == 0 || strcmp(key, "const") == 0 || strcmp(key, "default") == 0) continue;
-        if ((found = find_id(json_object_iter_value(iter), name, n, anchor, depth + 1))) return found;
+        if ((found = find_id(x, json_object_iter_value(iter), name, n, anchor, depth + 1))) return found;
     }
     return NULL;
 }
@@ -161,10 +171,10 @@ static const json_t *find_ref(struct schema *x, const char *ref)
     const json_t *base = x->root;
     if (n) {
         while (n > 2 && memcmp(ref, "./", 2) == 0) ref += 2, n -= 2;
-        base = find_id(x->root, ref, n, false, 0);
+        base = find_id(x, x->root, ref, n, false, 0);
     }
     if (!base || !hash || !hash[1]) return base;
-    return hash[1] == '/' ? follow_pointer(base, hash + 1) : find_id(base, hash + 1, strlen(hash + 1), true, 0);
+    return hash[1] == '/' ? follow_pointer(base, hash + 1) : find_id(x, base, hash + 1, strlen(hash + 1), true, 0);
 }
 
 const json_t *schema_resolve(struct schema *x, const json_t *s, const char **path)
@@ -172,6 +182,7 @@ const json_t *schema_resolve(struct schema *x, const json_t *s, const char **pat
     for (int i = 0; i < SCHEMA_DEPTH_MAX; i++) {
         const json_t *ref = json_object_get(s, "$ref");
         if (!json_is_string(ref)) return s;
+        if (schema_spend(x, *path, (int64_t)json_string_length(ref))) return NULL;
         if (!(s = find_ref(x, json_string_value(ref)))) {
             schema_fail(x, ERR_UNSUPPORTED, *path, "$ref '%.200s' leads to nothing in this schema; references to other documents are not followed",
                         json_string_value(ref));
@@ -198,7 +209,7 @@ static void flatten(struct schema *x, struct leaves *out, const json_t *s, const
 {
     size_t i;
     json_t *v;
-    if (x->rc) return;
+    if (schema_spend(x, path, WORK_FLATTEN + out->n)) return;
     if (depth > SCHEMA_DEPTH_MAX) {
         schema_fail(x, ERR_LIMIT, path, "allOf and $ref are nested deeper than %d", SCHEMA_DEPTH_MAX);
         return;

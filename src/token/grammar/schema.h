@@ -26,6 +26,8 @@ enum {
     SCHEMA_ALTERNATIVES_MAX = 512, /* of one value, multiplied out */
     SCHEMA_DEPTH_MAX = 64,         /* allOf and $ref within one another */
     SCHEMA_PATH_MAX = 512,
+    SCHEMA_WORK_MAX = 1 << 27,     /* comparisons, a second or two: few words can ask for very many */
+    SCHEMA_MEMORY_MAX = 1 << 30,   /* bytes while it compiles, most of them automata of patterns */
 };
 
 enum {
@@ -60,6 +62,11 @@ struct pending {
     uint32_t rule;
 };
 
+struct known_pattern {
+    const char *text;
+    const struct dfa *dfa;
+};
+
 struct schema {
     struct grammar *g;
     struct arena a;
@@ -72,6 +79,9 @@ struct schema {
     uint32_t ws, value, object, number, integer; /* rules; 0: not made yet */
     uint32_t string_in, string_out; /* nodes of the loop over any characters */
     int depth;
+    int64_t work;  /* spent */
+    struct known_pattern *known; /* [n_known] patterns that were met */
+    int n_known, cap_known;
     struct err *e;
     int rc;
 };
@@ -79,6 +89,8 @@ struct schema {
 /* Sets x->rc unless it is set; returns it. */
 int schema_fail(struct schema *x, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int schema_no_memory(struct schema *x);
+/* n more comparisons: a failure beyond SCHEMA_WORK_MAX, and where memory has gone beyond its own bound; returns x->rc. */
+int schema_spend(struct schema *x, const char *path, int64_t n);
 const char *schema_path(struct schema *x, const char *base, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void leaves_add(struct schema *x, struct leaves *l, const json_t *s, const char *path);
 const json_t *schema_keep(struct schema *x, json_t *s); /* takes s over; an equal one that was made before comes back */

@@ -32,20 +32,23 @@ bool schema_same_value(const json_t *a, const json_t *b)
         double x = json_number_value(a), y = json_number_value(b);
         return !(x < y) && !(x > y);
     }
-    if (json_typeof(a) != json_typeof(b) || json_array_size(a) != json_array_size(b) || json_object_size(a) != json_object_size(b)) return false;
+    if (json_typeof(a) != json_typeof(b)) return false;
+    if (!json_is_array(a) && !json_is_object(a)) return json_equal(a, b);
+    if ( json_array_size(a) != json_array_size(b) || json_object_size(a) != json_object_size(b)) return false;
     json_array_foreach (a, i, v)
         if (!schema_same_value(v, json_array_get(b, i))) return false;
     json_object_foreach ((json_t *)(uintptr_t)a, key, v) {
         const json_t *other = json_object_get(b, key);
         if (!other || !schema_same_value(v, other)) return false;
     }
-    return json_is_array(a) || json_is_object(a) || json_equal(a, b);
+    return true;
 }
 
-static bool in_list(const json_t *list, const json_t *v)
+static bool in_list(struct schema *x, const char *path, const json_t *list, const json_t *v)
 {
     size_t i;
     json_t *one;
+    if (schema_spend(x, path, (int64_t)json_array_size(list))) return false;
     json_array_foreach (list, i, one)
         if (schema_same_value(one, v)) return true;
     return false;
@@ -68,17 +71,18 @@ static unsigned type_of_value(const json_t *v)
     }
 }
 
-/* v passes every enum and const of l, its type is allowed, and so are number, length, pattern and required names. */
-bool schema_value_fits(struct schema *x, const struct leaves *l, unsigned types, const json_t *v)
+/* v passes every enum and const of l, its type is allowed, and so are number, length, pattern and required names.
+ * in: an enum that has v. */
+static bool fits(struct schema *x, const struct leaves *l, unsigned types, const json_t *v, const json_t *in)
 {
     if (!(type_of_value(v) & types)) return false;
     for (int i = 0; i < l->n; i++) {
         const json_t *s = l->p[i].s, *k;
         size_t j;
         json_t *name;
-        if ((k = enum_of(s)) && !in_list(k, v)) return false;
+        if ((k = enum_of(s)) && k != in && !in_list(x, l->p[i].path, k, v)) return false;
         if ((k = json_object_get(s, "const")) && !schema_same_value(k, v)) return false;
-        if ((k = json_object_get(s, KEY_NOT_ENUM)) && in_list(k, v)) return false;
+        if ((k = json_object_get(s, KEY_NOT_ENUM)) && in_list(x, l->p[i].path, k, v)) return false;
         if (json_is_array(v) && json_object_get(s, "contains"))
             schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "keyword 'contains' is not supported beside 'enum' or 'const' with arrays");
         if (json_is_object(v)) json_array_foreach (json_object_get(s, "required"), j, name)
@@ -86,6 +90,11 @@ bool schema_value_fits(struct schema *x, const struct leaves *l, unsigned types,
     }
     if (json_is_number(v)) return schema_number_fits(l, json_number_value(v));
     return !json_is_string(v) || schema_string_fits(x, l, v);
+}
+
+bool schema_value_fits(struct schema *x, const struct leaves *l, unsigned types, const json_t *v)
+{
+    return fits(x, l, types, v, NULL);
 }
 
 /* The list from which the values of l come: of the first schema that has one. *one is set for const. */
@@ -122,7 +131,7 @@ void schema_enum(struct schema *x, const struct leaves *l, unsigned types, uint3
     json_t *v;
     if (one && schema_value_fits(x, l, types, one)) emit_value(x, one, from, to);
     json_array_foreach (list, i, v)
-        if (schema_value_fits(x, l, types, v)) emit_value(x, v, from, to);
+        if (!x->rc && fits(x, l, types, v, list)) emit_value(x, v, from, to);
 }
 
 /* --- negation --------------------------------------------------------------------------------------------- */
@@ -154,12 +163,14 @@ static bool only_types(const json_t *s)
     return json_object_get(s, "type") && known == json_object_size(s);
 }
 
+enum { NEGATE_DEPTH_MAX = 8, WORK_NEGATE = 200 };
+
 struct negation {
     struct schema *x;
     const struct leaves *l;
     json_t *ways; /* array: each alone makes the schema fail */
     bool one;     /* the first will do */
-    int depth;
+    int depth, nest; /* parts within one another; allOf within one another */
 };
 
 static void negate(struct negation *n, const json_t *s, const char *path);
@@ -177,8 +188,8 @@ static bool enough(const struct negation *n)
 /* The ways in which a part of the schema fails, seen from values of l; NULL when there is none. */
 static const json_t *negate_part(struct negation *n, const json_t *s, const char *path, const struct leaves *l)
 {
-    struct negation m = {n->x, l, json_array(), n->one, n->depth + 1};
-    if (m.depth < 8) negate(&m, s, path);
+    struct negation m = {n->x, l, json_array(), n->one, n->depth + 1, 0};
+    if (m.depth < NEGATE_DEPTH_MAX) negate(&m, s, path);
     const json_t *out = NULL;
     if (json_array_size(m.ways) == 1)
         out = schema_keep(n->x, json_incref(json_array_get(m.ways, 0)));
@@ -247,7 +258,7 @@ static void negate(struct negation *n, const json_t *s, const char *path)
     const json_t *v;
     size_t i;
     json_t *part;
-    if (enough(n) || !(s = schema_resolve(x, s, &path))) return;
+    if (enough(n) || schema_spend(x, path, WORK_NEGATE) || !(s = schema_resolve(x, s, &path))) return;
     if (json_is_boolean(s)) {
         if (json_is_false(s)) add_way(n, json_object());
         return;
@@ -268,8 +279,9 @@ static void negate(struct negation *n, const json_t *s, const char *path)
         if (never) add_way(n, json_pack("{s:s, s:i, s:O}", "type", "array", "minItems", 1, "items", never));
     }
     if (!enough(n) && (v = json_object_get(s, "not"))) add_way(n, json_pack("{s:[O]}", "allOf", v));
-    if (!enough(n)) json_array_foreach (json_object_get(s, "allOf"), i, part)
+    if (++n->nest < SCHEMA_DEPTH_MAX) json_array_foreach (json_object_get(s, "allOf"), i, part)
             if (!enough(n)) negate(n, part, path);
+    n->nest--;
     for (int k = 0; k < 2 && !enough(n); k++) {
         json_t *all = json_array();
         bool sure = (v = json_object_get(s, k ? "oneOf" : "anyOf")) != NULL;
@@ -311,7 +323,7 @@ static bool enums_disjoint(struct schema *x, const struct leaves *a, const struc
     json_t *v;
     if (one) return !schema_value_fits(x, a, types, one) || !schema_value_fits(x, b, types, one);
     json_array_foreach (list, i, v)
-        if (schema_value_fits(x, a, types, v) && schema_value_fits(x, b, types, v)) return false;
+        if (fits(x, a, types, v, list) && schema_value_fits(x, b, types, v)) return false;
     return list != NULL;
 }
 
@@ -365,7 +377,12 @@ bool schema_disjoint(struct schema *x, const struct leaves *a, const struct leav
     if (types == TYPE_STRING) {
         const struct dfa *p = strings_of(x, a), *q = strings_of(x, b);
         struct dfa *both;
-        return p && q && dfa_and(&x->a, p, q, &both, NULL) == 0 && dfa_empty(&x->a, both);
+        struct arena tmp;
+        if (!p || !q || schema_spend(x, b->p[0].path, (int64_t)p->n_state * q->n_state)) return false;
+        arena_init(&tmp);
+        bool never = dfa_and(&tmp, p, q, &both, NULL) == 0 && dfa_empty(&tmp, both);
+        arena_finish(&tmp);
+        return never;
     }
     if (!(types & ~(unsigned)TYPE_NUMBER)) {
         double la, ha, lb, hb;

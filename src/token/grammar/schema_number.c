@@ -70,13 +70,18 @@ double schema_number_step(const struct leaves *l)
     return step;
 }
 
+static bool is_multiple(double q)
+{
+    return !(fabs(q - nearbyint(q)) > 1e-9 * fmin(1, fabs(q))); /* 0.3 of 0.1, but not 1 of 1e9 */
+}
+
 bool schema_number_fits(const struct leaves *l, double v)
 {
     struct range r = range_of(l);
     if (r.lo.set && (v < r.lo.v || (r.lo.open && !(v > r.lo.v)))) return false;
     if (r.hi.set && (v > r.hi.v || (r.hi.open && !(v < r.hi.v)))) return false;
     for (int i = 0; i < r.n_multiple; i++)
-        if (r.multiple[i] > 0 && fabs(v / r.multiple[i] - nearbyint(v / r.multiple[i])) > 1e-9) return false;
+        if (r.multiple[i] > 0 && !is_multiple(v / r.multiple[i])) return false;
     return true;
 }
 

@@ -51,12 +51,21 @@ const struct dfa *schema_pattern_dfa(struct schema *x, const char *pattern, cons
     struct pattern *p;
     struct dfa *d = NULL;
     if (x->rc) return NULL;
+    for (int i = 0; i < x->n_known; i++)
+        if (strcmp(x->known[i].text, pattern) == 0) return x->known[i].dfa;
     int rc = pattern_parse(&x->a, str_from(pattern), PATTERN_SEARCH, &p, &d, x->e);
     if (!rc && p) rc = dfa_of_pattern(&x->a, p, &d, x->e);
-    if (!rc) return d;
-    x->rc = rc;
-    err_prefix(x->e, "schema at %.256s, keyword 'pattern'", path);
-    return NULL;
+    if (rc) {
+        x->rc = rc;
+        err_prefix(x->e, "schema at %.256s, keyword 'pattern'", path);
+        return NULL;
+    }
+    struct known_pattern *list = arena_grow(&x->a, x->known, x->n_known, &x->cap_known, sizeof *list);
+    char *text = arena_strdup(&x->a, str_from(pattern));
+    if (!list || !text) return schema_no_memory(x), NULL;
+    x->known = list;
+    list[x->n_known++] = (struct known_pattern){text, d};
+    return d;
 }
 
 static const char *regex_of_format(const json_t *format)
@@ -104,6 +113,7 @@ static const struct dfa *and_dfa(struct schema *x, const struct dfa *a, const st
     if (!a || !b || x->rc) return a ? a : b;
     x->rc = dfa_and(&x->a, a, b, &both, x->e);
     if (x->rc) err_prefix(x->e, "schema at %.256s", path);
+    else schema_spend(x, path, (int64_t)a->n_state * b->n_state);
     return both;
 }
 
@@ -125,6 +135,23 @@ static const struct dfa *whole_dfa(struct schema *x, const char *regex)
     return x->rc ? NULL : d;
 }
 
+/* d without the strings of a list; d NULL: any text. */
+static const struct dfa *without_list(struct schema *x, const struct dfa *d, const json_t *list, const char *path)
+{
+    struct str *text = ARENA_NEW(&x->a, struct str, json_array_size(list) + 1);
+    struct dfa *out = NULL;
+    int n = 0;
+    size_t i;
+    json_t *v;
+    if (!text) return schema_no_memory(x), NULL;
+    json_array_foreach (list, i, v)
+        if (json_is_string(v)) text[n++] = (struct str){json_string_value(v), json_string_length(v)};
+    if (!n) return d;
+    if (!d) d = whole_dfa(x, "(?s).*");
+    if (!x->rc && (x->rc = dfa_of_list(&x->a, text, n, &out, x->e))) err_prefix(x->e, "schema at %.256s", path);
+    return without(x, d, out, path);
+}
+
 /* All conditions of l but lengths, as one automaton. */
 static const struct dfa *conditions(struct schema *x, const struct leaves *l)
 {
@@ -144,14 +171,7 @@ static const struct dfa *conditions(struct schema *x, const struct leaves *l)
             if (!d) d = whole_dfa(x, "[ -~]*"); /* where dialects agree on what a pattern matches */
             d = without(x, d, schema_pattern_dfa(x, json_string_value(v), path), path);
         }
-        json_array_foreach (json_object_get(s, KEY_NOT_ENUM), k, v) {
-            struct dfa *one = NULL;
-            struct str text = {json_string_value(v), json_string_length(v)};
-            if (!text.p || x->rc) continue;
-            if (!d) d = whole_dfa(x, "(?s).*");
-            x->rc = dfa_of_list(&x->a, &text, 1, &one, x->e);
-            d = without(x, d, one, path);
-        }
+        if (!x->rc) d = without_list(x, d, json_object_get(s, KEY_NOT_ENUM), path);
     }
     return d;
 }
