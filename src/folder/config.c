@@ -333,6 +333,7 @@ static int put_rotation(struct folder *f, struct err *e)
     if (!given) given = folder_value(f, "partial_rotary_factor");
     part = 1.0f;
     if (given && (rc = to_f32(given, "partial_rotary_factor", &part, e))) return rc;
+    if (!(part > 0 && part <= 1)) return not_a("partial_rotary_factor", "a number above 0, at most 1", e);
     r.dim = (uint32_t)((double)dim * (given ? json_number_value(given) : 1.0));
     if (r.dim < 2 || r.dim > ROPE_MAX_DIM || r.dim % 2 || r.dim > dim) return err(e, ERR_FORMAT, "config.json: %u of %u dimensions of a head rotate: expected an even number from 2 to %d", r.dim, dim, ROPE_MAX_DIM);
     if (!(r.base >= 1.0f && r.base < 0x1p40f)) return not_a("rope_theta", "a number from 1 to 2^40", e);
@@ -415,6 +416,7 @@ static int check_attention_scalar(const struct folder *f, struct err *e)
     if ((rc = value_u32(f, "query_pre_attn_scalar", 0, &scalar, e)) || (rc = value_u32(f, "num_attention_heads", 1, &heads, e)) ||
         (rc = value_u32(f, "hidden_size", 0, &width, e)) || (rc = value_u32(f, "head_dim", 0, &dim, e)) || (rc = value_u32(f, "num_hidden_layers", 0, &layers, e)))
         return rc;
+    if (heads == 0) return not_a("num_attention_heads", "at least 1", e);
     bool big = layers == (strcmp(f->arch->arch, "gemma2") == 0 ? 46 : 62); /* the 27B models */
     uint32_t expected = big ? width / heads : dim;
     return scalar == expected ? 0 : err(e, ERR_UNSUPPORTED, "config.json: query_pre_attn_scalar is %u; family %s computes with %u", scalar, f->arch->arch, expected);

@@ -48,7 +48,7 @@ struct folder {
     uint64_t tile_n, tile_k;          /* of FP8 scales by tile */
     struct st_tensor *t;              /* of all shards, by name; pieces of one in the order of their shards */
     bool *used;                       /* [n] */
-    size_t n;
+    size_t n, cap_t;
 };
 
 extern const struct folder_arch folder_archs[];

@@ -58,10 +58,14 @@ static int add_shard(struct folder *f, const char *name, struct err *e)
     if (rc) return rc;
     gguf_make_data(f->g, no, data);
     if (n > ST_TENSORS_MAX - f->n) return err(e, ERR_LIMIT, "more than %d tensors", ST_TENSORS_MAX);
-    if (!(all = gguf_make_alloc(f->g, (f->n + n + 1) * sizeof *all))) return err(e, ERR_MEMORY, "out of memory for %zu tensors", f->n + n);
-    if (f->n) memcpy(all, f->t, f->n * sizeof *all);
-    for (size_t i = 0; i < n; i++) all[f->n + i] = list[i], all[f->n + i].file = no;
-    f->t = all;
+    if (f->n + n >= f->cap_t) { /* old lists stay until the end: twice as many each time */
+        size_t cap = 2 * (f->n + n) + 1;
+        if (!(all = gguf_make_alloc(f->g, cap * sizeof *all))) return err(e, ERR_MEMORY, "out of memory for %zu tensors", f->n + n);
+        if (f->n) memcpy(all, f->t, f->n * sizeof *all);
+        f->t = all;
+        f->cap_t = cap;
+    }
+    for (size_t i = 0; i < n; i++) f->t[f->n + i] = list[i], f->t[f->n + i].file = no;
     f->n += n;
     return 0;
 }

@@ -114,6 +114,10 @@ case("a tensor without a place", "no place", {"model.safetensors": made(tensors(
 case("a head of its own that is not there", "lm_head", config={"tie_word_embeddings": False})
 case("2^40 layers", "num_hidden_layers", config={"num_hidden_layers": 2**40})
 case("no heads", "num_attention_heads", config={"num_attention_heads": 0})
+case("Gemma 3 without heads", "num_attention_heads", config={"architectures": ["Gemma3ForCausalLM"], "num_attention_heads": 0, "num_hidden_layers": 62, "query_pre_attn_scalar": 8,
+                                                              "hidden_activation": "gelu_pytorch_tanh"})
+for share in -0.5, 1e17:
+    case("%g of a head rotates" % share, "partial_rotary_factor", config={"partial_rotary_factor": share})
 case("a negative vocabulary", "vocab_size", config={"vocab_size": -1})
 case("ids beyond any vocabulary", "t299", {"tokenizer.json": TOKENIZER.replace('"t299": 299', '"t299": 4000000000')})
 case("a tokenizer 100,000 deep", "tokenizer.json", {"tokenizer.json": '{"a":' + "[" * 100000 + "]" * 100000 + "}"})
