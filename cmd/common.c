@@ -2,7 +2,6 @@
 /* See common.h. */
 #include "common.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,23 +119,13 @@ void common_close(struct opened *o)
 
 int common_read_file(const char *path, char **out, size_t *n, struct err *e)
 {
-    bool std = strcmp(path, "-") == 0;
-    FILE *f = std ? stdin : fopen(path, "rb");
-    if (!f) return err(e, ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     struct buf b;
     buf_init(&b, COMMON_FILE_MAX);
-    char block[65536];
-    for (size_t got; (got = fread(block, 1, sizeof block, f)) > 0;) buf_append(&b, block, got);
-    int bad = ferror(f), saved = errno;
-    if (!std) fclose(f);
-    if (bad || b.failed) {
-        int rc = bad ? err(e, ERR_IO, "cannot read '%s': %s", path, strerror(saved))
-                     : err(e, b.failed, "'%s' does not fit %d bytes of memory", path, COMMON_FILE_MAX);
+    int rc = strcmp(path, "-") == 0 ? buf_read(&b, stdin, "standard input", e) : buf_read_file(&b, path, e);
+    if (rc) {
         buf_finish(&b);
         return rc;
     }
-    if (!b.p) buf_append(&b, "", 0);
-    if (b.failed) return err(e, ERR_MEMORY, "out of memory");
     *out = b.p;
     *n = b.n;
     return 0;

@@ -2,10 +2,9 @@
 /* Growing byte buffer: see buf.h. */
 #include "base/buf.h"
 
+#include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include "base/err.h"
 
 void buf_init(struct buf *b, size_t max)
 {
@@ -86,4 +85,23 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 struct str buf_str(const struct buf *b)
 {
     return (struct str){b->p ? b->p : "", b->n};
+}
+
+int buf_read(struct buf *b, FILE *f, const char *name, struct err *e)
+{
+    char block[16384];
+    buf_append(b, "", 0);
+    for (size_t n; !b->failed && (n = fread(block, 1, sizeof block, f)) > 0;) buf_append(b, block, n);
+    if (b->failed == ERR_LIMIT) return err(e, ERR_LIMIT, "'%s' is too large: at most %zu bytes are read", name, b->max);
+    if (b->failed) return err(e, b->failed, "out of memory for '%s'", name);
+    return ferror(f) ? err(e, ERR_IO, "cannot read '%s': %s", name, strerror(errno)) : 0;
+}
+
+int buf_read_file(struct buf *b, const char *path, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return err(e, ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    int rc = buf_read(b, f, path, e);
+    fclose(f);
+    return rc;
 }

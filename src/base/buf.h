@@ -8,6 +8,8 @@
 #define TUTTI_BASE_BUF_H
 
 #include <stddef.h>
+#include <stdio.h>
+#include "base/err.h"
 #include "base/str.h"
 
 struct buf {
@@ -26,6 +28,9 @@ int buf_append_str(struct buf *b, struct str s);
 int buf_append_z(struct buf *b, const char *z);
 int buf_append_char(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Appends all of a file, or of a stream that messages call `name`; one that has no end stops at the maximum. */
+int buf_read_file(struct buf *b, const char *path, struct err *e);
+int buf_read(struct buf *b, FILE *f, const char *name, struct err *e);
 struct str buf_str(const struct buf *b); /* view of the contents, valid until the next append */
 
 #endif

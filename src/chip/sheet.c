@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/buf.h"
 #include "chip/sheet_data.h"
 
 const char *const evidence_name[] = {"measured", "fitted", "published", "assumed", "guessed"};
@@ -124,31 +125,15 @@ int sheet_read(struct sheet *s, const char *name, struct str text, const struct 
     return r.rc;
 }
 
-static int read_file(const char *path, char **out, size_t *n, struct err *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return err(e, ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    char *p = malloc(SHEET_BYTES_MAX + 1);
-    *n = p ? fread(p, 1, SHEET_BYTES_MAX + 1, f) : 0;
-    int bad = ferror(f);
-    fclose(f);
-    int rc = !p                     ? err(e, ERR_MEMORY, "out of memory")
-             : bad                  ? err(e, ERR_IO, "cannot read '%s'", path)
-             : *n > SHEET_BYTES_MAX ? err(e, ERR_LIMIT, "'%s' is larger than %d bytes", path, SHEET_BYTES_MAX)
-                                    : 0;
-    if (rc) free(p);
-    *out = rc ? NULL : p;
-    return rc;
-}
-
 int sheet_open(struct sheet *s, const char *chip, const char *path, const struct sheet_figure *figures, int n, struct err *e)
 {
     *s = (struct sheet){0};
     if (path) {
-        char *text = NULL;
-        size_t len = 0;
-        int rc = read_file(path, &text, &len, e);
-        if (!rc) rc = sheet_read(s, path, (struct str){text, len}, figures, n, e), free(text);
+        struct buf text;
+        buf_init(&text, SHEET_BYTES_MAX);
+        int rc = buf_read_file(&text, path, e);
+        if (!rc) rc = sheet_read(s, path, buf_str(&text), figures, n, e);
+        buf_finish(&text);
         return rc;
     }
     for (const struct sheet_data *d = sheet_data; d->chip; d++) {

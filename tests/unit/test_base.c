@@ -39,6 +39,25 @@ static void buf_keeps_its_limit(void **state)
     buf_finish(&b);
 }
 
+static void buf_reads_files(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct err e = {0};
+    buf_init(&b, 100000);
+    assert_int_equal(buf_read_file(&b, "/dev/zero", &e), ERR_LIMIT); /* and comes back */
+    assert_non_null(strstr(e.msg, "'/dev/zero' is too large: at most 100000 bytes"));
+    buf_clear(&b);
+    assert_int_equal(buf_read_file(&b, "/dev/null", &e), 0);
+    assert_int_equal(b.n, 0);
+    assert_string_equal(b.p, "");
+    assert_int_equal(buf_read_file(&b, "/dev", &e), ERR_IO);
+    assert_non_null(strstr(e.msg, "cannot read '/dev': Is a directory"));
+    assert_int_equal(buf_read_file(&b, "/dev/none", &e), ERR_IO);
+    assert_non_null(strstr(e.msg, "cannot open '/dev/none': No such file"));
+    buf_finish(&b);
+}
+
 static void arena_is_zeroed_and_aligned(void **state)
 {
     (void)state;
@@ -62,7 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(err_is_one_clean_line),
-        cmocka_unit_test(buf_keeps_its_limit),
+        cmocka_unit_test(buf_keeps_its_limit), cmocka_unit_test(buf_reads_files),
         cmocka_unit_test(arena_is_zeroed_and_aligned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

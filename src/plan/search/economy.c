@@ -2,11 +2,11 @@
 /* See economy.h. */
 #include "plan/search/economy.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/buf.h"
 
 __asm__(".section .rodata\n.hidden economy_text\n.global economy_text\neconomy_text:\n.incbin \"data/economy.ini\"\n.byte 0\n.previous\n");
 extern const char economy_text[];
@@ -42,30 +42,16 @@ const struct sheet_figure *economy_about(enum economy_item i)
     return &items[i];
 }
 
-static int read_file(const char *path, char *text, size_t *n, struct err *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
-    *n = fread(text, 1, SHEET_BYTES_MAX, f);
-    int rc = ferror(f) ? err(e, ERR_IO, "%s: %s", path, strerror(errno)) : *n == SHEET_BYTES_MAX ? err(e, ERR_LIMIT, "%s: too long", path) : 0;
-    fclose(f);
-    return rc;
-}
-
 int economy_open(struct economy *m, const char *path, struct err *e)
 {
     int n, rc = 0;
     const struct sheet_figure *f = figures(&n);
-    struct str text = str_from(economy_text);
-    char *own = NULL;
+    struct buf own;
     *m = (struct economy){.value = {0}};
-    if (path) {
-        own = malloc(SHEET_BYTES_MAX);
-        rc = own ? read_file(path, own, &text.n, e) : err(e, ERR_MEMORY, "out of memory");
-        text.p = own;
-    }
-    if (!rc) rc = sheet_read(&m->sheet, path ? path : "economy.ini", text, f, n, e);
-    free(own);
+    buf_init(&own, SHEET_BYTES_MAX);
+    if (path) rc = buf_read_file(&own, path, e);
+    if (!rc) rc = sheet_read(&m->sheet, path ? path : "economy.ini", path ? buf_str(&own) : str_from(economy_text), f, n, e);
+    buf_finish(&own);
     if (rc) return rc;
     for (int i = 0; i < ECONOMY_ITEMS; i++) m->value[i] = m->sheet.items[i].value;
     snprintf(m->date, sizeof m->date, "%s", sheet_about(&m->sheet, "date"));

@@ -353,17 +353,12 @@ static int raise_files(int want)
 static int read_pem(const char *path, char **out, struct err *e)
 {
     struct buf b;
-    char block[4096];
-    size_t n;
-    FILE *f = fopen(path, "re");
-    if (!f) return err(e, ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     buf_init(&b, PEM_MAX);
-    while ((n = fread(block, 1, sizeof block, f)) > 0) buf_append(&b, block, n);
-    int bad = ferror(f) || b.failed || b.n == 0;
-    fclose(f);
-    if (bad) {
+    int rc = buf_read_file(&b, path, e);
+    if (!rc && b.n == 0) rc = err(e, ERR_FORMAT, "'%s' is empty", path);
+    if (rc) {
         buf_finish(&b);
-        return err(e, ERR_IO, "cannot read '%s', or it is empty or larger than %d bytes", path, PEM_MAX);
+        return rc;
     }
     *out = b.p;
     return 0;

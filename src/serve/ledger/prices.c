@@ -3,11 +3,11 @@
  * a section without values, which here means "free". */
 #include "serve/ledger/prices.h"
 
-#include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/buf.h"
 #include "serve/ledger/keys.h"
 
 enum { LINE_MAX_BYTES = 512 };
@@ -96,21 +96,12 @@ int prices_parse(struct prices *p, const char *text, const char *name, struct er
 
 int prices_read(struct prices *p, const char *path, struct err *e)
 {
-    FILE *f = fopen(path, "re");
-    if (!f) return err(e, ERR_IO, "prices %s: cannot open: %s", path, strerror(errno));
-    char *text = malloc(PRICES_FILE_MAX + 1);
-    size_t n = text ? fread(text, 1, PRICES_FILE_MAX + 1, f) : 0;
-    bool bad = ferror(f);
-    fclose(f);
-    int rc = !text                 ? err(e, ERR_MEMORY, "out of memory")
-             : bad                 ? err(e, ERR_IO, "prices %s: cannot read: %s", path, strerror(errno))
-             : n > PRICES_FILE_MAX ? err(e, ERR_LIMIT, "prices %s: more than %d bytes", path, PRICES_FILE_MAX)
-                                   : 0;
-    if (!rc) {
-        text[n] = 0;
-        rc = prices_parse(p, text, path, e);
-    }
-    free(text);
+    struct buf b;
+    buf_init(&b, PRICES_FILE_MAX);
+    int rc = buf_read_file(&b, path, e);
+    if (rc && e) err_prefix(e, "prices");
+    if (!rc) rc = prices_parse(p, b.p, path, e);
+    buf_finish(&b);
     return rc;
 }
 
