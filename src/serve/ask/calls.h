@@ -11,8 +11,8 @@
  *   <|tool_call_begin|>f<|tool_sep|>{...}<|tool_call_end|>                             DeepSeek V3.1
  *   <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{...}<|tool_call_end|>      Kimi K2
  *
- * (DeepSeek's bars and low lines are other characters than here: marks.h.) A name must be a function of the request. Values that are written as bare text are strings where the function's schema
- * says so, and JSON elsewhere if they can be read as such.
+ * (DeepSeek's bars and low lines are other characters than here: marks.h.) A name must be a function of the request. Values
+ * that are written as bare text are strings where the function's schema says so, and JSON elsewhere if they can be read as such.
  */
 #ifndef TUTTI_SERVE_ASK_CALLS_H
 #define TUTTI_SERVE_ASK_CALLS_H

@@ -8,8 +8,8 @@
  *   follower   [page 0][pa]                   came late; what it has of page 1 goes when the leader's is full
  *
  * Who leads is found anew before every step: of all that want the same page after the same way, the one that is nearest to
- * its end. For a step the leader counts as short, as old and as urgent as any of its followers, so that nobody waits longer than by
- * reading itself. Pages have the same bits whoever reads them, so answers do not change.
+ * its end. For a step the leader counts as short, as old and as urgent as any of its followers, so that nobody waits longer
+ * than by reading itself. Pages have the same bits whoever reads them, so answers do not change.
  */
 #include <string.h>
 #include "serve/sched/sched_int.h"
