@@ -75,7 +75,7 @@ static void money_by_hand(void **state)
     d.buy = d.rent = NAN;
     assert_true(isnan(economy_of(&m, &d, 10, 400, ECONOMY_CHEAPER).hour));
     economy_close(&m);
-    assert_int_equal(economy_open(&m, "/nowhere/prices.ini", &e), ERR_NOT_FOUND);
+    assert_int_equal(economy_open(&m, "/nowhere/prices.ini", &e), ERR_IO);
 }
 
 /* What --validate --write writes is what plans read: one line for all, one for each chip, rows that are not compared left out. */
