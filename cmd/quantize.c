@@ -22,7 +22,7 @@ static const struct args_doc doc = {
     "quantize", "IN OUT", "write a model with other weight types",
     "IN is a model file or the name of a pulled model with F16, BF16 or F32 weights; OUT is the file to write. It appears when it is\n"
     "complete: an interrupt or a full disk leaves what was there before.\n\n"
-    "Types: n4 (4.25 bits a weight, own format, the fastest for prompts), q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, f16, bf16,\n"
+    "Types: n4 (4.25 bits a weight, own format, the fastest for prompts), q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, f16, bf16,\n"
     "f32; q4_k_m and q5_k_m: the same with q6_k for attn_v and ffn_down of every third layer and of the first and last ones. The matrix\n"
     "that gives the logits takes q8_0 below 8 bits (--head chooses another). Where rows are no multiple of 256, q4_k, q5_k, q6_k become\n"
     "q5_0, q5_1, q8_0. Norms, biases and routers stay as they are, and so do matrices whose rows are no multiple of 32.\n\n"
@@ -113,7 +113,7 @@ int cmd_quantize(int argc, char **argv)
     bool requantize = false, force = false, quiet = false, report = false;
     int threads = 0, windows = 8, status;
     const struct arg table[] = {
-        {"type", 0, ARG_STR, &type, "TYPE", "type of the matrices: n4, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", 0, 0},
+        {"type", 0, ARG_STR, &type, "TYPE", "type of the matrices: n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", 0, 0},
         {"head", 0, ARG_STR, &head, "TYPE", "type of the matrix that gives the logits (default: q8_0, or TYPE if that is wider)", 0, 0},
         {"allow-requantize", 0, ARG_FLAG, &requantize, NULL, "let IN be quantised already", 0, 0},
         {"imatrix-text", 0, ARG_STR, &imatrix, "FILE", "run IN over this text first; what large inputs meet is kept more exactly", 0, 0},
@@ -128,7 +128,7 @@ int cmd_quantize(int argc, char **argv)
     if (at < 0) return status;
     if (argc - at != 2) return args_fault(&doc, "takes IN and OUT; see tutti quantize --help");
     bool mix = type && is_mix(&type);
-    if (!type || type_of(type) < 0) return args_fault(&doc, "--type %s: known are n4, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", type ? type : "is missing");
+    if (!type || type_of(type) < 0) return args_fault(&doc, "--type %s: known are n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", type ? type : "is missing");
     if (head && type_of(head) < 0) return args_fault(&doc, "--head %s: known are the types of --type", head);
     struct quantize_options opt = {.type = (enum dtype)type_of(type), .mix = mix, .requantize = requantize, .n_threads = threads, .cancel = &interrupted};
     opt.head = head ? (enum dtype)type_of(head) : dtype_info(opt.type)->block == 1 ? opt.type : DTYPE_Q8_0;

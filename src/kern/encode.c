@@ -12,6 +12,8 @@ enum {
     N4_TRIALS = 12,  /* group scales of N4 */
     N4_ROUNDS = 3,   /* refinements of the best */
     SUB_MAX = 15,
+    BOOK_TRIALS = 24, /* first scales of an IQ4_NL block, of both signs: ... */
+    BOOK_FIRST = 80,  /* ... so many steps to the largest element, and more */
 };
 
 bool encode_supports(enum dtype type)
@@ -25,6 +27,7 @@ bool encode_supports(enum dtype type)
     case DTYPE_Q5_0:
     case DTYPE_Q5_1:
     case DTYPE_Q8_0:
+    case DTYPE_IQ4_NL:
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
     case DTYPE_Q6_K:
@@ -90,6 +93,47 @@ static void encode_affine(uint8_t *out, const float *x, const float *w, int bits
     put16(out + 2, best_m);
     if (bits == 5) put_fifth_bits(out + 4, q);
     put_nibbles(out + (bits == 5 ? 8 : 4), q);
+}
+
+/* The nearest of the 16 uneven values of IQ4_NL to each element times inv: their numbers q, and the values. */
+static void book_codes(uint8_t q[B], float c[B], const float *x, float inv)
+{
+    for (int i = 0; i < B; i++) {
+        float t = x[i] * inv;
+        int n = 0;
+        for (int k = 0; k < 15; k++) n += t > 0.5f * (float)(mat_iq4_book[k] + mat_iq4_book[k + 1]);
+        q[i] = (uint8_t)n;
+        c[i] = (float)mat_iq4_book[n];
+    }
+}
+
+/* Values of a book with one scale: IQ4_NL. */
+static void encode_book(uint8_t *out, const float *x, const float *w)
+{
+    float wide = 0, best = -1, c[B], v[B];
+    uint16_t best_d = 0;
+    uint8_t q[B];
+    for (int i = 0; i < B; i++) wide = f32_from_bits(abs_bits(x[i])) > wide ? f32_from_bits(abs_bits(x[i])) : wide;
+    for (int t = 0; t < BOOK_TRIALS && wide > 0; t++) {
+        float s = wide / (float)(t % 2 ? -BOOK_FIRST - 3 * t : BOOK_FIRST + 3 * t); /* both signs: the book is not the same on both sides */
+        for (int round = 0; round < 2; round++) {
+            uint16_t d = f16_from_f32(s);
+            float ds = f32_from_f16(d);
+            if (!(f32_from_bits(abs_bits(ds)) > 0)) break;
+            book_codes(q, c, x, 1.0f / ds);
+            for (int i = 0; i < B; i++) {
+                float r = x[i] - ds * c[i];
+                v[i] = w[i] * (r * r);
+            }
+            float e = sum32(v);
+            if (best < 0 || e < best) best = e, best_d = d;
+            s = least_squares(x, w, c);
+        }
+    }
+    float ds = f32_from_f16(best_d);
+    book_codes(q, c, x, best_d ? 1.0f / ds : 0.0f);
+    put16(out, best_d);
+    put_nibbles(out + 2, q);
 }
 
 /* Q8_0: 127 steps to the largest element; a search gains nothing at this width. */
@@ -260,6 +304,7 @@ int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weigh
         case DTYPE_Q4_1: encode_affine(out, x + i, w, 4); break;
         case DTYPE_Q5_1: encode_affine(out, x + i, w, 5); break;
         case DTYPE_Q8_0: encode_q8(out, x + i); break;
+        case DTYPE_IQ4_NL: encode_book(out, x + i, w); break;
         case DTYPE_Q4_K:
         case DTYPE_Q5_K: encode_k_affine(out, x + i, w, type == DTYPE_Q4_K ? 4 : 5); break;
         case DTYPE_Q6_K: encode_k_symmetric(out, x + i, w); break;

@@ -15,7 +15,7 @@
 #include "base/dtype.h"
 #include "base/err.h"
 
-/* F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, N4 */
+/* F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q4_K, Q5_K, Q6_K, N4 */
 bool encode_supports(enum dtype type);
 
 /*

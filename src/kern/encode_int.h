@@ -9,7 +9,7 @@
 
 enum {
     B = 32,      /* elements of a block */
-    TRIALS = 10, /* first scales of a block, from no clipping to a third clipped off */
+    TRIALS = 10, /* first scales of a block, from no clipping to a third clipped off (Q6_K: to a twentieth) */
 };
 
 /* Q4_K (bits = 4) and Q5_K (5); Q6_K. x[256], w[256]: what the error of each element counts. */
@@ -71,8 +71,9 @@ static inline float best_scale(const float *x, const float *w, float sign, float
     float wide = below / -lo > above / hi ? below / -lo : above / hi;
     *err = error_of(x, w, 0, lo, hi);
     if (wide < 0x1p-100f) return 0;
+    float first = hi > 16 ? 1.03f : 1.02f, step = hi > 16 ? 0.008f : 0.04f; /* with many codes little is cut off */
     for (int t = 0; t < TRIALS; t++) {
-        float s = sign * (wide * (1.02f - 0.04f * (float)t));
+        float s = sign * (wide * (first - step * (float)t));
         for (int round = 0; round < 2; round++) {
             float e = error_of(x, w, s, lo, hi);
             if (e < *err) *err = e, best = s;

@@ -17,6 +17,7 @@ enum {
     K_MAX = 63,      /* of sub and min */
     K_TRIALS = 3,    /* first values of d */
     K_ROUNDS = 4,    /* refinements of each */
+    K_STEPS = 4,     /* first scales of a block that leave codes unused */
     Q6_BLOCKS = 16,
     Q6_SIZE = 16,
     Q6_MAX = 127,
@@ -69,8 +70,8 @@ static void affine_block(const float *x, const float *w, float top, float *best_
     float lo = 0, hi = x[0], best = -1, c[B], y[B];
     for (int i = 0; i < B; i++) lo = x[i] < lo ? x[i] : lo, hi = x[i] > hi ? x[i] : hi;
     *best_s = 0, *best_m = -lo;
-    for (int t = 0; t < TRIALS && hi - lo > 0x1p-100f; t++) {
-        float shrink = 0.014f * (float)(t - 1) * (hi - lo), s = (hi - lo - 2 * shrink) / top, m = -lo - shrink;
+    for (int t = -K_STEPS; t < TRIALS && hi - lo > 0x1p-100f; t++) { /* t < 0: larger steps, as a grid of half as many values needs */
+        float shrink = t < 0 ? 0 : 0.014f * (float)(t - 1) * (hi - lo), s = (hi - lo - 2 * shrink) / (t < 0 ? top + 0.5f * (float)t : top), m = -lo - shrink;
         if (lo == 0 || m < 0) m = 0;
         for (int round = 0; round < 3; round++) {
             float e = affine_error(x, w, s, m, top);

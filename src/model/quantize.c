@@ -169,6 +169,7 @@ static int file_type(enum dtype t, bool mix)
     case DTYPE_Q5_0: return 8;
     case DTYPE_Q5_1: return 9;
     case DTYPE_Q6_K: return 18;
+    case DTYPE_IQ4_NL: return 25;
     case DTYPE_BF16: return 32;
     default: return -1;
     }

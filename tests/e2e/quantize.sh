@@ -28,7 +28,7 @@ awk '/^all tensors/ { exit !($4 < 4.6 && $5 > 5 && $5 < 10) }' "$tmp/r.n4" || fa
 grep -q '^blk.0.attn_q.weight *F16 *N4 ' "$tmp/r.n4" || fault "--report lists no matrices"
 
 # Every type runs, and comes back by --allow-requantize.
-for type in q4_0 q4_1 q5_0 q5_1 q8_0 q4_k q5_k q6_k q4_k_m bf16 f32; do
+for type in q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl q4_k q5_k q6_k q4_k_m bf16 f32; do
     expect 0 '' quantize $data/tiny-f16.gguf "$tmp/$type.gguf" --type $type -q
     "${tutti[@]}" digest "$tmp/$type.gguf" -p 'a text' >"$tmp/d.$type" || fault "$type does not run"
 done

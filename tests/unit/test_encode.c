@@ -91,7 +91,7 @@ static void rows_come_back(void **state)
         enum dtype type;
         double percent;
     } want[] = {{DTYPE_N4, 8.6},   {DTYPE_Q4_0, 8.8}, {DTYPE_Q4_1, 7.8}, {DTYPE_Q5_0, 4.4}, {DTYPE_Q5_1, 3.9},
-                {DTYPE_Q4_K, 7.0}, {DTYPE_Q5_K, 3.5}, {DTYPE_Q6_K, 1.8},
+                {DTYPE_Q4_K, 7.0}, {DTYPE_Q5_K, 3.5}, {DTYPE_Q6_K, 1.8}, {DTYPE_IQ4_NL, 8.0},
                 {DTYPE_Q8_0, 0.6}, {DTYPE_F16, 0.03}, {DTYPE_BF16, 0.2}, {DTYPE_F32, 1e-9}};
     for (size_t t = 0; t < sizeof want / sizeof *want; t++) {
         for (int k = 32; k <= K_MAX; k += k < 576 ? 32 : 480) {
@@ -102,6 +102,28 @@ static void rows_come_back(void **state)
                     fail_msg("%s, rows of %d: %g %%, expected at most %g", dtype_name(want[t].type), k, sqrt32((float)e) > 0 ? (double)sqrt32((float)e) : 0, want[t].percent);
             }
         }
+    }
+}
+
+/* Weights that lie on a grid of 16 values, as of a file with 4 bits: a type with more codes finds it. */
+static void grids_are_found(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q5_K};
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        static float x[512], y[512];
+        uint8_t row[1024];
+        double e = 0, n = 0;
+        uint64_t s = 5;
+        for (int i = 0; i < 512; i++) {
+            float step = 1.0f + 0.05f * (float)(i / 32 % 3);
+            x[i] = i % 32 < 2 ? (i % 32 ? 7.5f : -7.5f) : (float)(int)(8.0f + 8.0f * draw(&s)) - 7.5f; /* both ends are there */
+            x[i] = x[i] * step;
+        }
+        assert_int_equal(encode_row(types[t], row, x, NULL, 512, NULL), 0);
+        decode(types[t], row, y, 512);
+        for (int i = 0; i < 512; i++) e += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]), n += (double)x[i] * (double)x[i];
+        if (e > 1e-4 * n) fail_msg("%s: %g %% error on a grid, expected at most 1", dtype_name(types[t]), 100 * (double)sqrt32((float)(e / n)));
     }
 }
 
@@ -130,7 +152,7 @@ static void importance_moves_the_error(void **state)
 static void extremes(void **state)
 {
     (void)state;
-    static const enum dtype types[] = {DTYPE_N4, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_F16};
+    static const enum dtype types[] = {DTYPE_N4, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_F16};
     static float x[512], y[512], none[512];
     uint8_t row[1024];
     struct err e;
@@ -156,7 +178,7 @@ static void extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_group_by_hand), cmocka_unit_test(rows_come_back), cmocka_unit_test(importance_moves_the_error), cmocka_unit_test(extremes),
+        cmocka_unit_test(a_group_by_hand), cmocka_unit_test(rows_come_back), cmocka_unit_test(grids_are_found), cmocka_unit_test(importance_moves_the_error), cmocka_unit_test(extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
