@@ -191,7 +191,7 @@ int cmd_serve(int argc, char **argv)
     const struct arg table[] = {
         {"port", 'p', ARG_INT, &h->port, "N", "port to listen on (default: 8080; 0: any that is free)", 0, 65535},
         {"host", 0, ARG_STR, &h->host, "ADDRESS", "address to listen on (default: 127.0.0.1; 0.0.0.0: all)", 0, 0},
-        {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE", "memory for weights, keys and values of all models (default: half of what is free)", 0, 0},
+        {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE", "memory for weights, buffers of steps, keys and values of all models (default: half of what is free)", 0, 0},
         {"max-running", 0, ARG_INT, &v.o.sched.max_running, "N", "answers written at the same time by one model (default: 256)", 1, PROGRAM_ROWS_MAX},
         {"max-queue", 0, ARG_INT, &v.o.sched.max_queue, "N", "answers of one model that may wait; more are refused by 429 (default: 1024)", 1, 1 << 20},
         {"pace", 0, ARG_FLOAT, &v.pace, "RATIO", "how many times as long a step may take if it carries prompts: more reads them sooner, answers pause longer (default: 2.5)", 1.1, 100},

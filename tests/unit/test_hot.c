@@ -67,12 +67,13 @@ static struct hot_use run(const struct engine_options *opt, int chunk, struct lo
 static void any_memory_gives_the_same_bits(void **state)
 {
     (void)state;
-    uint64_t all, experts;
     struct err e = {0};
     struct logits want = {0};
-    assert_int_equal(engine_weigh(MODEL, &all, &experts, &e), 0);
-    assert_true(experts > 0 && experts < all);
+    struct engine_weight w;
     struct engine_options opt = {.n_threads = 1, .n_ctx = CTX, .n_batch = 64};
+    assert_int_equal(engine_weigh(MODEL, &opt, &w, &e), 0);
+    uint64_t all = w.weights, experts = w.experts;
+    assert_true(experts > 0 && experts < all && w.work > 0);
     assert_int_equal(run(&opt, 0, &want).n_units, 0); /* not known what is left: all in memory */
     const size_t given[] = {1, (size_t)experts / 3, (size_t)experts / 2, (size_t)experts - 1, (size_t)experts + 1};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
@@ -91,11 +92,12 @@ static void any_memory_gives_the_same_bits(void **state)
 static void the_engine_finds_a_share(void **state)
 {
     (void)state;
-    uint64_t all, experts;
     struct err e = {0};
     struct logits want = {0};
+    struct engine_weight w;
     struct engine_options opt = {.n_threads = 2, .n_ctx = CTX, .n_batch = 64};
-    assert_int_equal(engine_weigh(MODEL, &all, &experts, &e), 0);
+    assert_int_equal(engine_weigh(MODEL, &opt, &w, &e), 0);
+    uint64_t all = w.weights, experts = w.experts;
     run(&opt, 0, &want);
     int last = -1, shares = 0;
     left_bytes = 1;

@@ -83,15 +83,6 @@ static void recall_batches(struct server *s)
 
 /* --- loading ----------------------------------------------------------------------------------------------- */
 
-static uint64_t file_bytes(const struct path *p)
-{
-    struct gguf *g;
-    if (model_file_open(&g, p->z, NULL)) return 0;
-    uint64_t n = gguf_file_bytes(g);
-    gguf_close(g);
-    return n;
-}
-
 /* The smaller model that guesses, with its own pages. */
 static int open_draft(struct server *s, struct err *e)
 {
@@ -108,38 +99,40 @@ static int open_draft(struct server *s, struct err *e)
     return 0;
 }
 
-/* A model whose experts may stay on disk: what its weights take, with as much for experts as asked, or as leaves a quarter of
- * what is left to keys and values. */
-static int share_experts(struct server *s, uint64_t all, uint64_t *weights, struct err *e)
+/* A model whose experts may stay on disk: as much memory for them as asked, or as leaves a quarter of what is left to keys and values. */
+static void share_experts(struct server *s, uint64_t all, uint64_t experts, uint64_t *taken)
 {
-    uint64_t file = file_bytes(&s->model[0].path), packed, experts;
-    int rc = engine_weigh(s->model[0].path.z, &packed, &experts, e);
-    if (rc || !experts) return rc;
-    uint64_t rest = packed - experts + (*weights - file), room = s->o.engine.experts_bytes;
+    uint64_t rest = *taken - experts, room = s->o.engine.experts_bytes;
     if (!room) room = all > rest ? (all - rest) / 4 * 3 : 0;
-    if (room && room < experts) {
-        s->o.engine.experts_bytes = (size_t)room;
-        *weights = rest + room;
-    }
-    return 0;
+    if (!room || room >= experts) return;
+    s->o.engine.experts_bytes = (size_t)room;
+    *taken = rest + room;
 }
 
+/* What weights and the buffers of steps leave of the budget is for keys and values, the same for each model. */
 static int share_memory(struct server *s, struct err *e)
 {
-    uint64_t weights = 0, all = s->o.memory_bytes;
-    if (s->draft) weights = gguf_file_bytes(s->draft->file) + (uint64_t)s->draft->kv->max_pages * kv_page_bytes(&s->draft->kv->shape);
-    for (int i = 0; i < s->n_models; i++) weights += file_bytes(&s->model[i].path);
+    uint64_t taken = 0, all = s->o.memory_bytes;
+    struct engine_weight w;
+    if (s->draft) {
+        struct path p;
+        int rc = model_path_resolve(s->o.draft, &p, e);
+        if (rc || (rc = engine_weigh(p.z, &s->o.engine, &w, e))) return err_prefix(e, "--spec draft");
+        taken = w.weights + w.work + (uint64_t)s->draft->kv->max_pages * kv_page_bytes(&s->draft->kv->shape);
+    }
+    for (int i = 0; i < s->n_models; i++) {
+        int rc = engine_weigh(s->model[i].path.z, &s->o.engine, &w, e);
+        if (rc) return err_prefix(e, "model '%s'", s->model[i].name);
+        taken += w.weights + w.work;
+    }
     if (!all) {
         uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-        all = weights + free_bytes / 2;
+        all = taken + free_bytes / 2;
     }
-    if (s->n_models == 1 && (all <= weights || s->o.engine.experts_bytes)) {
-        int rc = share_experts(s, all, &weights, e);
-        if (rc) return rc;
-    }
-    if (all <= weights)
-        return err(e, ERR_LIMIT, "--memory %" PRIu64 " MiB: the weights alone take %" PRIu64 " MiB", all >> 20, weights >> 20);
-    s->o.engine.kv_bytes = (size_t)((all - weights) / (uint64_t)s->n_models);
+    if (s->n_models == 1 && w.experts && (all <= taken || s->o.engine.experts_bytes)) share_experts(s, all, w.experts, &taken);
+    if (all <= taken)
+        return err(e, ERR_LIMIT, "--memory %" PRIu64 " MiB: weights and the buffers of a step alone take %" PRIu64 " MiB", all >> 20, taken >> 20);
+    s->o.engine.kv_bytes = (size_t)((all - taken) / (uint64_t)s->n_models);
     return 0;
 }
 

@@ -42,6 +42,18 @@ static int open_pages(struct engine *en, const struct kv_shape *shape, const str
     return rc;
 }
 
+static int compile(struct engine *en, const struct engine_options *opt, struct err *e)
+{
+    struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
+    if (po.max_out > po.max_rows) po.max_out = po.max_rows;
+    return program_compile(&en->program, en->model, &po, e);
+}
+
+static uint64_t work_bytes(const struct engine *en, const struct engine_options *opt)
+{
+    return chip_cpu.work_bytes(en->program, opt->n_threads ? opt->n_threads : pool_cpus());
+}
+
 /* Memory for experts: as asked, or where all weights do not fit what the machine has left, what the rest leaves of that. */
 static int share_experts(const struct engine *en, const struct engine_options *opt, size_t *bytes, struct err *e)
 {
@@ -51,7 +63,7 @@ static int share_experts(const struct engine *en, const struct engine_options *o
     if (rc || *bytes || !experts || free_bytes == UINT64_MAX) return rc;
     int64_t tokens = en->n_ctx < ENGINE_LIKELY ? en->n_ctx : ENGINE_LIKELY;
     uint64_t cache = opt->kv_bytes ? opt->kv_bytes : (uint64_t)(tokens / ATTN_CHUNK + 1) * en->kv->page_bytes;
-    uint64_t rest = all - experts + chip_cpu.work_bytes(en->program, opt->n_threads ? opt->n_threads : pool_cpus()) + cache;
+    uint64_t rest = all - experts + work_bytes(en, opt) + cache;
     uint64_t room = free_bytes / 10 * 9;
     if (rest + experts > room) *bytes = room > rest ? (size_t)(room - rest) : 1;
     return 0;
@@ -72,9 +84,7 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     if (!en->unit) return err(e, ERR_MEMORY, "out of memory");
     if ((rc = pooling_read(en->file, h->arch, &en->pooling, e))) return rc;
     for (int i = 0; i < h->n_embd; i++) en->unit[i] = 1.0f / sqrt32((float)h->n_embd);
-    struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
-    if (po.max_out > po.max_rows) po.max_out = po.max_rows;
-    if ((rc = program_compile(&en->program, en->model, &po, e))) return rc;
+    if ((rc = compile(en, opt, e))) return rc;
     struct kv_shape shape = {opt->kv, h->n_layer, h->n_head_kv, h->head_dim, h->kv_extra};
     if ((rc = open_pages(en, &shape, opt, e))) return rc;
     size_t experts;
@@ -98,14 +108,15 @@ int engine_open(struct engine **out, const char *path, const struct engine_optio
     return 0;
 }
 
-int engine_weigh(const char *path, uint64_t *all, uint64_t *experts, struct err *e)
+int engine_weigh(const char *path, const struct engine_options *opt, struct engine_weight *w, struct err *e)
 {
     struct engine en = {0};
-    struct program_options po = {.max_rows = 1, .max_out = 1};
+    *w = (struct engine_weight){0};
     int rc = model_file_open(&en.file, path, e);
     if (!rc) rc = model_open(&en.model, en.file, e);
-    if (!rc) rc = program_compile(&en.program, en.model, &po, e);
-    if (!rc) rc = program_weights(en.program, all, experts, e);
+    if (!rc) rc = compile(&en, opt, e);
+    if (!rc) rc = program_weights(en.program, &w->weights, &w->experts, e);
+    if (!rc) w->work = work_bytes(&en, opt);
     program_close(en.program);
     model_close(en.model);
     gguf_close(en.file);

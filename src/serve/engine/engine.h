@@ -45,8 +45,11 @@ struct engine {
 };
 
 int engine_open(struct engine **en, const char *path, const struct engine_options *opt, struct err *e);
-/* What the packed weights of a model take, and its experts of that, without loading it. */
-int engine_weigh(const char *path, uint64_t *all, uint64_t *experts, struct err *e);
+/* What a model would take with these options beside keys and values, without loading it. */
+struct engine_weight {
+    uint64_t weights, experts, work; /* bytes packed; of the experts among them; buffers of a step */
+};
+int engine_weigh(const char *path, const struct engine_options *opt, struct engine_weight *w, struct err *e);
 void engine_close(struct engine *en); /* accepts NULL */
 
 /*
