@@ -163,7 +163,7 @@ static int render(struct talk *t, struct ids *ids, struct err *e)
 {
     json_t *all = talk_messages(t);
     const json_t *tools = t->show.tools.list;
-    if (all && tools && !t->show.knows_tools) {
+    if (all && tools && !t->show.marks.tools) {
         json_t *words = tools_in_words(&t->show.tools, all);
         json_decref(all);
         all = words;

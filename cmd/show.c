@@ -46,7 +46,6 @@ int show_open(struct show *s, struct str template, const struct text *t, struct 
     buf_init(&s->text, SHOW_TEXT_MAX);
     if ((rc = read_how(s, e)) || (rc = read_tools(s, e))) return rc;
     marks_read(&s->marks, template, t->tok);
-    s->knows_tools = template.n && memmem(template.p, template.n, "tools", 5) != NULL;
     s->apart = s->apart && (s->marks.think || s->marks.channels || s->tools.list);
     const char *term = getenv("TERM"), *plain = getenv("NO_COLOR");
     s->aside = isatty(STDOUT_FILENO) ? stdout : stderr;

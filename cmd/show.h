@@ -25,7 +25,6 @@ struct show {
     const char *how, *tools_file; /* as given, or NULL */
     json_t *tools_json;           /* what the file held */
     struct tools tools;           /* list NULL: none */
-    bool knows_tools;             /* the template tells of them; else the prompt does, in words */
     struct marks marks;
     bool apart, hide;             /* answers are taken apart; thoughts are left out */
     struct parts parts;           /* of the answer under way */

@@ -287,12 +287,25 @@ static int read_keys(struct gguf *g, struct cursor *c, uint64_t n)
 
 /* --- tensors --- */
 
+/* Types that GGUF once had, and what holds the same weights. */
+static int unknown_type(struct cursor *c, const struct tensor *t, uint32_t type)
+{
+    static const struct {
+        uint32_t id;
+        const char *name, *now;
+    } gone[] = {{4, "Q4_2", "Q4_0"},      {5, "Q4_3", "Q4_1"},          {31, "Q4_0_4_4", "Q4_0"},     {32, "Q4_0_4_8", "Q4_0"},
+                {33, "Q4_0_8_8", "Q4_0"}, {36, "IQ4_NL_4_4", "IQ4_NL"}, {37, "IQ4_NL_4_8", "IQ4_NL"}, {38, "IQ4_NL_8_8", "IQ4_NL"}};
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        if (gone[i].id == type)
+            return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %s is no longer part of GGUF: take the model as %s, or make that of its F16 file (tutti quantize)", STR_ARG(t->name),
+                       gone[i].name, gone[i].now);
+    return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %u is not known to this version: take the model in another type, as Q4_K_M or Q8_0", STR_ARG(t->name), type);
+}
+
 static int read_shape(struct cursor *c, struct tensor *t, uint32_t type)
 {
     const struct dtype_info *d = dtype_info(type);
-    if (!d)
-        return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %u is not known to this version",
-                   STR_ARG(t->name), type);
+    if (!d) return unknown_type(c, t, type);
     t->type = (enum dtype)type;
     uint64_t rows = 1, row = dtype_row_bytes(t->type, t->ne[0]), elements = t->ne[0];
     for (int i = 0; i < GGUF_MAX_DIMS; i++) {

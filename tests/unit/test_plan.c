@@ -355,6 +355,11 @@ static void shapes_count_what_is_known(void **state)
     assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 && (int)shape_kv(&s) == 61 * 576); /* 671 G as published; 576 elements per token and layer */
     assert_int_equal(shape_open(&s, "grok-1", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 313000000000, 317000000000);
+    assert_int_equal(shape_open(&s, "grok-2", &e), 0);
+    assert_true(shape_weights(&s) > 269e9 && shape_weights(&s) < 270e9 && s.shared > 32767 && (int)shape_kv(&s) == 64 * 2 * 8 * 128); /* 270 G as reported */
+    assert_int_equal(shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": 64, \"intermediate_size\": 96, \"moe_intermediate_size\": 32, \"num_attention_heads\": 2,"
+                                                       "\"vocab_size\": 9, \"num_experts\": 4, \"num_experts_per_tok\": 2, \"shared_expert_intermediate_size\": 48}"), &e), 0);
+    assert_true(s.shared > 47 && s.shared < 49 && s.inter < 33);
     assert_int_equal(shape_open(&s, "gpt-9", &e), ERR_NOT_FOUND);
     assert_non_null(strstr(e.msg, "llama-3.1-8b"));
     assert_int_equal(shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": -1}"), &e), ERR_FORMAT);

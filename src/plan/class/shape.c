@@ -28,7 +28,7 @@ static int take(double *out, const json_t *j, const char *name, const char *key,
 static int read_config(struct shape *s, const json_t *j, struct err *e)
 {
     const char *n = s->name;
-    double expert_inter, shared, key;
+    double expert_inter, shared, beside, key;
     int rc;
     if ((rc = take(&s->layers, j, n, "num_hidden_layers", NULL, false, e)) || (rc = take(&s->hidden, j, n, "hidden_size", NULL, false, e)) ||
         (rc = take(&s->inter, j, n, "intermediate_size", NULL, false, e)) ||
@@ -38,6 +38,7 @@ static int read_config(struct shape *s, const json_t *j, struct err *e)
         (rc = take(&s->experts, j, n, "num_local_experts", json_object_get(j, "n_routed_experts") ? "n_routed_experts" : "num_experts", true, e)) ||
         (rc = take(&s->topk, j, n, "num_experts_per_tok", NULL, true, e)) ||
         (rc = take(&expert_inter, j, n, "moe_intermediate_size", NULL, true, e)) || (rc = take(&shared, j, n, "n_shared_experts", NULL, true, e)) ||
+        (rc = take(&beside, j, n, "shared_expert_intermediate_size", "shared_intermediate_size", true, e)) ||
         (rc = take(&s->dense_layers, j, n, "first_k_dense_replace", NULL, true, e)) || (rc = take(&s->latent, j, n, "kv_lora_rank", NULL, true, e)) ||
         (rc = take(&s->rope, j, n, "qk_rope_head_dim", NULL, !s->latent, e)) || (rc = take(&s->q_rank, j, n, "q_lora_rank", NULL, true, e)) ||
         (rc = take(&key, j, n, "qk_nope_head_dim", NULL, !s->latent, e)) || (rc = take(&s->value_dim, j, n, "v_head_dim", NULL, !s->latent, e)))
@@ -48,7 +49,7 @@ static int read_config(struct shape *s, const json_t *j, struct err *e)
     if (s->dense_layers > s->layers || (s->dense_layers > 0 && s->experts == 0)) return err(e, ERR_FORMAT, "%s: %g layers without experts, of %g", n, s->dense_layers, s->layers);
     s->dense_inter = s->inter;
     if (s->experts > 0 && expert_inter > 0) s->inter = expert_inter;
-    s->shared = shared * s->inter;
+    s->shared = shared * s->inter + beside + (json_is_true(json_object_get(j, "residual_moe")) ? s->dense_inter : 0); /* Grok 2: a common one of the dense width */
     if (s->kv_heads > s->heads) return err(e, ERR_FORMAT, "%s: %g KV heads for %g heads", n, s->kv_heads, s->heads);
     if ((s->experts > 0) != (s->topk > 0) || s->topk > s->experts)
         return err(e, ERR_FORMAT, "%s: %g experts, of which a token takes %g", n, s->experts, s->topk);

@@ -14,7 +14,7 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
     int rc = ask_messages(messages, &own, f);
     if (rc) return rc;
     struct tools t = {.list = json_array_size(tools) ? tools : NULL};
-    if (!c->m->knows_tools) {
+    if (!c->m->marks.tools) {
         json_t *words = tools_in_words(&t, own);
         json_decref(own);
         if (!(own = words)) return fault_memory(f);

@@ -164,12 +164,10 @@ static void make_fingerprint(struct served_model *m)
     m->fingerprint[13] = 0;
 }
 
-/* Read from the template's text: a model that it does not tell of tools is told in words (tools.h). */
 static void read_habits(struct served_model *m)
 {
     struct str t = {NULL, 0};
     if (gguf_get_str(m->engine->file, "tokenizer.chat_template", &t, NULL)) t.n = 0;
-    m->knows_tools = t.n && memmem(t.p, t.n, "tools", 5) != NULL;
     marks_read(&m->marks, t, m->text.tok);
 }
 

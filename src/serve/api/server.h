@@ -47,7 +47,6 @@ struct served_model {
     struct sched *sched;
     struct forms *forms;      /* grammars that requests asked for */
     struct metrics metrics;
-    bool knows_tools;         /* its chat template speaks of tools */
     struct marks marks;       /* of thoughts and calls */
     time_t created;
     char fingerprint[SERVER_FINGERPRINT]; /* "fp_" and 10 digits: contract and file; equal ones give equal answers */

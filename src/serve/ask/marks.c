@@ -49,7 +49,7 @@ static void add_id(struct marks *m, const struct tokenizer *t, struct str mark)
 
 void marks_read(struct marks *m, struct str template, const struct tokenizer *t)
 {
-    *m = (struct marks){.channels = has(template, marks_channel[MARK_CHANNEL]) && has(template, marks_channel[MARK_MESSAGE])};
+    *m = (struct marks){.channels = has(template, marks_channel[MARK_CHANNEL]) && has(template, marks_channel[MARK_MESSAGE]), .tools = has(template, STR("tools"))};
     for (int i = 0; i < MARKS_THOUGHTS && !m->think && !m->channels; i++)
         if (has(template, thoughts[i].open) || has(template, thoughts[i].close)) m->think = &thoughts[i];
     for (int i = 0; i < MARKS_CHANNELS && m->channels; i++) add_id(m, t, marks_channel[i]);

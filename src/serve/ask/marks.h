@@ -30,6 +30,7 @@ extern const struct str marks_channel[MARKS_CHANNELS];
 struct marks {
     const struct marks_pair *think; /* NULL: the model does not think aloud */
     bool channels;
+    bool tools;                     /* the template tells of functions; else the prompt must, in words (tools.h) */
     int32_t ids[MARKS_IDS_MAX];     /* [n_ids] marks that are control tokens */
     int n_ids;
 };
