@@ -3,34 +3,19 @@
 #include "serve/ask/calls.h"
 
 #include "serve/ask/marks.h"
-
-static void skip(struct str *s, size_t n)
-{
-    s->p += n;
-    s->n -= n;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static void skip_blanks(struct str *s)
-{
-    while (s->n && is_blank(*s->p)) skip(s, 1);
-}
+#include "serve/ask/scan.h"
 
 static struct str trim(struct str s)
 {
-    skip_blanks(&s);
-    while (s.n && is_blank(s.p[s.n - 1])) s.n--;
+    scan_blanks(&s);
+    while (s.n && scan_is_blank(s.p[s.n - 1])) s.n--;
     return s;
 }
 
 static bool take(struct str *s, struct str mark)
 {
     if (!str_starts(*s, mark)) return false;
-    skip(s, mark.n);
+    scan_skip(s, mark.n);
     return true;
 }
 
@@ -40,21 +25,8 @@ static bool take_until(struct str *s, struct str mark, struct str *out)
     const char *end = s->n ? memmem(s->p, s->n, mark.p, mark.n) : NULL;
     if (!end) return false;
     *out = (struct str){s->p, (size_t)(end - s->p)};
-    skip(s, out->n + mark.n);
+    scan_skip(s, out->n + mark.n);
     return true;
-}
-
-static bool is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
-}
-
-static struct str take_name(struct str *s)
-{
-    struct str name = {s->p, 0};
-    while (name.n < s->n && is_name_char(s->p[name.n])) name.n++;
-    skip(s, name.n);
-    return name;
 }
 
 const json_t *calls_find(const json_t *tools, struct str name)
@@ -82,9 +54,9 @@ static json_t *make(const json_t *tools, struct str name, json_t *arguments)
 static json_t *take_value(struct str *s)
 {
     json_error_t je;
-    skip_blanks(s);
+    scan_blanks(s);
     json_t *v = s->n ? json_loadb(s->p, s->n, JSON_DISABLE_EOF_CHECK, &je) : NULL;
-    if (v) skip(s, (size_t)je.position);
+    if (v) scan_skip(s, (size_t)je.position);
     return v;
 }
 
@@ -138,10 +110,10 @@ static json_t *take_arg_keys(const json_t *schema, struct str *s)
     json_t *args = json_object();
     for (bool ok = true; ok;) {
         struct str rest = *s, key, value;
-        skip_blanks(&rest);
+        scan_blanks(&rest);
         if (!take(&rest, STR("<arg_key>"))) return args;
         ok = take_until(&rest, STR("</arg_key>"), &key);
-        skip_blanks(&rest);
+        scan_blanks(&rest);
         ok = ok && take(&rest, STR("<arg_value>")) && take_until(&rest, STR("</arg_value>"), &value) && set_bare(args, schema, trim(key), value);
         *s = rest;
     }
@@ -152,7 +124,7 @@ static json_t *take_arg_keys(const json_t *schema, struct str *s)
 /* One line end after the opening and one before the closing tag belong to the notation. */
 static struct str trim_line_ends(struct str s)
 {
-    if (s.n && *s.p == '\n') skip(&s, 1);
+    if (s.n && *s.p == '\n') scan_skip(&s, 1);
     if (s.n && s.p[s.n - 1] == '\n') s.n--;
     return s;
 }
@@ -164,7 +136,7 @@ static json_t *take_tagged(const json_t *tools, struct str *s)
     if (!take_until(s, STR(">"), &name)) return NULL;
     const json_t *schema = calls_find(tools, name);
     json_t *args = schema ? json_object() : NULL;
-    for (skip_blanks(s); args && take(s, STR("<parameter=")); skip_blanks(s)) {
+    for (scan_blanks(s); args && take(s, STR("<parameter=")); scan_blanks(s)) {
         if (take_until(s, STR(">"), &key) && take_until(s, STR("</parameter>"), &value) && set_bare(args, schema, key, trim_line_ends(value))) continue;
         json_decref(args);
         args = NULL;
@@ -182,16 +154,16 @@ static json_t *take_deepseek(const json_t *tools, struct str *s)
     if (!take_until(s, STR(DEEPSEEK("tool" LOW "sep")), &name)) return NULL;
     name = trim(name);
     struct str rest = *s;
-    skip_blanks(&rest);
+    scan_blanks(&rest);
     if (!rest.n || *rest.p != '{') {
-        name = take_name(&rest);
-        skip_blanks(&rest);
+        name = scan_name(&rest);
+        scan_blanks(&rest);
     }
     fenced = take(&rest, STR("```json"));
     json_t *args = take_value(&rest);
-    skip_blanks(&rest);
+    scan_blanks(&rest);
     if (fenced) take(&rest, STR("```"));
-    skip_blanks(&rest);
+    scan_blanks(&rest);
     take(&rest, STR(DEEPSEEK("tool" LOW "call" LOW "end")));
     *s = rest;
     return make(tools, name, args);
@@ -204,9 +176,9 @@ static json_t *take_kimi(const json_t *tools, struct str *s)
     if (!take_until(s, STR("<|tool_call_argument_begin|>"), &id)) return NULL;
     id = trim(id);
     take(&id, STR("functions."));
-    struct str name = take_name(&id);
+    struct str name = scan_name(&id);
     json_t *args = take_value(s);
-    skip_blanks(s);
+    scan_blanks(s);
     take(s, STR("<|tool_call_end|>"));
     return make(tools, name, args);
 }
@@ -214,8 +186,8 @@ static json_t *take_kimi(const json_t *tools, struct str *s)
 /* f, and behind it what says which notation it is. */
 static json_t *take_named(const json_t *tools, struct str *s)
 {
-    struct str whole = *s, name = take_name(s), id;
-    skip_blanks(s);
+    struct str whole = *s, name = scan_name(s), id;
+    scan_blanks(s);
     if (s->n && *s->p == '(') {
         *s = whole;
         return calls_read_python(tools, s);
@@ -235,9 +207,9 @@ static json_t *take_named(const json_t *tools, struct str *s)
 static bool take_python_list(const json_t *tools, struct str *s, json_t *out)
 {
     for (;;) {
-        skip_blanks(s);
+        scan_blanks(s);
         if (!add(out, calls_read_python(tools, s))) return false;
-        skip_blanks(s);
+        scan_blanks(s);
         if (take(s, STR("]"))) return true;
         if (!take(s, STR(","))) return false;
     }
@@ -250,8 +222,8 @@ static bool take_one(const json_t *tools, struct str *s, json_t *out)
     if (take(s, STR(DEEPSEEK("tool" LOW "call" LOW "begin")))) return add(out, take_deepseek(tools, s));
     if (take(s, STR("<|tool_call_begin|>"))) return add(out, take_kimi(tools, s));
     if (take(&list, STR("["))) {
-        skip_blanks(&list);
-        if (list.n && is_name_char(*list.p)) {
+        scan_blanks(&list);
+        if (list.n && scan_is_name(*list.p)) {
             *s = list;
             return take_python_list(tools, s, out);
         }
@@ -265,7 +237,7 @@ static void skip_between(struct str *s)
     size_t n;
     do {
         n = s->n;
-        skip_blanks(s);
+        scan_blanks(s);
         if (!take(s, STR(";")) && !take(s, STR(",")) && !take(s, STR("[TOOL_CALLS]")) && !take(s, STR("<|tool_call|>"))) take(s, STR("<|plugin|>"));
     } while (s->n < n);
 }

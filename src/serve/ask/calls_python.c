@@ -8,42 +8,19 @@
 #include "base/buf.h"
 #include "base/utf8.h"
 #include "serve/ask/calls.h"
+#include "serve/ask/scan.h"
 
 enum { TEXT_MAX = 1 << 24, NUMBER_MAX = 64 };
 
 static json_t *take_literal(struct str *s, int depth);
 
-static void skip(struct str *s, size_t n)
-{
-    s->p += n;
-    s->n -= n;
-}
-
-static void skip_blanks(struct str *s)
-{
-    while (s->n && (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t')) skip(s, 1);
-}
-
 /* The character c, behind blanks. */
 static bool take(struct str *s, char c)
 {
-    skip_blanks(s);
+    scan_blanks(s);
     if (!s->n || *s->p != c) return false;
-    skip(s, 1);
+    scan_skip(s, 1);
     return true;
-}
-
-static struct str take_name(struct str *s)
-{
-    struct str name;
-    skip_blanks(s);
-    name = (struct str){s->p, 0};
-    for (char c; name.n < s->n; name.n++) {
-        c = s->p[name.n];
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_' && c != '.' && c != '-') break;
-    }
-    skip(s, name.n);
-    return name;
 }
 
 static bool take_hex(struct str *s, int digits, struct buf *out)
@@ -57,7 +34,7 @@ static bool take_hex(struct str *s, int digits, struct buf *out)
         if (v < 0) return false;
         c = c << 4 | (uint32_t)v;
     }
-    skip(s, (size_t)digits);
+    scan_skip(s, (size_t)digits);
     if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) return false;
     return buf_append(out, utf8, utf8_encode(c, utf8)) == 0;
 }
@@ -67,7 +44,7 @@ static bool take_escape(struct str *s, struct buf *out)
     static const char from[] = "nrtbfav0\\'\"\n", to[] = "\n\r\t\b\f\a\v\0\\'\"";
     if (!s->n) return false;
     char c = *s->p;
-    skip(s, 1);
+    scan_skip(s, 1);
     if (c == 'x' || c == 'u' || c == 'U') return take_hex(s, c == 'x' ? 2 : c == 'u' ? 4 : 8, out);
     const char *at = c ? strchr(from, c) : NULL;
     if (!at) return buf_append_char(out, '\\') == 0 && buf_append_char(out, c) == 0; /* as Python leaves what it does not know */
@@ -84,14 +61,14 @@ static json_t *take_string(struct str *s)
     size_t n = three ? 3 : 1;
     json_t *v = NULL;
     buf_init(&b, TEXT_MAX);
-    for (skip(s, n); ok && s->n; ) {
+    for (scan_skip(s, n); ok && s->n; ) {
         if (*s->p == quote && (!three || (s->n >= 3 && s->p[1] == quote && s->p[2] == quote))) {
-            skip(s, n);
+            scan_skip(s, n);
             v = json_stringn(b.p ? b.p : "", b.n);
             break;
         }
         char c = *s->p;
-        skip(s, 1);
+        scan_skip(s, 1);
         ok = c == '\\' ? take_escape(s, &b) : buf_append_char(&b, c) == 0;
     }
     buf_finish(&b);
@@ -104,13 +81,13 @@ static json_t *take_number(struct str *s)
     size_t n = 0;
     while (n < s->n && n < NUMBER_MAX && strchr("+-.0123456789eE", s->p[n]) && s->p[n]) n++;
     json_t *v = json_loadb(s->p, n, JSON_DECODE_ANY, NULL);
-    if (v) skip(s, n);
+    if (v) scan_skip(s, n);
     return v;
 }
 
 static json_t *take_word(struct str *s)
 {
-    struct str w = take_name(s);
+    struct str w = scan_name(s);
     if (str_eqz(w, "True") || str_eqz(w, "true")) return json_true();
     if (str_eqz(w, "False") || str_eqz(w, "false")) return json_false();
     return str_eqz(w, "None") || str_eqz(w, "null") ? json_null() : NULL;
@@ -123,7 +100,7 @@ static json_t *take_list(struct str *s, char close, int depth)
     while (list && !take(s, close)) {
         json_t *v = take_literal(s, depth + 1);
         bool ok = v && json_array_append_new(list, v) == 0;
-        skip_blanks(s);
+        scan_blanks(s);
         if (ok && (take(s, ',') || (s->n && *s->p == close))) continue;
         json_decref(list);
         list = NULL;
@@ -135,12 +112,12 @@ static json_t *take_dict(struct str *s, int depth)
 {
     json_t *dict = json_object();
     while (dict && !take(s, '}')) {
-        skip_blanks(s);
+        scan_blanks(s);
         json_t *key = s->n && (*s->p == '"' || *s->p == '\'') ? take_string(s) : NULL;
         json_t *v = key && take(s, ':') ? take_literal(s, depth + 1) : NULL;
         bool ok = v && json_object_setn_new(dict, json_string_value(key), json_string_length(key), v) == 0;
         json_decref(key);
-        skip_blanks(s);
+        scan_blanks(s);
         if (ok && (take(s, ',') || (s->n && *s->p == '}'))) continue;
         json_decref(dict);
         dict = NULL;
@@ -150,7 +127,7 @@ static json_t *take_dict(struct str *s, int depth)
 
 static json_t *take_literal(struct str *s, int depth)
 {
-    skip_blanks(s);
+    scan_blanks(s);
     if (!s->n || depth > CALLS_DEPTH_MAX) return NULL;
     if (*s->p == '"' || *s->p == '\'') return take_string(s);
     if (take(s, '[')) return take_list(s, ']', depth);
@@ -171,7 +148,8 @@ static struct str parameter(const json_t *schema, size_t i)
 /* key=value, or a value by position. */
 static bool take_argument(const json_t *schema, struct str *s, size_t i, json_t *args)
 {
-    struct str rest = *s, key = take_name(&rest);
+    scan_blanks(s);
+    struct str rest = *s, key = scan_name(&rest);
     if (key.n && take(&rest, '=')) *s = rest;
     else key = parameter(schema, i);
     json_t *v = key.p ? take_literal(s, 0) : NULL;
@@ -180,12 +158,13 @@ static bool take_argument(const json_t *schema, struct str *s, size_t i, json_t 
 
 json_t *calls_read_python(const json_t *tools, struct str *s)
 {
-    struct str name = take_name(s);
+    scan_blanks(s);
+    struct str name = scan_name(s);
     const json_t *schema = calls_find(tools, name);
     json_t *args = schema && take(s, '(') ? json_object() : NULL;
     for (size_t i = 0; args && !take(s, ')'); i++) {
         bool ok = take_argument(schema, s, i, args);
-        skip_blanks(s);
+        scan_blanks(s);
         if (ok && (take(s, ',') || (s->n && *s->p == ')'))) continue;
         json_decref(args);
         args = NULL;

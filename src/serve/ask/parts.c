@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "serve/ask/calls.h"
+#include "serve/ask/scan.h"
 
 enum { HEAD_MAX = 512, NAME_MAX_BYTES = 256 };
 
@@ -28,15 +29,10 @@ static void drop(struct parts *p, size_t n)
     p->held.n -= n;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 static size_t count_blanks(const struct parts *p)
 {
     size_t n = 0;
-    while (n < p->held.n && is_blank(p->held.p[n])) n++;
+    while (n < p->held.n && scan_is_blank(p->held.p[n])) n++;
     return n;
 }
 
@@ -192,7 +188,7 @@ static void read_head(struct parts *p, struct str head)
     const char *to = head.n ? memmem(head.p, head.n, "to=", 3) : NULL;
     struct str name = {to ? to + 3 : NULL, 0}, thought = STR("<|channel|>analysis");
     if (to && (size_t)(head.p + head.n - name.p) > 10 && memcmp(name.p, "functions.", 10) == 0) name.p += 10;
-    while (to && name.p + name.n < head.p + head.n && !is_blank(name.p[name.n]) && name.p[name.n] != '<') name.n++;
+    while (to && name.p + name.n < head.p + head.n && !scan_is_blank(name.p[name.n]) && name.p[name.n] != '<') name.n++;
     buf_clear(&p->name);
     buf_append_str(&p->name, name);
     p->body = head.n && memmem(head.p, head.n, thought.p, thought.n) ? PART_REASONING : PART_TEXT;
