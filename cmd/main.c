@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tutti: dispatches to one file per command (cmd.h lists them). */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "cmd.h"
 
@@ -26,6 +28,16 @@ int command_run(int argc, char **argv)
     return EXIT_USAGE;
 }
 
+/* Who starts the program may have closed these: no file or pipe of ours must take their place, and be written to as output. The
+ * stand-ins fail as closed ones do. */
+static void hold_standard_files(void)
+{
+    int fd;
+    do fd = open("/", O_PATH);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 /* What standard output still holds is written here, where a full disk can be told; a command that failed has said why. */
 static int close_output(const char *name, int status)
 {
@@ -40,6 +52,7 @@ static int close_output(const char *name, int status)
 int main(int argc, char **argv)
 {
     static char version[] = "version", help[] = "help";
+    hold_standard_files();
     if (argc < 2 || !*argv[1]) {
         help_print(stderr);
         return EXIT_USAGE;

@@ -50,6 +50,9 @@ plain=$(answer tiny "one two" -n 12)
 expect 2 'given twice' run $data/tiny.gguf - -
 "${tutti[@]}" run $data/tiny.gguf x -n 200 --raw >/dev/full 2>"$tmp/full" </dev/null && fault "/dev/full: status 0"
 grep -q 'cannot write the answer: No space left' "$tmp/full" || fault "/dev/full: $(cat "$tmp/full")"
+# Nobody gave it files 0 and 1: a pipe or file of its own must not become its output.
+timeout 60 "${tutti[@]}" run $data/tiny.gguf x -n 2 --raw <&- >&- 2>"$tmp/full"
+[ $? = 3 ] && grep -q 'cannot write the answer: Bad file' "$tmp/full" || fault "without files 0 and 1: $(cat "$tmp/full")"
 # A reader that goes away ends the program without a word.
 (sleep 0.3; "${tutti[@]}" run $data/tiny.gguf x -n 400 --raw --temperature 1 2>"$tmp/pipe" </dev/null; echo $? >"$tmp/status") | :
 [ -s "$tmp/pipe" ] && fault "closed pipe: $(cat "$tmp/pipe")"
