@@ -274,6 +274,7 @@ int cmd_plan(int argc, char **argv)
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (o.data) return validate(&doc, &o);
+    if (o.write) return args_fault(&doc, "--write goes with --validate");
     if (argc - at > 1 || (argc - at == 1) == (o.shape != NULL)) return args_fault(&doc, "give a model, or a shape by --shape");
     if (!o.traffic) return args_fault(&doc, "give the traffic by --traffic, as \"500 users, 30 tok/s each, 8k in, 500 out\"");
     struct err e = {0};

@@ -145,7 +145,7 @@ int cmd_quantize(int argc, char **argv)
     if (!rc && same_file(path.z, out)) rc = err(&e, ERR_USAGE, "%s is the input: give another name", out);
     if (!rc && !force && path_is_file(out)) rc = err(&e, ERR_USAGE, "%s exists; --force overwrites it", out);
     if (!rc) rc = model_file_open(&in, path.z, &e);
-    struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* a second one ends it at once */
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     if (!rc && kld_text) rc = common_read_file(kld_text, &kld, &n_kld, &e);

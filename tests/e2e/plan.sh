@@ -14,6 +14,7 @@ best = plan["chips"][0]
 assert best["meets"] and best["served"]["ttft_p99"] <= 1 and best["chips"] >= 1 and best["evidence"] and plan["best"]["load"], plan
 assert plan["timeline"][0]["prompt_tokens"] > 0 and plan["timeline"][0]["step_s"] > 0, plan["timeline"]
 assert best["cost"]["pay"] == "buy" and best["cost"]["evidence"] == "assumed" and best["cost"]["rent_of_a_chip"]["source"] and best["expected_error_source"], best' || fault "--json"
+expect 2 'write goes with --validate' "${ask[@]}" --write "$tmp/w"
 expect 7 'The nearest plan' "${ask[@]}" --tpot 100us
 expect 7 'Within the limits of power, cost and chips' "${ask[@]}" --ttft 1s --power 1kW
 expect 0 "" plan -q $data/tiny.gguf --chips h100 --precision 16-bit --traffic "1 req/s, 50 in, 20 out"
