@@ -113,7 +113,8 @@ int talk_open(struct talk *t, const struct common *c, struct err *e)
     if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
     struct str template = {NULL, 0};
     if (t->plain || gguf_get_str(t->o.engine->file, "tokenizer.chat_template", &template, NULL)) template.n = 0;
-    if (t->plain && t->show.tools_file) return err(e, ERR_USAGE, "--tools needs a chat template, and the model has none");
+    if (t->plain && (t->show.tools_file || t->show.kwargs_text))
+        return err(e, ERR_USAGE, "--tools and --template-kwargs need a chat template, and the model has none");
     if ((rc = show_open(&t->show, template, &t->o.text, e)) || (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
     return open_spec(t, c, e);
 }
@@ -169,7 +170,8 @@ static int render(struct talk *t, struct ids *ids, struct err *e)
         all = words;
         tools = NULL;
     }
-    int rc = all ? text_chat(&t->o.text, all, tools, true, ids, e) : err(e, ERR_MEMORY, "out of memory");
+    struct template_input in = {.messages = all, .tools = tools, .kwargs = t->show.kwargs, .add_generation_prompt = true};
+    int rc = all ? text_prompt(&t->o.text, t->o.text.scratch, &in, ids, NULL, e) : err(e, ERR_MEMORY, "out of memory");
     json_decref(all);
     return rc;
 }

@@ -214,7 +214,7 @@ static void cmd_help_text(struct chat *c, char *arg)
     (void)arg;
     say(c, "  /clear             forget the conversation\n"
            "  /system [TEXT]     set the message that says how the model shall behave; - for none\n"
-           "  /set [NAME VALUE]  show or change temperature, top_k, seed, max_tokens, verbose ...\n"
+           "  /set [NAME VALUE]  show or change temperature, top_k, seed, max_tokens, verbose, thoughts ...\n"
            "  /info              model, context, conversation\n"
            "  /save FILE         write the conversation as JSON\n"
            "  /exit              leave; Ctrl-D, too\n"
@@ -251,14 +251,17 @@ static void set_parameter(struct chat *c, char *arg)
         struct buf b;
         buf_init(&b, 1 << 16);
         sampling_print(&t->sample, &b);
-        buf_printf(&b, "  %-20s %d\n  %-20s %s", "max_tokens", t->max_tokens, "verbose", t->verbose ? "on" : "off");
+        buf_printf(&b, "  %-20s %d\n  %-20s %s\n  %-20s %s", "max_tokens", t->max_tokens, "verbose", t->verbose ? "on" : "off", "thoughts",
+                   t->show.hide ? "hide" : t->show.apart ? "show" : "as the model writes");
         say(c, "%s", b.p ? b.p : "");
         buf_finish(&b);
         return;
     }
     if (*value) *value++ = 0;
     value += strspn(value, " \t");
-    if (strcmp(arg, "verbose") == 0 && (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)) {
+    if (strcmp(arg, "thoughts") == 0) {
+        if (show_set(&t->show, value, &e)) say(c, "%s", e.msg);
+    } else if (strcmp(arg, "verbose") == 0 && (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)) {
         t->verbose = value[1] == 'n';
     } else if (strcmp(arg, "max_tokens") == 0) {
         long v = strtol(value, &end, 10);
@@ -267,7 +270,7 @@ static void set_parameter(struct chat *c, char *arg)
         else
             t->max_tokens = (int)v;
     } else if (sampling_set(&t->sample, arg, value, &e)) {
-        say(c, "%s; also max_tokens N and verbose on|off", e.msg);
+        say(c, "%s; also max_tokens N, verbose on|off and thoughts show|hide|raw", e.msg);
     }
 }
 

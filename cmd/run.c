@@ -119,7 +119,7 @@ int cmd_run(int argc, char **argv)
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti run --help");
-    if (raw && t.show.tools_file) return args_fault(&doc, "--tools needs the chat template, which --raw leaves out");
+    if (raw && (t.show.tools_file || t.show.kwargs_text)) return args_fault(&doc, "--tools and --template-kwargs need the chat template, which --raw leaves out");
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
     if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");

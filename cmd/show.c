@@ -13,12 +13,21 @@
 
 /* --- opening ---------------------------------------------------------------------------------------------- */
 
-static int read_how(struct show *s, struct err *e)
+int show_set(struct show *s, const char *how, struct err *e)
 {
-    const char *how = s->how ? s->how : "show";
-    s->hide = strcmp(how, "hide") == 0;
-    s->apart = strcmp(how, "raw") != 0;
-    if (strcmp(how, "show") != 0 && !s->hide && s->apart) return err(e, ERR_USAGE, "--thoughts %s is unknown: show, hide or raw", how);
+    bool raw = strcmp(how, "raw") == 0, hide = strcmp(how, "hide") == 0;
+    if (!raw && !hide && strcmp(how, "show") != 0) return err(e, ERR_USAGE, "thoughts '%s' is unknown: show, hide or raw", how);
+    s->hide = hide;
+    s->apart = !raw && (s->marks.think || s->marks.channels || s->tools.list);
+    return 0;
+}
+
+static int read_kwargs(struct show *s, struct err *e)
+{
+    json_error_t je;
+    if (!s->kwargs_text) return 0;
+    s->kwargs = json_loads(s->kwargs_text, JSON_REJECT_DUPLICATES, &je);
+    if (!json_is_object(s->kwargs)) return err(e, ERR_USAGE, "--template-kwargs: expected a JSON object, as {\"enable_thinking\": false}%s%s", s->kwargs ? "" : ": ", s->kwargs ? "" : je.text);
     return 0;
 }
 
@@ -44,9 +53,8 @@ int show_open(struct show *s, struct str template, const struct text *t, struct 
 {
     int rc;
     buf_init(&s->text, SHOW_TEXT_MAX);
-    if ((rc = read_how(s, e)) || (rc = read_tools(s, e))) return rc;
     marks_read(&s->marks, template, t->tok);
-    s->apart = s->apart && (s->marks.think || s->marks.channels || s->tools.list);
+    if ((rc = read_tools(s, e)) || (rc = read_kwargs(s, e)) || (rc = show_set(s, s->how ? s->how : "show", e))) return rc;
     const char *term = getenv("TERM"), *plain = getenv("NO_COLOR");
     s->aside = isatty(STDOUT_FILENO) ? stdout : stderr;
     s->dim = s->aside == stdout && !(plain && *plain) && !(term && strcmp(term, "dumb") == 0);
@@ -58,6 +66,7 @@ void show_close(struct show *s)
     parts_free(&s->parts);
     buf_finish(&s->text);
     json_decref(s->calls);
+    json_decref(s->kwargs);
     json_decref(s->tools_json);
 }
 

@@ -22,8 +22,9 @@
 enum { SHOW_TEXT_MAX = 64 << 20 }; /* bytes of one answer */
 
 struct show {
-    const char *how, *tools_file; /* as given, or NULL */
+    const char *how, *tools_file, *kwargs_text; /* as given, or NULL */
     json_t *tools_json;           /* what the file held */
+    json_t *kwargs;               /* further variables of the template, or NULL */
     struct tools tools;           /* list NULL: none */
     struct marks marks;
     bool apart, hide;             /* answers are taken apart; thoughts are left out */
@@ -39,12 +40,16 @@ struct show {
 /* clang-format off */
 #define SHOW_ARGS(s)                                                                                         \
     {"thoughts", 0, ARG_STR, &(s).how, "HOW", "what the model thinks before it answers: show (default: dim; standard error where standard output is no terminal), hide, or raw (all as it is written, marks and calls too)", 0, 0}, \
-    {"tools", 0, ARG_STR, &(s).tools_file, "FILE", "functions that the model may call, a JSON array as in the server's 'tools'; calls appear as lines of JSON", 0, 0}
+    {"tools", 0, ARG_STR, &(s).tools_file, "FILE", "functions that the model may call, a JSON array as in the server's 'tools'; calls appear as lines of JSON", 0, 0}, \
+    {"template-kwargs", 0, ARG_STR, &(s).kwargs_text, "JSON", "further variables of the chat template, as '{\"enable_thinking\": false}'", 0, 0}
 /* clang-format on */
 
 /* template: its source, or nothing. ERR_USAGE, ERR_FORMAT. */
 int show_open(struct show *s, struct str template, const struct text *t, struct err *e);
 void show_close(struct show *s); /* accepts a zeroed struct */
+
+/* --thoughts, or /set thoughts of a chat. */
+int show_set(struct show *s, const char *how, struct err *e);
 
 /* An answer to the prompt begins; of a given form it begins with that form. Then pieces as they come, and the end. */
 void show_begin(struct show *s, const struct text *t, const int32_t *ids, int n_ids, bool form);

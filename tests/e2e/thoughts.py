@@ -84,7 +84,12 @@ check('text, two calls', piped(plain, 'now:' + call + call, '--tools', tmp.name 
 check('a thought, a call', piped(think, '<think>one</think>' + call, '--tools', tmp.name + '/tools.json'), (0, line, '(thinking)\none\n(end of thinking)\n'))
 check('a call in a channel', piped(channels, '<|channel|>commentary to=functions.f<|message|>{"a":1}<|call|>', '--tools', tmp.name + '/tools.json'), (0, line, ''))
 check('a call of no function', piped(plain, call.replace('"f"', '"g"'), '--tools', tmp.name + '/tools.json'), (0, call.replace('"f"', '"g"') + '\n', ''))
-for args, words in ((['--thoughts', 'loud'], 'show, hide or raw'), (['--tools', tmp.name + '/none'], 'No such file'), (['--tools', plain], 'line 1'),
+wordy = model('wordy', '#}{% if wordy %}many more words{% endif %}{#')
+lengths = [re.search(r'prompt:\s+(\d+) tokens', piped(wordy, 'x', '-v', *args)[2])[1] for args in ([], ['--template-kwargs', '{"wordy": true}'])]
+if not int(lengths[0]) < int(lengths[1]):
+    bad.append('--template-kwargs')
+    print(f'thoughts: --template-kwargs: prompts of {lengths} tokens')
+for args, words in ((['--thoughts', 'loud'], 'show, hide or raw'), (['--template-kwargs', '[]'], 'expected a JSON object'), (['--template-kwargs', '{'], 'expected a JSON object'), (['--tools', tmp.name + '/none'], 'No such file'), (['--tools', plain], 'line 1'),
                     (['--raw', '--tools', tmp.name + '/tools.json'], '--raw leaves out')):
     status, out, err = piped(plain, 'x', *args)
     if status == 0 or words not in err:
