@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: prices and assumptions of a stranger (tutti plan --price). What is taken gives costs that are numbers; what is refused has a message of one line. */
+/* Fuzz target: prices and assumptions of a stranger (tutti plan --price). What is taken gives costs that are numbers; what is
+ * refused has a message of one line. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

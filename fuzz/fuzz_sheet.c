@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: a chip's datasheet, as the simulated LPU and as the planner read one. What is taken has every figure inside its bounds; what is refused has a message of one line. */
+/* Fuzz target: a chip's datasheet, as the simulated LPU and as the planner read one. What is taken has every figure inside
+ * its bounds; what is refused has a message of one line. */
 #include <stdint.h>
 #include <string.h>
 #include "chip/lpu/arch.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target: files of measurements from strangers, as tutti validate reads them. The first byte chooses the file that the rest is put into. Rows that are
- * taken have sizes and times above 0, and every prediction for them is a number at or above its floor.
+ * Fuzz target: files of measurements from strangers, as tutti validate reads them. The first byte chooses the file that the
+ * rest is put into. Rows that are taken have sizes and times above 0, and every prediction for them is a number at or above
+ * its floor.
  */
 #include <math.h>
 #include <stdint.h>

@@ -2,7 +2,8 @@
 /*
  * chip/lpu/: the datasheet refuses what it must; the simulated chip gives the CPU's bits on models of every kind of weight and
  * both caches, over the end of a chunk of keys, with sequences side by side; announced cycles are those that are counted (a step fails
- * otherwise); changed queues are refused by the verifier or change no bit; a number out of range is an error of its sequence; and doc/lpu.md names every instruction.
+ * otherwise); changed queues are refused by the verifier or change no bit; a number out of range is an error of its sequence;
+ * and doc/lpu.md names every instruction.
  */
 #include <setjmp.h>
 #include <stdarg.h>

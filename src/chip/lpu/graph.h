@@ -3,9 +3,10 @@
  * graph: what the mapping asks of the chip, before anybody says when: unit operations on rows of memory, in program order.
  *
  * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or half the
- * installation of a weight tile: loading may be asked for long before the array is free. Nodes stand in groups: inside a group results pass from ALU to ALU; between groups
- * they pass through memory, or through a chain: a name for a value that stays in an ALU until its last reader. The meaning of a
- * graph is that of its nodes one after the other; the scheduler may only find times for them.
+ * installation of a weight tile: loading may be asked for long before the array is free. Nodes stand in groups: inside a
+ * group results pass from ALU to ALU; between groups they pass through memory, or through a chain: a name for a value that
+ * stays in an ALU until its last reader. The meaning of a graph is that of its nodes one after the other; the scheduler may
+ * only find times for them.
  *
  * A location is slice * 8192 + row; a 32-bit vector takes the same row of four neighbouring slices. Rows that depend
  * on the token, its position or its page of keys are patched into the queues before cycle 0 of a step; the graph has them for

@@ -96,7 +96,8 @@ int generate_fed(struct generate *g, const struct batch_part *part, int status, 
 int generate_take(struct generate *g, int32_t id, struct err *e);
 void generate_release(struct generate *g);
 
-/* Begin to finish; with g->spec in steps of several tokens where guesses can be made (serve/engine/spec.h). The reason of the end is g->end; an error is returned for GENERATE_FAILED only. */
+/* Begin to finish; with g->spec in steps of several tokens where guesses can be made (serve/engine/spec.h). The reason of the
+ * end is g->end; an error is returned for GENERATE_FAILED only. */
 int generate_run(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e);
 
 #endif
