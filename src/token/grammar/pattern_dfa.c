@@ -108,9 +108,12 @@ static int trim(struct arena *a, const struct dfa *d, struct dfa **out, struct e
 
 /* --- from a pattern --------------------------------------------------------------------------------------- */
 
+enum { SLOTS_FIRST = 256 };
+
 struct subset {
     int at, n; /* in pool */
-    int32_t next; /* of the same hash */
+    uint32_t hash;
+    int32_t next; /* in the same slot */
 };
 
 struct making {
@@ -119,10 +122,27 @@ struct making {
     int32_t *pool;
     struct subset *sub;
     int n_pool, cap_pool, n_sub, cap_sub;
-    int32_t hash[1 << 12];
+    int32_t *slot; /* [n_slot] the last subset of each, counted from 1; 0: none */
+    int n_slot;
     bool *seen;
     int32_t *work;
 };
+
+/* Twice as many slots, when there are as many subsets. */
+static bool grow_slots(struct making *x)
+{
+    int n = x->n_slot ? 2 * x->n_slot : SLOTS_FIRST;
+    int32_t *slot = ARENA_NEW(x->a, int32_t, (size_t)n);
+    if (!slot) return false;
+    for (int32_t i = 0; i < x->n_sub; i++) {
+        int32_t *at = &slot[x->sub[i].hash & (uint32_t)(n - 1)];
+        x->sub[i].next = *at;
+        *at = i + 1;
+    }
+    x->slot = slot;
+    x->n_slot = n;
+    return true;
+}
 
 /* The state of the closed, ordered nodes work[0..n): -1 when there are none. */
 static int32_t find_state(struct making *x, int n)
@@ -130,18 +150,20 @@ static int32_t find_state(struct making *x, int n)
     uint32_t h = 2166136261u;
     if (!n) return -1;
     for (int i = 0; i < n; i++) h = (h ^ (uint32_t)x->work[i]) * 16777619u;
-    h = (h ^ h >> 15) & 4095;
-    for (int32_t i = x->hash[h]; i; i = x->sub[i - 1].next)
-        if (x->sub[i - 1].n == n && memcmp(x->pool + x->sub[i - 1].at, x->work, (size_t)n * sizeof *x->work) == 0) return i - 1;
+    h ^= h >> 15;
+    if (x->n_sub == x->n_slot && !grow_slots(x)) return -2;
+    for (int32_t i = x->slot[h & (uint32_t)(x->n_slot - 1)]; i; i = x->sub[i - 1].next)
+        if (x->sub[i - 1].hash == h && x->sub[i - 1].n == n && memcmp(x->pool + x->sub[i - 1].at, x->work, (size_t)n * sizeof *x->work) == 0) return i - 1;
     x->sub = arena_grow(x->a, x->sub, x->n_sub, &x->cap_sub, sizeof *x->sub);
     if (!x->sub) return -2;
-    x->sub[x->n_sub] = (struct subset){x->n_pool, n, x->hash[h]};
+    int32_t *slot = &x->slot[h & (uint32_t)(x->n_slot - 1)];
+    x->sub[x->n_sub] = (struct subset){x->n_pool, n, h, *slot};
     for (int i = 0; i < n; i++) {
         x->pool = arena_grow(x->a, x->pool, x->n_pool, &x->cap_pool, sizeof *x->pool);
         if (!x->pool) return -2;
         x->pool[x->n_pool++] = x->work[i];
     }
-    x->hash[h] = ++x->n_sub;
+    *slot = ++x->n_sub;
     return x->n_sub - 1;
 }
 
