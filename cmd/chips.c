@@ -51,8 +51,11 @@ static void print_sheet(const struct sheet *s)
         if (!it->source) continue; /* not a figure of this chip */
         if (i == 0 || strcmp(f->section, s->figures[i - 1].section) != 0) putchar('\n');
         snprintf(name, sizeof name, "%s.%s", f->section, f->key);
-        if (!isnan(it->value)) snprintf(value, sizeof value, "%.10g", it->value);
-        printf("%-28s %12s %-8s %-9s  %s\n", name, value, f->unit, evidence_name[it->evidence], it->source);
+        bool known = !isnan(it->value);
+        if (known) snprintf(value, sizeof value, "%.10g", it->value);
+        printf("%-28s %12s %-8s %-9s  %s", name, value, f->unit, known ? evidence_name[it->evidence] : "-", it->source);
+        if (!known) printf("; give it by --assume %s=VALUE", name);
+        putchar('\n');
     }
 }
 
@@ -77,9 +80,9 @@ static json_t *sheet_json(const struct sheet *s)
         const struct sheet_figure *f = &s->figures[i];
         const struct sheet_item *it = &s->items[i];
         if (!it->source) continue;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:s, s:s}", "section", f->section, "figure", f->key, "value",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:o, s:s}", "section", f->section, "figure", f->key, "value",
                                               isnan(it->value) ? json_null() : json_real(it->value),
-                                              "unit", f->unit, "evidence", evidence_name[it->evidence], "source", it->source));
+                                              "unit", f->unit, "evidence", isnan(it->value) ? json_null() : json_string(evidence_name[it->evidence]), "source", it->source));
     }
     json_object_set_new(root, "figures", list);
     return root;

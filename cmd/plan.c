@@ -183,7 +183,7 @@ static int report_systems(const struct saturated *s, bool json, struct err *e)
         for (int i = 0; i < s->n; i++) json_array_append_new(rows, row_json(&s->rows[i]));
         json_t *j = json_pack("{s:o, s:o, s:o, s:{s:i, s:f, s:f}}", "rows", rows, "errors", errors_json(&hidden), "errors_with_software_in_turn", errors_json(&turn), "regret", "choices", sweeps,
                               "mean", mean, "worst", worst);
-        rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot print");
+        rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
         putchar('\n');
         json_decref(j);
         return rc;
@@ -221,7 +221,7 @@ static int validate(const struct args_doc *doc, const struct options *o)
 static int print_json(const struct plan *p, struct err *e)
 {
     json_t *j = plan_json(p);
-    int rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot print");
+    int rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
     putchar('\n');
     json_decref(j);
     return rc;
@@ -249,7 +249,7 @@ int cmd_plan(int argc, char **argv)
         {"budget", 0, ARG_STR, &o.budget, "USD", "limit of cost per month, as 250k", 0, 0},
         {"pay", 0, ARG_STR, &o.pay, "HOW", "rent or buy (default: what is cheaper)", 0, 0},
         {"price", 0, ARG_STR, &o.price, "FILE", "prices and assumptions (default: data/economy.ini of the program)", 0, 0},
-        {"assume", 0, ARG_STRS, &o.assume, "KEY=VALUE", "a figure of the chips' datasheets, as memory.rate=1200; guessed", 0, 0},
+        {"assume", 0, ARG_STRS, &o.assume, "KEY=VALUE", "a figure of the chips' datasheets, as memory.rate=1200, or of one of them, as x220:memory.rate=40; guessed", 0, 0},
         {"draft", 0, ARG_INT, &o.draft, "N", "speculation: tokens drafted per answer and step", 0, SIM_DRAFT_MAX},
         {"accept", 0, ARG_FLOAT, &o.accept, "SHARE", "chance that a drafted token is accepted (default: 0.7)", 0, 1},
         {"draft-cost", 0, ARG_FLOAT, &o.draft_share, "SHARE", "of a step, what drafting a token takes (default: 0)", 0, 1},

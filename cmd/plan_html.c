@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/path.h"
 #include "plan.h"
 #include "svg.h"
 
@@ -287,6 +288,7 @@ int plan_html(const struct plan *p, const char *path, struct err *e)
     if (o.failed) rc = err(e, o.failed, "the page is too large");
     else if (!f || fwrite(o.p, 1, o.n, f) != o.n) rc = err(e, ERR_IO, "%s: %s", path, strerror(errno));
     if (f && fclose(f) && !rc) rc = err(e, ERR_IO, "%s: %s", path, strerror(errno));
+    if (f && rc && path_is_file(path)) remove(path); /* half a page is none */
     buf_finish(&o);
     return rc;
 }

@@ -318,7 +318,7 @@ int cmd_sim(int argc, char **argv)
         {"context", 'c', ARG_INT, &q.context, "N", "tokens in the cache of each sequence (default: 1024)", 1, 1 << 24},
         {"batch", 'b', ARG_INT, &q.batch, "N", "sequences in a step (default: 1)", 1, 1 << 20},
         {"precision", 0, ARG_STR, &q.precision, "TYPE", "with --shape: 16-bit, fp8, int8, fp4, q4 (default: 16-bit)", 0, 0},
-        {"assume", 0, ARG_STRS, &q.assume, "KEY=VALUE", "a figure of the datasheet, as memory.rate=1200; evidence: guessed", 0, 0},
+        {"assume", 0, ARG_STRS, &q.assume, "KEY=VALUE", "a figure of the datasheet, as memory.rate=1200, or of one chip, as x220:memory.rate=40; evidence: guessed", 0, 0},
         {"tp", 0, ARG_INT, &q.tp, "N", "chips that share every product (default: as the class does)", 1, 1 << 16},
         {"pp", 0, ARG_INT, &q.pp, "N", "stages of layers", 1, 1 << 16},
         {"ep", 0, ARG_INT, &q.ep, "N", "chips that share the experts", 1, 1 << 16},

@@ -305,7 +305,7 @@ static int print_end(struct job *j, struct err *e)
         json_t *all = json_pack("{s:O, s:O, s:O, s:O, s:O, s:I, s:I, s:I}", "groups", j->out, "published", j->published, "published_not_compared", j->left_out, "chips_without_datasheet", j->chips, "files_not_read", j->unread,
                                 "rows", (json_int_t)j->m.n_rows, "rows_of_unknown_operators", (json_int_t)j->m.n_unknown, "rows_passed_over",
                                 (json_int_t)(j->m.odd.n + j->layers.odd.n));
-        if (!all || json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) return err(e, ERR_IO, "cannot print");
+        if (!all || json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6))) return err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
         putchar('\n');
         json_decref(all);
         return 0;

@@ -26,6 +26,8 @@ expect 0 'launch:  body' sim $data/tiny.gguf --chip lpu
 expect 0 'room for 41' sim --shape llama-3.1-8b --chip rtx4090 # 41,408 tokens resolved by vLLM 0.19
 expect 7 '4 chips do' sim --shape llama-3.3-70b --chip h100
 expect 5 'memory.rate (GB/s)' sim --shape llama-3.1-8b --chip x220:4
+expect 0 'give it by --assume memory.rate=VALUE' chips x220
+expect 0 'LPDDR4 of unstated width; give it by' sim --shape llama-3.1-8b --precision fp8 --chip all
 expect 0 'guessed' sim --shape qwen3-1.7b --precision int8 --chip x220 --assume memory.rate=40
 expect 2 'expected NAME or NAME:N' sim --shape llama-3.1-8b --chip h100:many
 expect 0 'conforming' conform --type Q4_K

@@ -24,6 +24,10 @@ expect 2 "known: 16-bit" "${ask[@]}" --precision fp3
 expect 8 "nobody" plan -q --shape llama-3.1-8b --chips nobody --traffic "1 req/s, 1k in, 200 out"
 expect 8 "known: smollm2-135m" plan -q --shape nothing --traffic "1 req/s, 1k in, 200 out"
 expect 8 "no file" plan -q --shape llama-3.1-8b --traffic /nowhere/trace.csv
+expect 8 "No such file" plan -q --shape /nowhere/config.json --traffic "1 req/s, 1k in, 200 out"
+expect 3 "No space left" "${ask[@]}" --ttft 1s --html /dev/full
+expect 0 'guessed' plan -q --shape qwen3-1.7b --precision int8 --chips x220,h100 --assume x220:memory.rate=40 --traffic "1 users, 4 tok/s each, 96 in, 100 out" --ttft 5s
+expect 8 "no chip 'x22'" "${ask[@]}" --assume x22:memory.rate=40
 expect 5 "not published: memory.rate" plan -q --shape llama-3.1-8b --chips x220 --traffic "1 req/s, 1k in, 200 out"
 expect 0 'across tiers' "${ask[@]}" --ttft 1s --mix --day --cut h100:rtx4090 --cluster 20000 --train 1e6 --timeline "$tmp/line.json"
 python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["traceEvents"]) > 100' "$tmp/line.json" || fault "the timeline is no JSON"

@@ -183,6 +183,34 @@ static void a_search_and_its_refusals(void **state)
     device_close(d[1]);
 }
 
+/* A limit that is long beside a request: what is served must follow what arrives, or the run was only too short to show it. */
+static void growing_queues_do_not_work(void **state)
+{
+    struct device *d;
+    struct shape m;
+    struct traffic t;
+    struct economy money;
+    struct err e = {0};
+    struct search_chip found;
+    struct analysis a;
+    (void)state;
+    open_h100(&d);
+    assert_int_equal(shape_open(&m, "qwen3-1.7b", &e), 0);
+    assert_int_equal(traffic_open(&t, "1 users, 4 tok/s each, 96 in, 100 out", &e), 0);
+    assert_int_equal(economy_open(&money, NULL, &e), 0);
+    struct want w = {.shape = &m, .traffic = &t, .limits = {5, 0.25}, .attain = 0.99, .economy = &money, .seed = 1};
+    struct search_space space = {.devices = &d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    assert_int_equal(search_run(&found, &space, &w, &e), 0);
+    assert_true(found.found);
+    assert_int_equal(analysis_make(&a, &found, 1, &w, &e), 0);
+    assert_true(a.knee >= 4 && a.knee < LOAD_POINTS - 2);
+    const struct load_point *knee = &a.load[a.knee];
+    if (!(knee->sum.goodput >= 0.88 * knee->rate)) print_message("%g of %g requests/s\n", knee->sum.goodput, knee->rate);
+    assert_true(knee->sum.goodput >= 0.88 * knee->rate && a.load[LOAD_POINTS - 1].sum.met < 0.5);
+    economy_close(&money);
+    device_close(d);
+}
+
 /* Chips of all kinds for a load of long prompts: no fewer than their peaks allow, not absurdly more, and hardly more than needed. */
 static void capacities_are_plausible(void **state)
 {
@@ -349,6 +377,6 @@ static void days_and_clusters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(money_by_hand), cmocka_unit_test(errors_of_systems), cmocka_unit_test(replicas_follow_their_device),
-                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(two_pools), cmocka_unit_test(capacities_are_plausible), cmocka_unit_test(least_chips_by_hand), cmocka_unit_test(days_and_clusters)};
+                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(growing_queues_do_not_work), cmocka_unit_test(two_pools), cmocka_unit_test(capacities_are_plausible), cmocka_unit_test(least_chips_by_hand), cmocka_unit_test(days_and_clusters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,8 @@ static int check_needs(const struct device *d, struct err *e)
         if (figures_has(&d->figures, *i)) continue;
         const struct sheet_figure *f = figures_about(*i);
         size_t n = strlen(text), m = strlen(fill);
-        snprintf(text + n, sizeof text - n, "%s%s.%s (%s)", n ? ", " : "", f->section, f->key, f->unit);
+        const char *of = d->figures.sheet.items[*i].source; /* what is known of it */
+        snprintf(text + n, sizeof text - n, "%s%s.%s (%s)%s%s", n ? ", " : "", f->section, f->key, f->unit, of ? ", " : "", of ? of : "");
         snprintf(fill + m, sizeof fill - m, " --assume %s.%s=VALUE", f->section, f->key);
     }
     return *text ? err(e, ERR_UNSUPPORTED, "%s: not published: %s; give it by%s", d->figures.chip, text, fill) : 0;

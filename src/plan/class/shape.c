@@ -81,7 +81,7 @@ int shape_open(struct shape *s, const char *name, struct err *e)
     int rc = 0;
     if (!j && (base || strstr(name, ".json"))) {
         file = json_load_file(name, JSON_REJECT_DUPLICATES, &why);
-        if (!file) rc = err(e, ERR_FORMAT, "%s:%d: %s", name, why.line, why.text);
+        if (!file) rc = why.line < 0 ? err(e, ERR_NOT_FOUND, "%s", why.text) : err(e, ERR_FORMAT, "%s:%d: %s", name, why.line, why.text);
         j = file;
     } else if (!j) {
         rc = unknown(all, name, e);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include "plan/class/work.h"
 
+enum { LOAD_REQUESTS = 1500 }; /* at least, of a point of the load curve */
+
 static int make_load(struct analysis *a, struct candidate *c, const struct want *w, struct err *e)
 {
     static const double share[LOAD_POINTS] = {0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.35, 1.6};
@@ -17,7 +19,9 @@ static int make_load(struct analysis *a, struct candidate *c, const struct want 
         struct load_point *p = &a->load[a->n_load];
         struct sim_stats st;
         p->rate = share[i] * fmax(c->lane_rate * lanes, w->traffic->rate);
-        rc = candidate_try(c, w, &t, p->rate / lanes, lanes, 1500, &st, &p->sum, NULL, NULL, e);
+        int requests = candidate_requests(c, w, p->rate / lanes);
+        if (requests < LOAD_REQUESTS) requests = LOAD_REQUESTS;
+        rc = candidate_try(c, w, &t, p->rate / lanes, lanes, requests, &st, &p->sum, NULL, NULL, e);
         p->sum.goodput = p->sum.met * fmin(p->rate, p->sum.rate * lanes);
         if (!rc && p->sum.met >= w->attain && candidate_keeps_up(c, w, &st, &p->sum)) a->knee = a->n_load;
         a->n_load++;

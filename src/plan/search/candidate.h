@@ -65,7 +65,9 @@ int candidate_size(struct candidate *c, const struct want *w, struct err *e);
 /* A simulation of one lane of `lanes` that take turns, of which each gets `rate` requests/s; each as in sim_run, or NULL. */
 int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e);
-/* Where no limit says how long a request may wait: a queue that grows all the time is none that works. */
+/* Requests of a run that is long beside the time that one of them takes, and beside what it may wait. */
+int candidate_requests(const struct candidate *c, const struct want *w, double lane_rate);
+/* A queue that grows all the time is none that works, even where a run ends before anybody waited too long. */
 bool candidate_keeps_up(const struct candidate *c, const struct want *w, const struct sim_stats *st, const struct sim_sum *sum);
 int candidate_table(struct sim_time *t, const struct candidate *c, const struct want *w, struct err *e);
 /* Cost, energy and what follows from c->replicas. */

@@ -117,11 +117,12 @@ static bool better(const struct candidate *a, const struct candidate *b)
 static void say_miss(struct search_chip *c, const struct want *w)
 {
     const struct candidate *b = &c->best;
+    double unit = w->watts < 1e3 ? 1 : 1e3;
     if (b->replicas && ((w->watts > 0 && isnan(b->cost.watts_limit)) || (w->dollars > 0 && isnan(b->cost.hour))))
         snprintf(c->why, sizeof c->why, "%s is not published, so that the limit cannot be checked; give it by --assume %s=VALUE",
                  w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price", w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
     else if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
-        snprintf(c->why, sizeof c->why, "needs %.4g W at the wall, %.4g are allowed", b->cost.watts_limit, w->watts);
+        snprintf(c->why, sizeof c->why, "needs %.4g %s at the wall, %.4g are allowed", b->cost.watts_limit / unit, unit > 1 ? "kW" : "W", w->watts / unit);
     else if (b->replicas && w->dollars > 0 && b->cost.hour * ECONOMY_MONTH_H > w->dollars)
         snprintf(c->why, sizeof c->why, "costs $%.0f a month, %.0f are allowed", b->cost.hour * ECONOMY_MONTH_H, w->dollars);
     else if (b->chips_needed > 0)
