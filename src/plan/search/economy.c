@@ -4,9 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "base/buf.h"
 
 __asm__(".section .rodata\n.hidden economy_text\n.global economy_text\neconomy_text:\n.incbin \"data/economy.ini\"\n.byte 0\n.previous\n");
 extern const char economy_text[];
@@ -44,14 +42,10 @@ const struct sheet_figure *economy_about(enum economy_item i)
 
 int economy_open(struct economy *m, const char *path, struct err *e)
 {
-    int n, rc = 0;
+    int n, rc;
     const struct sheet_figure *f = figures(&n);
-    struct buf own;
     *m = (struct economy){.value = {0}};
-    buf_init(&own, SHEET_BYTES_MAX);
-    if (path) rc = buf_read_file(&own, path, e);
-    if (!rc) rc = sheet_read(&m->sheet, path ? path : "economy.ini", path ? buf_str(&own) : str_from(economy_text), f, n, e);
-    buf_finish(&own);
+    rc = path ? sheet_open(&m->sheet, NULL, path, f, n, e) : sheet_read(&m->sheet, "economy.ini", str_from(economy_text), f, n, e);
     if (rc) return rc;
     for (int i = 0; i < ECONOMY_ITEMS; i++) m->value[i] = m->sheet.items[i].value;
     snprintf(m->date, sizeof m->date, "%s", sheet_about(&m->sheet, "date"));

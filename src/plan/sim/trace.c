@@ -10,7 +10,7 @@
 #include "plan/op/table.h"
 #include "plan/sim/load.h"
 
-enum { FIELD_AT, FIELD_IN, FIELD_OUT, FIELD_GROUP, FIELD_PREFIX, N_FIELDS, SPELLINGS = 4, LINE_MAX_BYTES = 1 << 20 };
+enum { FIELD_AT, FIELD_IN, FIELD_OUT, FIELD_GROUP, FIELD_PREFIX, N_FIELDS, SPELLINGS = 4, LINE_BYTES = 4096, LINE_MAX_BYTES = 1 << 20 };
 static const double SECONDS_MAX = 1e9;
 
 static const struct {
@@ -146,16 +146,32 @@ static int read_object(struct reader *r, const char *text, size_t n, long line)
     return rc ? rc : add(r, v, line);
 }
 
+/* A whole line into *text [*cap], which grows; 1, 0 at the end of the file, or an error. */
+static int next_line(struct reader *r, FILE *f, char **text, size_t *cap, long line)
+{
+    size_t n = 0;
+    for (;;) {
+        if (n + 1 >= *cap) {
+            size_t more = *cap ? 2 * *cap : LINE_BYTES;
+            char *p = more <= LINE_MAX_BYTES ? realloc(*text, more) : NULL;
+            if (more > LINE_MAX_BYTES) return err(r->e, ERR_LIMIT, "%s:%ld: longer than %d bytes", r->path, line, LINE_MAX_BYTES);
+            if (!p) return err(r->e, ERR_MEMORY, "out of memory");
+            *text = p, *cap = more;
+        }
+        if (!fgets(*text + n, (int)(*cap - n), f)) return ferror(f) ? err(r->e, ERR_IO, "%s: %s", r->path, strerror(errno)) : n > 0;
+        n += strlen(*text + n);
+        if (n > 0 && (*text)[n - 1] == '\n') return 1;
+        if (n + 1 < *cap) return 1; /* the last line, or a line with a zero byte, which no reader takes */
+    }
+}
+
 static int read_lines(struct reader *r, FILE *f)
 {
-    char *text = malloc(LINE_MAX_BYTES);
-    int rc = text ? 0 : err(r->e, ERR_MEMORY, "out of memory");
-    for (long line = 1; !rc && fgets(text, LINE_MAX_BYTES, f); line++) {
-        size_t n = strlen(text);
-        if (n == LINE_MAX_BYTES - 1 && text[n - 1] != '\n') rc = err(r->e, ERR_LIMIT, "%s:%ld: longer than %d bytes", r->path, line, LINE_MAX_BYTES);
-        else if (text[strspn(text, " \t\r\n")]) rc = read_object(r, text, n, line);
-    }
-    if (!rc && ferror(f)) rc = err(r->e, ERR_IO, "%s: %s", r->path, strerror(errno));
+    char *text = NULL;
+    size_t cap = 0;
+    int rc = 1;
+    for (long line = 1; rc > 0 && (rc = next_line(r, f, &text, &cap, line)) > 0; line++)
+        if (text[strspn(text, " \t\r\n")] && (rc = read_object(r, text, strlen(text), line)) == 0) rc = 1;
     free(text);
     return rc;
 }
