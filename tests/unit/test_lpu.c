@@ -78,7 +78,7 @@ static void datasheet_faults(void **state)
     assert_int_equal(lpu_arch_open(&a, NULL, &e), 0); /* the built-in one */
     assert_int_equal(a.half, 44);
     lpu_arch_close(&a);
-    assert_int_equal(lpu_arch_open(&a, "no/such/file", &e), ERR_NOT_FOUND);
+    assert_int_equal(lpu_arch_open(&a, "no/such/file", &e), ERR_IO);
 }
 
 /* --- bits --------------------------------------------------------------------------------------------------- */

@@ -26,7 +26,7 @@ static void phrases(void **state)
         {"", "not understood"}, {"500 users", "how many tokens come in"}, {"500 users, 8k in", "go out"}, {"500 users, 8k in, 5 out", "how fast"},
         {"8k in, 5 out", "how much"}, {"-5 users, 30 tok/s, 8k in, 5 out", "'-5 users'"}, {"5 users, 5 users", "a second time"}, {"5 users, 3 req/s, 30 tok/s, 8k in, 5 out", "not both"},
         {"5 penguins", "'5 penguins' is not understood"}, {"50% users", "not understood"}, {"1e9 users", "not understood"}, {"0 users", "expected 1.."},
-        {"120% cached", "is 1.2; expected 0..1"}, {"5 users,, 8k in", "not understood"}, {"/nowhere/trace.csv", "no file"},
+        {"120% cached", "is 1.2; expected 0..1"}, {"5 users,, 8k in", "not understood"}, {"/nowhere/trace.csv", "no file"}, {"5 users 20 tok/s 500 in 200 out", "with commas between them"},
     };
     struct traffic t;
     struct err e = {0};

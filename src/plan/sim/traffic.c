@@ -114,7 +114,7 @@ static int take_clause(struct traffic *t, struct str text, unsigned *seen, struc
         for (size_t i = 0; i < sizeof known / sizeof *known && what < 0; i++)
             if (!strcmp(known[i].words, c.words)) what = (int)known[i].what;
     if (what < 0 || (c.number < 0) != (what == EVEN) || (c.percent && !bounds[what].percent))
-        return err(e, ERR_USAGE, "traffic: '%.*s' is not understood; clauses are like %s", STR_ARG(text), understood);
+        return err(e, ERR_USAGE, "traffic: '%.*s' is not understood; clauses, with commas between them, are like %s", STR_ARG(text), understood);
     double v = c.number * pow(bounds[what].tokens ? 1024 : 1000, c.thousand) / (c.percent ? 100 : 1);
     if (!(v >= bounds[what].lo && v <= bounds[what].hi))
         return err(e, ERR_USAGE, "traffic: '%.*s' is %g; expected %g..%g", STR_ARG(text), v, bounds[what].lo, bounds[what].hi);
@@ -171,7 +171,8 @@ int traffic_open(struct traffic *t, const char *text, struct err *e)
 {
     struct stat st;
     if (stat(text, &st) == 0 && S_ISREG(st.st_mode)) return take_trace(t, text, e);
-    if (!strchr(text, ',') && (strchr(text, '/') || strstr(text, ".csv") || strstr(text, ".json")))
+    bool phrase = strchr(text, ',') || (*text >= '0' && *text <= '9' && strchr(text, ' ')); /* "5 users 20 tok/s" lacks its commas */
+    if (!phrase && (strchr(text, '/') || strstr(text, ".csv") || strstr(text, ".json")))
         return err(e, ERR_NOT_FOUND, "traffic: no file '%s'", text);
     return traffic_read(t, text, e);
 }
