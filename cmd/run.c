@@ -123,6 +123,7 @@ int cmd_run(int argc, char **argv)
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
     if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");
+    if (notary.file && t.show.kwargs_text) return args_fault(&doc, "--receipt has no place for --template-kwargs: 'tutti verify' could not write the same prompt");
     if (notary.file && form_given(&t.form)) return args_fault(&doc, "--receipt of an answer with a form (--json-schema, --regex, --grammar) is not supported");
     struct err e = {0};
     struct buf prompt;

@@ -89,7 +89,7 @@ lengths = [re.search(r'prompt:\s+(\d+) tokens', piped(wordy, 'x', '-v', *args)[2
 if not int(lengths[0]) < int(lengths[1]):
     bad.append('--template-kwargs')
     print(f'thoughts: --template-kwargs: prompts of {lengths} tokens')
-for args, words in ((['--thoughts', 'loud'], 'show, hide or raw'), (['--template-kwargs', '[]'], 'expected a JSON object'), (['--template-kwargs', '{'], 'expected a JSON object'), (['--tools', tmp.name + '/none'], 'No such file'), (['--tools', plain], 'line 1'),
+for args, words in ((['--thoughts', 'loud'], 'show, hide or raw'), (['--template-kwargs', '[]'], 'expected a JSON object'), (['--template-kwargs', '{'], 'expected a JSON object'), (['--template-kwargs', '{}', '--receipt', tmp.name + '/r'], 'has no place'), (['--tools', tmp.name + '/none'], 'No such file'), (['--tools', plain], 'line 1'),
                     (['--raw', '--tools', tmp.name + '/tools.json'], '--raw leaves out')):
     status, out, err = piped(plain, 'x', *args)
     if status == 0 or words not in err:
