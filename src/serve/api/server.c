@@ -2,7 +2,6 @@
 /* See server.h. */
 #include "serve/api/server.h"
 
-#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,7 +130,7 @@ static int share_memory(struct server *s, struct err *e)
     }
     if (s->n_models == 1 && w.experts && (all <= taken || s->o.engine.experts_bytes)) share_experts(s, all, w.experts, &taken);
     if (all <= taken)
-        return err(e, ERR_LIMIT, "--memory %" PRIu64 " MiB: weights and the buffers of a step alone take %" PRIu64 " MiB", all >> 20, taken >> 20);
+        return err(e, ERR_LIMIT, "--memory %.1f MiB: weights and the buffers of a step alone take %.1f MiB", (double)all / 1048576, (double)taken / 1048576);
     s->o.engine.kv_bytes = (size_t)((all - taken) / (uint64_t)s->n_models);
     return 0;
 }
