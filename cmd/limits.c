@@ -11,7 +11,10 @@
 #include <unistd.h>
 #include "common.h"
 
-enum { PROBE_EVERY = 8 /* steps: rare enough that what a cache holds of the weights is theirs */ };
+enum {
+    PROBE_EVERY = 8,          /* steps, if a cache may hold weights: rare enough that it is theirs */
+    PROBE_BYTES = 256 << 20,  /* at a time; of more weights some before every step */
+};
 
 /* "matmul q k v", "rows add norm quant": what a step does, without its place. */
 static void name_step(const struct program *p, const struct step *s, char *out, size_t n)
@@ -85,9 +88,10 @@ void limits_count(struct limits *l, int n_seqs, int n, int pos, int n_out)
 
 double limits_probe(struct limits *l)
 {
-    if (l->probes++ % PROBE_EVERY) return 0;
+    bool large = l->weights > PROBE_BYTES;
+    if (l->probes++ % PROBE_EVERY && !large) return 0;
     double t = common_now();
-    l->read_bytes += (double)chip_read(l->en->chip, l->weights);
+    l->read_bytes += (double)chip_read(l->en->chip, large ? PROBE_BYTES : l->weights);
     t = common_now() - t;
     l->read_s += t;
     return t;

@@ -80,8 +80,14 @@ static int open_chips(struct plan *p, const struct options *o, struct err *e)
     return rc;
 }
 
-static int read_precisions(struct search_space *space, const char *list, struct err *e)
+/* Those asked for; or what the model file holds. */
+static int read_precisions(struct search_space *space, const char *list, const struct plan *p, struct err *e)
 {
+    if (!list && p->own.name) {
+        space->precision[space->n_precisions++] = &p->own;
+        return 0;
+    }
+    if (!list) list = "fp8,16-bit";
     char name[32];
     for (const char *s = list; *s;) {
         size_t n = strcspn(s, ",");
@@ -110,7 +116,7 @@ static void show_progress(void *ud, int done, int all)
 static int search(struct plan *p, const struct options *o, struct err *e)
 {
     struct search_space space = {.devices = p->devices, .n_devices = p->n_devices, .ud = p};
-    int rc = read_precisions(&space, o->precision, e);
+    int rc = read_precisions(&space, o->precision, p, e);
     if (rc) return rc;
     double begin = common_now();
     if (!o->quiet && isatty(STDERR_FILENO)) space.progress = show_progress;
@@ -135,8 +141,7 @@ static int make_plan(struct plan *p, const char *model, const struct options *o,
 {
     p->phrase = o->traffic;
     p->want = (struct want){.shape = &p->shape, .traffic = &p->traffic, .economy = &p->economy};
-    struct device_precision own; /* the file's; plans are made for those of --precision */
-    int rc = model ? shape_of_model(&p->shape, &own, model, e) : shape_open(&p->shape, o->shape, e);
+    int rc = model ? shape_of_model(&p->shape, &p->own, model, e) : shape_open(&p->shape, o->shape, e);
     if (!rc) rc = traffic_open(&p->traffic, o->traffic, e);
     if (!rc) rc = read_limits(p, o, e);
     if (!rc) rc = economy_open(&p->economy, o->price, e);
@@ -235,7 +240,7 @@ int cmd_plan(int argc, char **argv)
         "out, 50% spread, bursts x5, 40% cached\", or a trace: comma-separated or JSON lines with arrival_s, input_tokens, output_tokens. Every setup of every chip "
         "is screened, the best of each chip are simulated request by request. Figures that nobody published print as n/p; a chip that lacks "
         "what its time needs is refused by name, --assume KEY=VALUE fills it. Exit status 7: nothing meets what was asked; the nearest plan is printed."};
-    struct options o = {.attain = 99, .precision = "fp8,16-bit", .seed = 1, .accept = 0.7f, .more.share = 0.9f};
+    struct options o = {.attain = 99, .seed = 1, .accept = 0.7f, .more.share = 0.9f};
     int status;
     const struct arg table[] = {
         {"shape", 's', ARG_STR, &o.shape, "NAME", "a model's shape: a known name, or a config.json", 0, 0},
@@ -244,7 +249,7 @@ int cmd_plan(int argc, char **argv)
         {"tpot", 0, ARG_STR, &o.tpot, "TIME", "longest time per further token, as 33ms (default: of the users' speed)", 0, 0},
         {"attain", 0, ARG_FLOAT, &o.attain, "PERCENT", "of requests that must meet them (default: 99)", 1, 100},
         {"chips", 'c', ARG_STR, &o.chips, "A,B", "these chips only: names, aliases, or paths of datasheets", 0, 0},
-        {"precision", 'p', ARG_STR, &o.precision, "A,B", "of numbers: 16-bit, fp8, int8, fp4, q4 (default: fp8,16-bit)", 0, 0},
+        {"precision", 'p', ARG_STR, &o.precision, "A,B", "of numbers: 16-bit, fp8, int8, fp4, q4 (default: those of the model file; of a shape fp8,16-bit)", 0, 0},
         {"power", 0, ARG_STR, &o.power, "WATTS", "limit at the wall, as 1MW", 0, 0},
         {"budget", 0, ARG_STR, &o.budget, "USD", "limit of cost per month, as 250k", 0, 0},
         {"pay", 0, ARG_STR, &o.pay, "HOW", "rent or buy (default: what is cheaper)", 0, 0},

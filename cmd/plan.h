@@ -45,6 +45,7 @@ struct plan_asked { /* by options */
 
 struct plan {
     struct shape shape;
+    struct device_precision own; /* of a model file: the numbers that it holds */
     struct traffic traffic;
     const char *phrase;
     struct economy economy;

@@ -17,7 +17,7 @@ assert best["cost"]["pay"] == "buy" and best["cost"]["evidence"] == "assumed" an
 expect 2 'write goes with --validate' "${ask[@]}" --write "$tmp/w"
 expect 7 'The nearest plan' "${ask[@]}" --tpot 100us
 expect 7 'Within the limits of power, cost and chips' "${ask[@]}" --ttft 1s --power 1kW
-expect 0 "" plan -q $data/tiny.gguf --chips h100 --precision 16-bit --traffic "1 req/s, 50 in, 20 out"
+expect 0 "TP1, Q8_0" plan -q $data/tiny.gguf --chips h100 --traffic "1 req/s, 50 in, 20 out"
 expect 2 "'5 penguins' is not understood" plan -q --shape llama-3.1-8b --traffic "5 penguins"
 expect 2 "say for example 2s or 33ms" "${ask[@]}" --ttft soon
 expect 2 "known: 16-bit" "${ask[@]}" --precision fp3
