@@ -16,7 +16,7 @@ static const char head[] =
     "<title>tutti plan</title><style>\n"
     ":root{color-scheme:light dark;--ink:#1c1f23;--dim:#68707a;--line:#dfe3e8;--back:#fff;--mark:#c22}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa3ad;--line:#33383e;--back:#16181b;--mark:#f66}}\n"
-    "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1100px;margin:2em auto;padding:0 1em}\n"
+    "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1360px;margin:2em auto;padding:0 1em}\n"
     "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}p.d,td.d{color:var(--dim)}\n"
     ".w{overflow-x:auto}table{display:block;overflow-x:auto;border-collapse:collapse;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.25em .6em;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}\n"
