@@ -64,7 +64,7 @@ check-peak: $(B)/tests/test_lpu_product ## 256 rows at once times a large matrix
 
 .PHONY: check-conform
 check-conform: $(B)/tutti ## every vector of the contract on every chip (minutes)
-	@echo "== $@" && $(RUN) $(B)/tutti conform --chip all | grep -c '^conforming: ' | grep -qx "$$($(B)/tutti chips --json | grep -c '"name": ')"
+	@echo "== $@" && $(RUN) $(B)/tutti conform --chip all | grep -c '^conforming: ' | grep -qx "$$($(B)/tutti chips --json | grep -c '"name": ')" && echo "conform: ok"
 
 # The real model, and it again in other types.
 .PHONY: check-models
