@@ -76,7 +76,7 @@ static void chips_close(struct chips *c)
 
 static void chips_open(struct chips *c, const char *name)
 {
-    if (!strcmp(c->name, name)) return;
+    if (*c->name && !strcmp(c->name, name)) return;
     chips_close(c);
     snprintf(c->name, sizeof c->name, "%s", name);
     struct device_options opt = {.constants = c->known}, plain = {.constants = c->known, .datasheet_only = true};
