@@ -40,7 +40,7 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* One word of a line brings the whole line. */
+/* Every word, as a product does. */
 static void read_share(void *arg, int worker)
 {
     struct probe *p = arg;
@@ -49,9 +49,11 @@ static void read_share(void *arg, int worker)
     pool_share((int)(p->bytes / LINE), worker, pool_size(p->c->pool), &begin, &end);
     for (int pass = 0; pass < p->passes; pass++) {
         for (int i = begin; i < end; i++) {
+            uint64_t word[LINE / sizeof(uint64_t)];
             const char *at = p->data + (size_t)i * LINE;
             __builtin_prefetch(at + p->ahead); /* ahead 0: leave it to the machine */
-            sum += *(const uint64_t *)(const void *)at;
+            memcpy(word, at, LINE);
+            for (size_t j = 0; j < sizeof word / sizeof *word; j++) sum += word[j];
         }
     }
     __asm__ volatile("" : : "r"(sum));
@@ -110,34 +112,12 @@ int cpu_limits(struct chip *chip, size_t bytes, struct chip_limits *out, struct 
     return 0;
 }
 
-struct reading {
-    struct cpu *c;
-    size_t at, bytes;
-};
-
-/* Every word, as a product does. */
-static void read_weights(void *arg, int worker)
-{
-    const struct reading *r = arg;
-    int begin, end;
-    uint64_t sum = 0;
-    pool_share((int)(r->bytes / LINE), worker, pool_size(r->c->pool), &begin, &end);
-    for (int i = begin; i < end; i++) {
-        uint64_t word[LINE / 8];
-        const char *at = (const char *)r->c->weights + r->at + (size_t)i * LINE;
-        __builtin_prefetch(at + AHEAD);
-        memcpy(word, at, LINE);
-        for (int j = 0; j < LINE / 8; j++) sum += word[j];
-    }
-    __asm__ volatile("" : : "r"(sum));
-}
-
 size_t cpu_read(struct chip *chip, size_t bytes)
 {
     struct cpu *c = (struct cpu *)chip;
-    struct reading r = {.c = c, .at = c->read_at, .bytes = bytes < READ_MAX ? bytes : READ_MAX};
-    if (r.bytes > c->weights_bytes - r.at) r.bytes = c->weights_bytes - r.at;
-    c->read_at = r.at + r.bytes < c->weights_bytes ? r.at + r.bytes : 0;
-    if (r.bytes) pool_run(c->pool, read_weights, &r);
-    return r.bytes / LINE * LINE;
+    struct probe p = {.c = c, .data = c->weights + c->read_at, .bytes = bytes < READ_MAX ? bytes : READ_MAX, .ahead = AHEAD, .passes = 1};
+    if (p.bytes > c->weights_bytes - c->read_at) p.bytes = c->weights_bytes - c->read_at;
+    c->read_at = c->read_at + p.bytes < c->weights_bytes ? c->read_at + p.bytes : 0;
+    if (p.bytes) pool_run(c->pool, read_share, &p);
+    return p.bytes / LINE * LINE;
 }
