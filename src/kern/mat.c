@@ -67,11 +67,6 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
     return 0;
 }
 
-static struct mat_group group_of(const struct mat *m, int p, int g)
-{
-    return mat_group(*m->lay, m->data + (size_t)p * m->panel_bytes, m->k / 32, g);
-}
-
 size_t mat_bytes(const struct mat *m)
 {
     return (size_t)m->n_panels * m->panel_bytes;
@@ -404,7 +399,7 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
     if (n_rows < PANEL) {
         memset(m->data + (size_t)p * m->panel_bytes, 0, m->panel_bytes);
         for (int g = 0; 8 * g < blocks; g++) {
-            struct mat_group r = group_of(m, p, g);
+            struct mat_group r = mat_group_of(m, p, g);
             if (m->type == DTYPE_Q8_0) memset(r.lo, 0x80, (size_t)r.n * l->lo); /* code 0 */
             if (m->type == DTYPE_MXFP4) memset(r.d, 128, (size_t)r.n * l->d);   /* scale 1 */
         }
@@ -413,7 +408,7 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
         const uint8_t *src = rows + (size_t)r * row_bytes;
         struct place o = {.row = r, .e = e};
         for (int k = 0; k < m->k; k += step, src += step_bytes) {
-            struct mat_group t = group_of(m, p, k / 256);
+            struct mat_group t = mat_group_of(m, p, k / 256);
             int b = k % 256 / 32, s = k % 256 / l->span;
             o.span = k / step;
             o.lo = t.lo + b * l->lo;
@@ -473,7 +468,7 @@ static inline int code_at(enum dtype type, const uint8_t *lo, const uint8_t *hi,
 
 void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL])
 {
-    struct mat_group g = group_of(m, p, block / 8);
+    struct mat_group g = mat_group_of(m, p, block / 8);
     const uint8_t *lo = g.lo + block % 8 * m->lay->lo, *hi = g.hi + block % 8 * m->lay->hi;
     for (int j = 0; j < 8; j++)
         for (int r = 0; r < PANEL; r++)
@@ -483,7 +478,7 @@ void mat_codes(const struct mat *m, int p, int block, int16_t out[32][PANEL])
 void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PANEL])
 {
     int per = 256 / m->lay->span;
-    struct mat_group g = group_of(m, p, s / per);
+    struct mat_group g = mat_group_of(m, p, s / per);
     const uint8_t *pd = g.d + s % per * m->lay->d, *pm = g.m + s % per * m->lay->m;
     for (int r = 0; r < PANEL; r++) {
         min[r] = m->lay->m ? f32_from_f16(get16(pm + 2 * r)) : 0;
@@ -502,7 +497,7 @@ int mat_sub_size(enum dtype type)
 
 void mat_subs(const struct mat *m, int p, int g, int j, int32_t sub[PANEL], int32_t min[PANEL])
 {
-    struct mat_group at = group_of(m, p, g);
+    struct mat_group at = mat_group_of(m, p, g);
     const uint8_t *s = at.sub + 16 * j, *n = at.min + 16 * j;
     for (int r = 0; r < PANEL; r++) {
         sub[r] = 1, min[r] = 0;
@@ -524,7 +519,7 @@ void mat_row(const struct mat *m, int r, float *out)
     int32_t sub[PANEL], min[PANEL];
     for (int k = 0; k < m->k; k++) {
         int b = k % 256 / 32, i = k % 32;
-        if (k % 256 == 0) g = group_of(m, p, k / 256);
+        if (k % 256 == 0) g = mat_group_of(m, p, k / 256);
         if (k % l->span == 0) mat_scales(m, p, k / l->span, d, mn);
         int c = code_at(m->type, g.lo + b * l->lo, g.hi + b * l->hi, i / 4, 4 * lane + i % 4);
         if (size) {

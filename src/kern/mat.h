@@ -147,6 +147,12 @@ static inline __attribute__((always_inline)) struct mat_group mat_group(struct m
     return r;
 }
 
+/* The same of any matrix's panel p. */
+static inline struct mat_group mat_group_of(const struct mat *m, int p, int g)
+{
+    return mat_group(*m->lay, m->data + (size_t)p * m->panel_bytes, m->k / 32, g);
+}
+
 /* NULL if the type cannot be a weight matrix. */
 const struct mat_layout *mat_layout(enum dtype type);
 

@@ -81,11 +81,6 @@ INLINE __m512i high_bytes(__m512i x, __m512i y)
     return _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16(x, 8), y);
 }
 
-INLINE struct mat_group group_of(const struct work *s, int i)
-{
-    return mat_group(*s->w->lay, s->w->data + (size_t)(s->p + i) * s->w->panel_bytes, s->w->k / 32, s->g);
-}
-
 /* The 8 lines of block b of a group as signed codes. */
 INLINE void codes(__m512i c[8], const struct mat *w, const struct mat_group *g, int b)
 {
@@ -99,7 +94,7 @@ INLINE void codes(__m512i c[8], const struct mat *w, const struct mat_group *g, 
 static void lines32(struct work *s, int i)
 {
     const struct mat *w = s->w;
-    const struct mat_group g = group_of(s, i);
+    const struct mat_group g = mat_group_of(s->w, s->p + i, s->g);
     for (int b = 0; b < s->blocks; b++) {
         __m512i c[8];
         codes(c, w, &g, b);
@@ -137,7 +132,7 @@ INLINE __m512i pair16(__m512i x, __m512i y)
 static void lines256(struct work *s, int i)
 {
     const struct mat *w = s->w;
-    const struct mat_group g = group_of(s, i);
+    const struct mat_group g = mat_group_of(s->w, s->p + i, s->g);
     int n_sub = w->lay->sub / PANEL;
     for (int b = 0; b < s->blocks; b++) {
         __m512i c[8];
@@ -169,7 +164,7 @@ static void lines256(struct work *s, int i)
 /* Word lines of two blocks side by side: byte 0 and 2 of a dword from the first, 1 and 3 from the second. */
 static void lines_w16(struct work *s, int i)
 {
-    const struct mat_group g = group_of(s, i);
+    const struct mat_group g = mat_group_of(s->w, s->p + i, s->g);
     for (int b = 0; b < s->blocks; b += 2) {
         for (int j = 0; j < 16; j++) {
             const uint8_t *line = g.lo + 1024 * b + 64 * j;
