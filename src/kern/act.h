@@ -74,7 +74,7 @@ static inline struct act act_for(const struct act *a, int T)
 static inline struct act act_from(const struct act *a, int tok)
 {
     struct act b = *a;
-    size_t first = (size_t)tok / (size_t)a->tile * (size_t)a->tile;
+    size_t first = (size_t)tok;
     b.q += first * (size_t)a->k64 * 64;
     if (b.qh) b.qh += first * (size_t)a->k64 * 64;
     b.d += first * (size_t)a->groups;
