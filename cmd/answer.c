@@ -111,11 +111,9 @@ int talk_open(struct talk *t, const struct common *c, struct err *e)
     t->messages = json_array();
     t->system = make_message("system", STR(TALK_SYSTEM));
     if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
-    struct str template = {NULL, 0};
-    if (t->plain || gguf_get_str(t->o.engine->file, "tokenizer.chat_template", &template, NULL)) template.n = 0;
     if (t->plain && (t->show.tools_file || t->show.kwargs_text))
         return err(e, ERR_USAGE, "--tools and --template-kwargs need a chat template, and the model has none");
-    if ((rc = show_open(&t->show, template, &t->o.text, e)) || (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
+    if ((rc = show_open(&t->show, t->plain ? (struct str){NULL, 0} : t->o.text.chat_source, &t->o.text, e)) || (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
     return open_spec(t, c, e);
 }
 

@@ -163,19 +163,12 @@ static void make_fingerprint(struct served_model *m)
     m->fingerprint[13] = 0;
 }
 
-static void read_habits(struct served_model *m)
-{
-    struct str t = {NULL, 0};
-    if (gguf_get_str(m->engine->file, "tokenizer.chat_template", &t, NULL)) t.n = 0;
-    marks_read(&m->marks, t, m->text.tok);
-}
-
 static int load_model(struct server *s, struct served_model *m, struct err *e)
 {
     int rc;
     if ((rc = engine_open(&m->engine, m->path.z, &s->o.engine, e)) || (rc = text_open(&m->text, m->engine->file, e))) return err_prefix(e, "model '%s'", m->name);
     if ((rc = forms_create(&m->forms, m->text.tok, m->engine->model->h.n_vocab, e))) return err_prefix(e, "model '%s'", m->name);
-    read_habits(m);
+    marks_read(&m->marks, m->text.chat_source, m->text.tok);
     make_fingerprint(m);
     gguf_drop_all(m->engine->file); /* the vocabulary was copied */
     if ((rc = sched_start(&m->sched, m->engine, &m->text, &s->o.sched, e))) return err_prefix(e, "model '%s'", m->name);

@@ -100,15 +100,14 @@ int text_open(struct text *t, const struct gguf *g, struct err *e)
 {
     struct vocab_spec spec;
     struct arena a;
-    struct str source;
     *t = (struct text){0};
     arena_init(&a);
     int rc = read_spec(g, &a, &spec, e);
     if (!rc) rc = tokenizer_create(&t->tok, &spec, e);
     arena_finish(&a);
     if (!rc) rc = tok_scratch_create(&t->scratch, t->tok, e);
-    if (!rc) rc = gguf_opt_str(g, "tokenizer.chat_template", (struct str){NULL, 0}, &source, e);
-    if (!rc && source.p && template_compile(&t->chat, source, &t->chat_err)) err_prefix(&t->chat_err, "key 'tokenizer.chat_template'");
+    if (!rc) rc = gguf_opt_str(g, "tokenizer.chat_template", (struct str){NULL, 0}, &t->chat_source, e);
+    if (!rc && t->chat_source.p && template_compile(&t->chat, t->chat_source, &t->chat_err)) err_prefix(&t->chat_err, "key 'tokenizer.chat_template'");
     if (rc) {
         text_close(t);
         return rc;

@@ -15,6 +15,7 @@ struct text {
     struct tok_scratch *scratch;
     struct template *chat; /* NULL: the file has none, or one that cannot be compiled */
     struct err chat_err;   /* why it cannot, or code 0 */
+    struct str chat_source; /* its text, in the file's memory; n 0: none */
     struct str bos, eos;   /* as the chat template sees them; p NULL: none */
 };
 
