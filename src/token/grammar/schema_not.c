@@ -34,7 +34,7 @@ bool schema_same_value(const json_t *a, const json_t *b)
     }
     if (json_typeof(a) != json_typeof(b)) return false;
     if (!json_is_array(a) && !json_is_object(a)) return json_equal(a, b);
-    if ( json_array_size(a) != json_array_size(b) || json_object_size(a) != json_object_size(b)) return false;
+    if (json_array_size(a) != json_array_size(b) || json_object_size(a) != json_object_size(b)) return false;
     json_array_foreach (a, i, v)
         if (!schema_same_value(v, json_array_get(b, i))) return false;
     json_object_foreach ((json_t *)(uintptr_t)a, key, v) {
