@@ -23,10 +23,15 @@
  * a partner may wait for the very processor that polls: then hardly any. */
 enum { SPIN_BARRIER = 2000, SPIN_RUN = 4000, SPIN_CROWDED = 20 };
 
+/* Workers whose shares one helps with: with many, each look is a line of another one's cache. */
+enum { DEAL_NEIGHBOURS = 8, DEAL_PIECES = 32 };
+
 struct worker {
     struct pool *pool;
     pthread_t thread;
     int index;
+    unsigned deals;                     /* so far; alike for all workers but where one has not come to the next */
+    _Alignas(64) _Atomic uint64_t left; /* of its share in the deal of this parity: see deal_word */
 };
 
 struct pool {
@@ -183,6 +188,62 @@ void pool_share(int n, int worker, int workers, int *begin, int *end)
     int base = n / workers, extra = n % workers;
     *begin = worker * base + (worker < extra ? worker : extra);
     *end = *begin + base + (worker < extra);
+}
+
+/* What is left of a share: parity of the deal, begin, end. Between two deals lies a barrier, so whoever looks at a word in deal
+ * number i sees one of this deal or, if its owner has not come yet, of the one before. */
+static uint64_t deal_word(unsigned deal, int begin, int end)
+{
+    return (uint64_t)(deal & 1) << 62 | (uint64_t)begin << 31 | (uint64_t)end;
+}
+
+struct pool_deal pool_deal(struct pool *p, int worker, int n)
+{
+    _Atomic uint64_t *left = &p->workers[worker].left;
+    uint64_t old = atomic_load_explicit(left, memory_order_relaxed);
+    unsigned deal = ++p->workers[worker].deals;
+    int begin, end;
+    pool_share(n, worker, p->n, &begin, &end);
+    if (old >> 62 != (deal & 1)) /* if it fails, another one has come before and taken a piece */
+        atomic_compare_exchange_strong_explicit(left, &old, deal_word(deal, begin, end), memory_order_relaxed, memory_order_relaxed);
+    return (struct pool_deal){.pool = p, .worker = worker, .n = n, .least = n / (DEAL_PIECES * p->n) + 1, .victim = worker};
+}
+
+static bool take_from(const struct pool_deal *d, int victim, int *begin, int *end)
+{
+    struct pool *p = d->pool;
+    _Atomic uint64_t *left = &p->workers[victim].left;
+    unsigned deal = p->workers[d->worker].deals;
+    uint64_t old = atomic_load_explicit(left, memory_order_relaxed), new;
+    do {
+        if (old >> 62 == (deal & 1)) {
+            *begin = (int)(old >> 31 & INT_MAX);
+            *end = (int)(old & INT_MAX);
+        } else {
+            pool_share(d->n, victim, p->n, begin, end);
+        }
+        int n = *end - *begin, piece = p->n == 1 || n < d->least ? n : n > 2 * d->least ? (n + 1) / 2 : d->least;
+        if (n == 0) return false;
+        if (victim == d->worker) {
+            new = deal_word(deal, *begin + piece, *end);
+            *end = *begin + piece;
+        } else {
+            new = deal_word(deal, *begin, *end - piece);
+            *begin = *end - piece;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(left, &old, new, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+bool pool_take(struct pool_deal *d, int *begin, int *end)
+{
+    int workers = d->pool->n;
+    for (;;) {
+        if (take_from(d, d->victim, begin, end)) return true;
+        int next = (d->victim + 1) % workers, looked = (next - d->worker + workers) % workers;
+        if (looked == 0 || looked > DEAL_NEIGHBOURS) return false;
+        d->victim = next;
+    }
 }
 
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/pool: shares, barriers, more workers than CPUs, the floating-point environment. */
+/* base/pool: shares, dealing, barriers, more workers than CPUs, the floating-point environment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,6 +111,54 @@ static void runs_again_after_sleep(void **state)
     }
 }
 
+enum { DEALT = 5000, SLOW_US = 200 };
+
+struct dealing {
+    struct pool *pool;
+    int n, slow;            /* a worker that sleeps over each piece, or -1 */
+    int taken[DEALT];       /* plain memory: an item is one worker's */
+    int of_slow;            /* what others did of its share */
+};
+
+static void deal_items(void *arg, int worker)
+{
+    struct dealing *d = arg;
+    int begin, end, share, share_end;
+    for (int k = 0; k < 3; k++) { /* one after the other, with a barrier between them */
+        int n = k == 1 ? d->n / 100 : d->n; /* between many a few */
+        struct pool_deal deal = pool_deal(d->pool, worker, n);
+        pool_share(n, d->slow < 0 ? 0 : d->slow, pool_size(d->pool), &share, &share_end);
+        if (worker == d->slow) usleep(SLOW_US);
+        while (pool_take(&deal, &begin, &end)) {
+            for (int i = begin; i < end; i++) d->taken[i]++;
+            if (worker == d->slow) usleep(SLOW_US);
+            else if (begin >= share && begin < share_end) __atomic_add_fetch(&d->of_slow, end - begin, __ATOMIC_RELAXED);
+        }
+        pool_barrier(d->pool);
+    }
+}
+
+static void deals_every_item_once(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1, 2, 3, 11, WORKERS}, items[] = {0, 1, 2, 7, 24, 1000, DEALT};
+    for (int i = 0; i < 5; i++) {
+        struct dealing d;
+        struct err e = {0};
+        assert_int_equal(pool_create(&d.pool, sizes[i], &e), 0);
+        for (int j = 0; j < 7; j++) {
+            for (int slow = -1; slow < sizes[i]; slow += sizes[i]) {
+                d.n = items[j], d.slow = slow, d.of_slow = 0;
+                memset(d.taken, 0, sizeof d.taken);
+                pool_run(d.pool, deal_items, &d);
+                for (int k = 0; k < DEALT; k++) assert_int_equal(d.taken[k], k >= d.n ? 0 : k < d.n / 100 ? 3 : 2);
+                if (slow > 0 && d.n >= 1000) assert_true(d.of_slow > 0); /* others took over from it */
+            }
+        }
+        pool_destroy(d.pool);
+    }
+}
+
 static volatile float tiny = 0x1p-149f, third = 1.0f / 3;
 
 struct env {
@@ -154,7 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_cover_everything_once), cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(barriers_order_memory),        cmocka_unit_test(runs_again_after_sleep),
-        cmocka_unit_test(arithmetic_is_fixed),
+        cmocka_unit_test(deals_every_item_once),        cmocka_unit_test(arithmetic_is_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  * Attention on the CPU: which worker computes which tile of queries over which keys.
  *
  * An item is one kv head of one batch part and up to 16 query rows: tokens times the query heads that share the kv
- * head. With enough items each worker takes every n-th one and runs all chunks of it (prefill, many sequences). With
+ * head. With enough items a worker's share is every n-th one, of which it runs all chunks (prefill, many sequences). With
  * few items, as in decode at depth, every item is also cut into slices of chunks: first all slices, each leaving its
  * chunks' partial results, then, after a meeting, the merges in the written order. Chunks are independent until the
  * merge (contract section 3.9), so both ways give the same bits.
@@ -291,15 +291,24 @@ static void merge_row(struct cpu *c, const struct step *s, int item, int r, stru
 void cpu_attend(struct cpu *c, const struct step *s, int worker)
 {
     struct cpu_worker *w = &c->workers[worker];
-    int workers = pool_size(c->pool);
-    struct walk walk = {.ahead.more = walk_on, .c = c, .s = s, .next = worker};
-    attn_ahead_fetch(&walk.ahead, LEAD);
-    for (int i = worker; i < n_units(c); i += workers) {
-        struct unit u = unit_at(c, s, i);
-        if (c->slice)
-            slice_of_item(c, s, &u, &walk.ahead, w);
-        else
-            whole_item(c, s, u.it, &walk.ahead, w);
+    int workers = pool_size(c->pool), begin, end, share, share_end;
+    struct walk walk;
+    struct pool_deal deal = pool_deal(c->pool, worker, n_units(c));
+    for (int next = -1; pool_take(&deal, &begin, &end);) {
+        pool_share(n_units(c), deal.victim, workers, &share, &share_end);
+        int i = (begin - share) * workers + deal.victim;
+        if (i != next) {
+            walk = (struct walk){.ahead.more = walk_on, .c = c, .s = s, .next = i};
+            attn_ahead_fetch(&walk.ahead, LEAD);
+        }
+        for (; begin < end; begin++, i += workers) {
+            struct unit u = unit_at(c, s, i);
+            if (c->slice)
+                slice_of_item(c, s, &u, &walk.ahead, w);
+            else
+                whole_item(c, s, u.it, &walk.ahead, w);
+        }
+        next = i;
     }
     if (!c->slice) return;
     pool_barrier(c->pool);

@@ -84,7 +84,7 @@ void cpu_experts(struct cpu *c, const struct step *s, int worker);
 /* A row operation on buffers with slots. */
 int cpu_slots(struct cpu *c, const struct row_op *r, int row, int worker);
 
-/* A worker's share of the panels of several matrices in a row: those of a step, by which products and loading divide. */
+/* A part of the panels of several matrices in a row: a worker's at loading, a piece that it took (pool_deal) in a step. */
 struct share {
     int begin, end; /* of what is left */
 };

@@ -25,35 +25,33 @@ void cpu_place(struct cpu *c, const struct step *s)
     if (c->hot) hot_choose(c, (int)(s - c->chip.program->steps));
 }
 
-/* Shares are measured in panels times tokens: those of the chosen experts one after the other. */
-void cpu_experts(struct cpu *c, const struct step *s, int worker)
+/* Panels [p0, p1) of expert x. */
+static void panels_of_expert(struct cpu *c, const struct step_mat *m, int x, int p0, int p1, int worker)
 {
     const struct program *p = c->chip.program;
-    int workers = pool_size(c->pool);
-    for (int i = 0; i < s->n; i++) {
-        const struct step_mat *m = &s->mat[i];
-        const struct mat *mats = &c->mats[m->w];
-        size_t stride = (size_t)buffer_stride(&p->buffers[m->dst]);
-        int64_t panels = mats->n_panels, total = 0, at = 0;
-        for (int x = 0; x < s->n_expert; x++) total += c->expert_n[x] * panels;
-        int64_t begin = total * worker / workers, end = total * (worker + 1) / workers;
-        for (int x = 0; x < s->n_expert && at < end; at += c->expert_n[x++] * panels) {
-            int n = c->expert_n[x], t0 = c->expert_at[x];
-            if (n == 0 || at + n * panels <= begin) continue;
-            int p0 = at >= begin ? 0 : (int)((begin - at + n - 1) / n);
-            int p1 = at + n * panels <= end ? (int)panels : (int)((end - at + n - 1) / n);
-            if (p0 >= p1) continue;
-            float *y = cpu_row(c, worker, m->dst, 0);
-            if (c->hot)
-                hot_matmul(c, worker, y, stride, m->w, x, p0, p1, &c->codes[m->src], t0, n);
-            else
-                c->kern->matmul(y, stride, &mats[x], p0, p1, &c->codes[m->src], t0, n);
-            if (m->bias < 0) continue;
-            const float *bias = p->vectors[m->bias + x].x + p0 * PANEL;
-            for (int t = t0; t < t0 + n; t++)
-                c->kern->elem->add(y + (size_t)t * stride + p0 * PANEL, bias, (p1 - p0) * PANEL);
-        }
-    }
+    size_t stride = (size_t)buffer_stride(&p->buffers[m->dst]);
+    int n = c->expert_n[x], t0 = c->expert_at[x];
+    float *y = cpu_row(c, worker, m->dst, 0);
+    if (c->hot)
+        hot_matmul(c, worker, y, stride, m->w, x, p0, p1, &c->codes[m->src], t0, n);
+    else
+        c->kern->matmul(y, stride, &c->mats[m->w + x], p0, p1, &c->codes[m->src], t0, n);
+    if (m->bias < 0) return;
+    const float *bias = p->vectors[m->bias + x].x + p0 * PANEL;
+    for (int t = t0; t < t0 + n; t++) c->kern->elem->add(y + (size_t)t * stride + p0 * PANEL, bias, (p1 - p0) * PANEL);
+}
+
+/* Dealt by panels of the chosen experts, one after the other, whatever the number of their tokens. */
+void cpu_experts(struct cpu *c, const struct step *s, int worker)
+{
+    int chosen = 0, total = 0;
+    for (int x = 0; x < s->n_expert; x++) chosen += c->expert_n[x] > 0;
+    for (int i = 0; i < s->n; i++) total += chosen * c->mats[s->mat[i].w].n_panels;
+    struct pool_deal deal = pool_deal(c->pool, worker, total);
+    for (struct share share; pool_take(&deal, &share.begin, &share.end);)
+        for (int i = 0; i < s->n; i++)
+            for (int x = 0, p0, p1; x < s->n_expert; x++)
+                if (c->expert_n[x] && share_next(&share, c->mats[s->mat[i].w].n_panels, &p0, &p1)) panels_of_expert(c, &s->mat[i], x, p0, p1, worker);
 }
 
 static int quantise(struct cpu *c, const struct row_op *r, int row, int worker)

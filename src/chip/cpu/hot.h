@@ -6,10 +6,10 @@
  * has chosen the experts of a layer (STEP_PLACE), a chosen unit either has a slot, or gets one, or passes:
  *
  *   has       as if it had been packed at load
- *   gets      workers pack the panels of their share into the slot, then multiply
- *   passes    workers pack the panels of their share into a scratch, a few at a time, and multiply
+ *   gets      workers pack the panels that they take into the slot, then multiply
+ *   passes    workers pack the panels that they take into a scratch, a few at a time, and multiply
  *
- * A packed panel is the same bytes wherever it lies, and every panel belongs to one worker, so the bits are those of a
+ * A packed panel is the same bytes wherever it lies, and every panel is one worker's, so the bits are those of a
  * model that is in memory as a whole, whatever the budget. Which units have slots: those chosen in most batches, counts
  * halved from time to time; a unit takes the slot of one that was chosen less. File pages are given back after use.
  */

@@ -58,22 +58,30 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
 }
 
-static void run_rows(struct cpu *c, const struct step *s, int worker)
+/* A row's floats are in the cache of the worker that had it in the step before: another takes it over only where there are many. */
+enum { ROWS_DEALT = 4 }; /* for each worker */
+
+static void rows_of(struct cpu *c, const struct step *s, int begin, int end, int worker)
 {
-    int begin, end;
-    pool_share(c->n_rows, worker, pool_size(c->pool), &begin, &end);
     for (int row = begin; row < end; row++)
         for (int i = 0; i < s->n; i++) run_row_op(c, &s->row[i], row, worker);
 }
 
-static void run_matmul(struct cpu *c, const struct step *s, int worker)
+static void run_rows(struct cpu *c, const struct step *s, int worker)
+{
+    int begin, end;
+    if (c->n_rows < ROWS_DEALT * pool_size(c->pool)) {
+        pool_share(c->n_rows, worker, pool_size(c->pool), &begin, &end);
+        rows_of(c, s, begin, end, worker);
+        return;
+    }
+    struct pool_deal deal = pool_deal(c->pool, worker, c->n_rows);
+    while (pool_take(&deal, &begin, &end)) rows_of(c, s, begin, end, worker);
+}
+
+static void run_panels(struct cpu *c, const struct step *s, struct share share, int worker)
 {
     const struct program *p = c->chip.program;
-    int total = 0;
-    for (int i = 0; i < s->n; i++) total += c->mats[s->mat[i].w].n_panels;
-    struct share share = share_of(total, worker, pool_size(c->pool));
-    for (int i = 0; c->opt.observe && i < s->n; i++)
-        c->opt.observe(c->opt.observe_ud, s->mat[i].w, &c->codes[s->mat[i].src], c->n_rows, worker, pool_size(c->pool));
     for (int i = 0, p0, p1; i < s->n; i++) {
         const struct step_mat *m = &s->mat[i];
         const struct mat *w = &c->mats[m->w];
@@ -85,6 +93,16 @@ static void run_matmul(struct cpu *c, const struct step *s, int worker)
             for (int row = 0; row < c->n_rows; row++)
                 c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias].x + p0 * PANEL, (p1 - p0) * PANEL);
     }
+}
+
+static void run_matmul(struct cpu *c, const struct step *s, int worker)
+{
+    int total = 0;
+    for (int i = 0; i < s->n; i++) total += c->mats[s->mat[i].w].n_panels;
+    for (int i = 0; c->opt.observe && i < s->n; i++)
+        c->opt.observe(c->opt.observe_ud, s->mat[i].w, &c->codes[s->mat[i].src], c->n_rows, worker, pool_size(c->pool));
+    struct pool_deal deal = pool_deal(c->pool, worker, total);
+    for (struct share share; pool_take(&deal, &share.begin, &share.end);) run_panels(c, s, share, worker);
 }
 
 /* One worker alone waits for nobody: its own time leaves out what other programs took. */
