@@ -14,7 +14,7 @@
  *
  *   ROWS     by token rows: a short list of row operations, applied to one row after the other
  *   MATMUL   by panels of 16 outputs: one quantised vector times up to MATS matrices
- *   STORE    by (sequence, kv head): keys and values into the cache, in order of positions
+ *   STORE    by (sequence, kv head, page): keys and values into the cache, in order of positions
  *   ATTEND   by (sequence, kv head, tile of query rows)
  *   PLACE    not divided: after the routes of all rows, where each row stands among those of its experts
  *   EXPERTS  by panels of the experts that were chosen

@@ -318,16 +318,47 @@ void cpu_attend(struct cpu *c, const struct step *s, int worker)
             if (k++ % workers == worker) merge_row(c, s, i, r, w);
 }
 
-/* Asks for the lines to which store number i will write first. */
-static void fetch_slot(const struct cpu *c, const struct step *s, int i)
+/* --- storing --------------------------------------------------------------------------------------------- */
+
+/* A unit: the tokens of a part that fall into one page, of one kv head; in a page positions ascend (prefix maxima, attn.h). */
+struct slots {
+    int part, row;   /* row of the part's first token in the batch */
+    int head, t0, t1;
+};
+
+static int pages_of(const struct batch_part *p)
 {
+    return (p->pos + p->n - 1) / ATTN_CHUNK - p->pos / ATTN_CHUNK + 1;
+}
+
+/* Where unit i lies; *first is the number of the part's first unit, and both go on from the last call. */
+static void slots_at(const struct cpu *c, struct slots *u, int *first, int i)
+{
+    const struct batch_part *parts = c->batch->parts;
     int n_head_kv = c->chip.program->model->h.n_head_kv;
-    const struct batch_part *part = &c->batch->parts[i / n_head_kv];
-    const struct kv_pool *pool = part->seq->pool;
+    if (i < *first) u->part = u->row = *first = 0;
+    for (int n; i - *first >= (n = pages_of(&parts[u->part]) * n_head_kv); *first += n) u->row += parts[u->part++].n;
+    const struct batch_part *p = &parts[u->part];
+    int pages = pages_of(p), page = (i - *first) % pages + p->pos / ATTN_CHUNK;
+    u->head = (i - *first) / pages;
+    u->t0 = page * ATTN_CHUNK > p->pos ? page * ATTN_CHUNK - p->pos : 0;
+    u->t1 = (page + 1) * ATTN_CHUNK - p->pos < p->n ? (page + 1) * ATTN_CHUNK - p->pos : p->n;
+}
+
+static void view_at(const struct cpu *c, const struct step *s, const struct slots *u, int pos, struct kv_view *view)
+{
+    const struct kv_seq *seq = c->batch->parts[u->part].seq;
+    const struct kv_shape *shape = &seq->pool->shape;
+    kv_view_init(view, (char *)seq->page[pos / ATTN_CHUNK] + kv_view_offset(seq->pool, s->layer, u->head), shape->type, shape->head_dim, shape->extra);
+}
+
+/* Asks for the lines to which a unit will write first. */
+static void fetch_slots(const struct cpu *c, const struct step *s, const struct slots *u)
+{
+    const struct batch_part *p = &c->batch->parts[u->part];
     struct kv_view view;
-    kv_view_init(&view, (char *)part->seq->page[part->pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, i % n_head_kv), pool->shape.type,
-                 pool->shape.head_dim, pool->shape.extra);
-    attn_slot_fetch(&view, pool->shape.type, pool->shape.head_dim, part->pos % ATTN_CHUNK);
+    view_at(c, s, u, p->pos + u->t0, &view);
+    attn_slot_fetch(&view, p->seq->pool->shape.type, p->seq->pool->shape.head_dim, (p->pos + u->t0) % ATTN_CHUNK);
 }
 
 /* A key as the cache wants it: itself, or a rotated copy. */
@@ -340,30 +371,43 @@ static const float *spun(struct cpu *c, enum kv_type type, const float *k, int D
     return rot;
 }
 
-/* Keys and values of all rows into the cache: by (part, kv head), positions ascending (prefix maxima, attn.h). */
+static void store_slots(struct cpu *c, const struct step *s, const struct slots *u, int worker)
+{
+    const struct hparams *h = &c->chip.program->model->h;
+    const struct batch_part *p = &c->batch->parts[u->part];
+    enum kv_type type = p->seq->pool->shape.type;
+    int D = h->head_dim, E = h->kv_extra;
+    struct kv_view view;
+    view_at(c, s, u, p->pos + u->t0, &view);
+    for (int t = u->t0; t < u->t1; t++) {
+        int slot = (p->pos + t) % ATTN_CHUNK;
+        const float *k = cpu_row(c, 0, s->attn.k, u->row + t) + u->head * D, *v = cpu_row(c, 0, s->attn.v, u->row + t) + u->head * D;
+        if (E) { /* latent: one vector is key and value, the other the key's extra part */
+            if (attn_store_extra(&view, type, E, slot, spun(c, type, v, E, worker))) cpu_fault(c, u->row + t);
+            v = k;
+        }
+        k = spun(c, type, k, D, worker);
+        if (c->kern->attn->store(&view, type, D, slot, k, v)) cpu_fault(c, u->row + t);
+    }
+}
+
+/* Keys and values of all rows into the cache. */
 void cpu_store(struct cpu *c, const struct step *s, int worker)
 {
     const struct batch *b = c->batch;
-    const struct hparams *h = &c->chip.program->model->h;
-    int n = b->n_parts * h->n_head_kv, workers = pool_size(c->pool), row = 0, part = 0, D = h->head_dim, E = h->kv_extra;
-    for (int i = 0; i < n; i++) {
-        for (; part < i / h->n_head_kv; part++) row += b->parts[part].n;
-        if (i % workers != worker) continue;
-        if (i + workers < n) fetch_slot(c, s, i + workers);
-        const struct batch_part *p = &b->parts[part];
-        struct kv_pool *pool = p->seq->pool;
-        int head = i % h->n_head_kv;
-        for (int t = 0; t < p->n; t++) {
-            struct kv_view view;
-            int pos = p->pos + t;
-            kv_view_init(&view, (char *)p->seq->page[pos / ATTN_CHUNK] + kv_view_offset(pool, s->layer, head), pool->shape.type, D, E);
-            const float *k = cpu_row(c, 0, s->attn.k, row + t) + head * D, *v = cpu_row(c, 0, s->attn.v, row + t) + head * D;
-            if (E) { /* latent: one vector is key and value, the other the key's extra part */
-                if (attn_store_extra(&view, pool->shape.type, E, pos % ATTN_CHUNK, spun(c, pool->shape.type, v, E, worker))) cpu_fault(c, row + t);
-                v = k;
+    struct slots now = {0}, next = {0};
+    int n = 0, first = 0, begin, end;
+    for (int i = 0; i < b->n_parts; i++) n += pages_of(&b->parts[i]) * c->chip.program->model->h.n_head_kv;
+    struct pool_deal deal = pool_deal(c->pool, worker, n);
+    while (pool_take(&deal, &begin, &end)) {
+        slots_at(c, &next, &first, begin);
+        for (int i = begin; i < end; i++) {
+            now = next;
+            if (i + 1 < end) {
+                slots_at(c, &next, &first, i + 1);
+                fetch_slots(c, s, &next);
             }
-            k = spun(c, pool->shape.type, k, D, worker);
-            if (c->kern->attn->store(&view, pool->shape.type, D, pos % ATTN_CHUNK, k, v)) cpu_fault(c, row + t);
+            store_slots(c, s, &now, worker);
         }
     }
 }
