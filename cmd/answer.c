@@ -85,7 +85,9 @@ static json_t *make_message(const char *role, struct str text)
 {
     struct buf b;
     buf_init(&b, 3 * (size_t)COMMON_FILE_MAX);
-    json_t *m = utf8_append_replaced(&b, text) ? NULL : json_pack("{s:s, s:s%}", "role", role, "content", b.p ? b.p : "", b.n);
+    json_t *m = utf8_append_replaced(&b, text)
+                    ? NULL
+                    : json_pack("{s:s, s:s%}", "role", role, "content", b.p ? b.p : "", b.n);
     buf_finish(&b);
     return m;
 }
@@ -98,9 +100,15 @@ static int open_spec(struct talk *t, const struct common *c, struct err *e)
     int rc;
     if (!how || strcmp(how, "off") == 0) return 0;
     if (strcmp(how, "lookup") == 0) return spec_open_lookup(&t->g.spec, e);
-    if (strncmp(how, draft, sizeof draft - 1)) return err(e, ERR_USAGE, "--spec %s is unknown: off, lookup or draft=MODEL", how);
-    struct engine_options opt = {.chip = c->chip, .isa = c->isa, .n_threads = c->threads, .n_batch = c->batch, .kv = t->o.engine->kv->shape.type};
-    if ((rc = model_path_resolve(how + sizeof draft - 1, &t->draft.path, e)) || (rc = engine_open(&t->draft.engine, t->draft.path.z, &opt, e)))
+    if (strncmp(how, draft, sizeof draft - 1))
+        return err(e, ERR_USAGE, "--spec %s is unknown: off, lookup or draft=MODEL", how);
+    struct engine_options opt = {.chip = c->chip,
+                                 .isa = c->isa,
+                                 .n_threads = c->threads,
+                                 .n_batch = c->batch,
+                                 .kv = t->o.engine->kv->shape.type};
+    if ((rc = model_path_resolve(how + sizeof draft - 1, &t->draft.path, e)) ||
+        (rc = engine_open(&t->draft.engine, t->draft.path.z, &opt, e)))
         return err_prefix(e, "draft model");
     return spec_open_draft(&t->g.spec, t->draft.engine, t->o.engine->model->h.n_vocab, e);
 }
@@ -113,7 +121,9 @@ int talk_open(struct talk *t, const struct common *c, struct err *e)
     if (!t->messages || !t->system) return err(e, ERR_MEMORY, "out of memory");
     if (t->plain && (t->show.tools_file || t->show.kwargs_text))
         return err(e, ERR_USAGE, "--tools and --template-kwargs need a chat template, and the model has none");
-    if ((rc = show_open(&t->show, t->plain ? (struct str){NULL, 0} : t->o.text.chat_source, &t->o.text, e)) || (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e))) return rc;
+    if ((rc = show_open(&t->show, t->plain ? (struct str){NULL, 0} : t->o.text.chat_source, &t->o.text, e)) ||
+        (rc = generate_open(&t->g, t->o.engine, &t->o.text, c->ctx, e)))
+        return rc;
     return open_spec(t, c, e);
 }
 
@@ -168,7 +178,8 @@ static int render(struct talk *t, struct ids *ids, struct err *e)
         all = words;
         tools = NULL;
     }
-    struct template_input in = {.messages = all, .tools = tools, .kwargs = t->show.kwargs, .add_generation_prompt = true};
+    struct template_input in = {
+        .messages = all, .tools = tools, .kwargs = t->show.kwargs, .add_generation_prompt = true};
     int rc = all ? text_prompt(&t->o.text, t->o.text.scratch, &in, ids, NULL, e) : err(e, ERR_MEMORY, "out of memory");
     json_decref(all);
     return rc;
@@ -176,7 +187,9 @@ static int render(struct talk *t, struct ids *ids, struct err *e)
 
 static int make_prompt(struct talk *t, struct str text, struct ids *ids, struct err *e)
 {
-    if (t->plain) return tokenizer_encode(t->o.text.tok, t->o.text.scratch, text, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, ids, e);
+    if (t->plain)
+        return tokenizer_encode(t->o.text.tok, t->o.text.scratch, text, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL,
+                                ids, e);
     json_t *m = make_message("user", text);
     if (!m || json_array_append_new(t->messages, m)) return err(e, ERR_MEMORY, "out of memory");
     int rc = render(t, ids, e);
@@ -201,7 +214,8 @@ static int call_witness(struct talk *t, const struct ids *ids, struct generate_p
     struct receipt_spec s;
     witness_spec(&s, t->o.engine);
     s.prompt = ids->p, s.n_prompt = (int)ids->n, s.sample = p->sample;
-    s.stop = p->stop, s.n_stop = p->n_stop, s.max_tokens = p->max_tokens, s.ignore_end = p->ignore_end, s.show_special = p->show_special;
+    s.stop = p->stop, s.n_stop = p->n_stop, s.max_tokens = p->max_tokens, s.ignore_end = p->ignore_end,
+    s.show_special = p->show_special;
     p->drawn = see_token;
     return witness_begin(t->witness, &s, false, e);
 }
@@ -223,7 +237,9 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
                                 .ud = t};
     ids_init(&ids, TEXT_IDS_MAX);
     int rc = make_prompt(t, text, &ids, e);
-    if (!rc) rc = form_begin(&t->form, (int)ids.n < t->g.n_ctx ? t->g.n_ctx - (int)ids.n : 1, t->max_tokens, &p.grammar, e);
+    if (!rc)
+        rc = form_begin(&t->form, (int)ids.n < t->g.n_ctx ? t->g.n_ctx - (int)ids.n : 1, t->max_tokens,
+                        &p.grammar, e);
     if (!rc && t->witness) rc = call_witness(t, &ids, &p, e);
     show_begin(&t->show, &t->o.text, ids.p, (int)ids.n, p.grammar != NULL);
     if (!rc) rc = generate_run(&t->g, ids.p, (int)ids.n, &p, e);
@@ -236,7 +252,8 @@ int talk_answer(struct talk *t, struct str text, struct err *e)
         if (!m || json_array_append_new(t->messages, m)) rc = err(e, ERR_MEMORY, "out of memory");
     }
     if (rc)
-        while (json_array_size(t->messages) > n_before) json_array_remove(t->messages, json_array_size(t->messages) - 1);
+        while (json_array_size(t->messages) > n_before)
+            json_array_remove(t->messages, json_array_size(t->messages) - 1);
     return rc;
 }
 
@@ -260,14 +277,17 @@ void talk_report(const struct talk *t)
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
     fprintf(stderr, "load:    %.2f s\n", t->o.load_s);
-    fprintf(stderr, "prompt:  %d tokens in %.3f s, %.1f tokens/s", g->n_prompt - g->n_cached, g->prompt_s, rate(g->n_prompt - g->n_cached, g->prompt_s));
+    fprintf(stderr, "prompt:  %d tokens in %.3f s, %.1f tokens/s", g->n_prompt - g->n_cached, g->prompt_s,
+            rate(g->n_prompt - g->n_cached, g->prompt_s));
     if (g->n_cached) fprintf(stderr, " (%d more were in the cache)", g->n_cached);
-    fprintf(stderr, "\nanswer:  %d tokens in %.3f s, %.1f tokens/s; ended by: %s\n", g->n_answer, g->answer_s, rate(g->n_answer - 1, g->answer_s),
-            generate_end_name[g->end]);
+    fprintf(stderr, "\nanswer:  %d tokens in %.3f s, %.1f tokens/s; ended by: %s\n", g->n_answer, g->answer_s,
+            rate(g->n_answer - 1, g->answer_s), generate_end_name[g->end]);
     if (g->spec) {
         const struct spec_counts *c = &g->spec->counts;
-        fprintf(stderr, "guesses: %d of %d right (%.0f %%), in %d of %d steps; %.2f times the speed of steps without", c->accepted, c->proposed,
-                c->proposed ? 100.0 * c->accepted / c->proposed : 0, c->guessing, c->steps, c->speedup);
+        fprintf(stderr,
+                "guesses: %d of %d right (%.0f %%), in %d of %d steps; %.2f times the speed of steps without",
+                c->accepted, c->proposed, c->proposed ? 100.0 * c->accepted / c->proposed : 0, c->guessing,
+                c->steps, c->speedup);
         fprintf(stderr, c->rests ? "; rested %d times\n" : "\n", c->rests);
     }
     fprintf(stderr, "context: %d of %d tokens\n", g->n_ids, g->n_ctx);

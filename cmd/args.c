@@ -31,7 +31,8 @@ static void print_help(const struct args_doc *doc, const struct arg *table)
     for (const struct arg *a = table; a->name; a++) {
         char left[64];
         if (a->letter)
-            snprintf(left, sizeof left, "  -%c, --%s%s%s", a->letter, a->name, a->value ? " " : "", a->value ? a->value : "");
+            snprintf(left, sizeof left, "  -%c, --%s%s%s", a->letter, a->name, a->value ? " " : "",
+                     a->value ? a->value : "");
         else
             snprintf(left, sizeof left, "      --%s%s%s", a->name, a->value ? " " : "", a->value ? a->value : "");
         printf("%-30s %s\n", left, a->help);
@@ -42,8 +43,8 @@ static void print_help(const struct args_doc *doc, const struct arg *table)
 /* Source of a manual page for scdoc. */
 static void print_man(const struct args_doc *doc, const struct arg *table)
 {
-    printf("tutti-%s(1)\n\n# NAME\n\ntutti-%s - %s\n\n# SYNOPSIS\n\n*tutti %s* [options] %s\n\n", doc->name, doc->name, doc->summary,
-           doc->name, doc->synopsis);
+    printf("tutti-%s(1)\n\n# NAME\n\ntutti-%s - %s\n\n# SYNOPSIS\n\n*tutti %s* [options] %s\n\n", doc->name,
+           doc->name, doc->summary, doc->name, doc->synopsis);
     if (doc->text) printf("# DESCRIPTION\n\n%s\n\n", doc->text);
     printf("# OPTIONS\n\n");
     for (const struct arg *a = table; a->name; a++) {
@@ -52,9 +53,10 @@ static void print_man(const struct args_doc *doc, const struct arg *table)
         if (a->value) printf(" _%s_", a->value);
         printf("\n\t%s\n\n", a->help);
     }
-    printf("*--help*\n\tPrints a summary of the options.\n\n# EXIT STATUS\n\n"
-           "0 on success, 2 for a wrong command line, another value for other faults; the fault is one line on standard error.\n\n"
-           "# SEE ALSO\n\n*tutti*(1)\n");
+    printf(
+        "*--help*\n\tPrints a summary of the options.\n\n# EXIT STATUS\n\n"
+        "0 on success, 2 for a wrong command line, another value for other faults; the fault is one line on standard error.\n\n"
+        "# SEE ALSO\n\n*tutti*(1)\n");
 }
 
 static bool parse_number(const char *s, double min, double max, double *out)
@@ -93,13 +95,15 @@ static int set(const struct args_doc *doc, const struct arg *a, const char *v)
     case ARG_U64:
         errno = 0;
         *(uint64_t *)a->to = strtoull(v, &end, 0);
-        if (!*v || *v == '-' || *end || errno) return args_fault(doc, "--%s takes a whole number of 64 bits, got '%s'", a->name, v);
+        if (!*v || *v == '-' || *end || errno)
+            return args_fault(doc, "--%s takes a whole number of 64 bits, got '%s'", a->name, v);
         return 0;
     case ARG_SIZE:
         if (parse_size(v, a->to)) return 0;
         return args_fault(doc, "--%s takes a size such as 512M or 8G, got '%s'", a->name, v);
     case ARG_FLOAT:
-        if (!parse_number(v, a->min, a->max, &x)) return args_fault(doc, "--%s takes a number in %g..%g, got '%s'", a->name, a->min, a->max, v);
+        if (!parse_number(v, a->min, a->max, &x))
+            return args_fault(doc, "--%s takes a number in %g..%g, got '%s'", a->name, a->min, a->max, v);
         *(float *)a->to = (float)x;
         return 0;
     case ARG_INT:
@@ -119,7 +123,8 @@ static int set(const struct args_doc *doc, const struct arg *a, const char *v)
         for (l->n = 0; *v; v += strcspn(v, ","), v += *v == ',') {
             snprintf(word, sizeof word, "%.*s", (int)strcspn(v, ","), v);
             if (l->n == ARG_LIST_MAX || !parse_number(word, a->min, a->max, &x) || x != (double)(int)x)
-                return args_fault(doc, "--%s takes whole numbers in %.0f..%.0f with commas between, got '%s'", a->name, a->min, a->max, v);
+                return args_fault(doc, "--%s takes whole numbers in %.0f..%.0f with commas between, got '%s'",
+                                  a->name, a->min, a->max, v);
             l->p[l->n++] = (int)x;
         }
         return 0;
@@ -161,7 +166,9 @@ int args_parse(const struct args_doc *doc, const struct arg *table, int argc, ch
             if (o != '?' && table[i].letter == o) a = &table[i];
         if (!a) {
             const char *word = optind > 1 ? argv[optind - 1] : "?";
-            *status = args_fault(doc, "option '%s' is unknown or lacks its value; 'tutti %s --help' lists the options", word, doc->name);
+            *status = args_fault(
+                doc, "option '%s' is unknown or lacks its value; 'tutti %s --help' lists the options", word,
+                doc->name);
             return -1;
         }
         if ((*status = set(doc, a, optarg))) return -1;

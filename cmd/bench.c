@@ -139,7 +139,8 @@ static void test_name(const struct row *r, char *out, size_t n)
     snprintf(out, n, "%s%d%s%s", r->n_gen ? "tg" : "pp", r->n_gen ? r->n_gen : r->n_prompt, seqs, depth);
 }
 
-static void print_row(const struct opened *o, const struct row *r, const struct limits *limits, enum format f, bool first)
+static void print_row(const struct opened *o, const struct row *r, const struct limits *limits, enum format f,
+                      bool first)
 {
     const struct hparams *h = &o->engine->model->h;
     double ns, ns_std, ts, ts_std;
@@ -154,25 +155,37 @@ static void print_row(const struct opened *o, const struct row *r, const struct 
     }
     const char *kv = o->engine->kv->shape.type == KV8 ? "int8" : "int16";
     if (f == TABLE) {
-        if (first) printf("| %-24s | %10s | %7s | %5s | %22s | %10s | %19s |\n| %.24s | %.9s: | %.6s: | %.5s | %.21s: | %.9s: | %.18s: |\n", "model", "size", "threads", "kv", "test", "t/s median",
-                          "t/s mean +- std", "------------------------", "------------------------", "------------------------", "------------------------", "------------------------", "------------------------", "------------------------");
-        printf("| %-24.*s | %6.1f MiB | %7d | %5s | %22s | %10.2f | %10.2f +- %5.2f |\n", (int)(h->name.n < 24 ? h->name.n : 24), h->name.p,
-               (double)bytes / 1048576, r->threads, kv, test, median_ts(r), ts, ts_std);
+        if (first)
+            printf(
+                "| %-24s | %10s | %7s | %5s | %22s | %10s | %19s |\n| %.24s | %.9s: | %.6s: | %.5s | %.21s: | %.9s: | %.18s: |\n",
+                "model", "size", "threads", "kv", "test", "t/s median", "t/s mean +- std",
+                "------------------------", "------------------------", "------------------------",
+                "------------------------", "------------------------", "------------------------",
+                "------------------------");
+        printf("| %-24.*s | %6.1f MiB | %7d | %5s | %22s | %10.2f | %10.2f +- %5.2f |\n",
+               (int)(h->name.n < 24 ? h->name.n : 24), h->name.p, (double)bytes / 1048576, r->threads, kv,
+               test, median_ts(r), ts, ts_std);
     } else if (f == CSV) {
-        if (first) printf("model_filename,model_size,model_n_params,n_batch,n_threads,type_k,type_v,n_prompt,n_gen,n_depth,n_seqs,avg_ns,stddev_ns,avg_ts,stddev_ts,median_ts\n");
-        printf("\"%s\",%" PRIu64 ",%" PRIu64 ",%d,%d,%s,%s,%d,%d,%d,%d,%.0f,%.0f,%.4f,%.4f,%.4f\n", o->path.z, bytes, params, o->engine->program->max_rows, r->threads, kv,
-               kv, r->n_prompt, r->n_gen, r->n_depth, r->n_seqs, ns, ns_std, ts, ts_std, median_ts(r));
+        if (first)
+            printf(
+                "model_filename,model_size,model_n_params,n_batch,n_threads,type_k,type_v,n_prompt,n_gen,n_depth,n_seqs,avg_ns,stddev_ns,avg_ts,stddev_ts,median_ts\n");
+        printf("\"%s\",%" PRIu64 ",%" PRIu64 ",%d,%d,%s,%s,%d,%d,%d,%d,%.0f,%.0f,%.4f,%.4f,%.4f\n", o->path.z,
+               bytes, params, o->engine->program->max_rows, r->threads, kv, kv, r->n_prompt, r->n_gen,
+               r->n_depth, r->n_seqs, ns, ns_std, ts, ts_std, median_ts(r));
     } else {
         json_t *sns = json_array(), *sts = json_array();
         for (int i = 0; i < r->reps; i++) {
             json_array_append_new(sns, json_integer((json_int_t)r->ns[i]));
             json_array_append_new(sts, json_real(tokens(r) / r->ns[i] * 1e9));
         }
-        json_t *j = json_pack("{s:s, s:s%, s:I, s:I, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "model_filename", o->path.z, "model_type",
-                              h->name.p ? h->name.p : "", h->name.n, "model_size", (json_int_t)bytes, "model_n_params", (json_int_t)params, "n_batch",
-                              o->engine->program->max_rows, "n_threads", r->threads, "type_k", kv, "type_v", kv, "n_prompt", r->n_prompt, "n_gen", r->n_gen,
-                              "n_depth", r->n_depth, "n_seqs", r->n_seqs, "avg_ns", (json_int_t)ns, "stddev_ns", (json_int_t)ns_std, "avg_ts", ts, "stddev_ts", ts_std,
-                              "median_ts", median_ts(r), "samples_ns", sns, "samples_ts", sts);
+        json_t *j = json_pack(
+            "{s:s, s:s%, s:I, s:I, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:o}",
+            "model_filename", o->path.z, "model_type", h->name.p ? h->name.p : "", h->name.n, "model_size",
+            (json_int_t)bytes, "model_n_params", (json_int_t)params, "n_batch", o->engine->program->max_rows,
+            "n_threads", r->threads, "type_k", kv, "type_v", kv, "n_prompt", r->n_prompt, "n_gen", r->n_gen,
+            "n_depth", r->n_depth, "n_seqs", r->n_seqs, "avg_ns", (json_int_t)ns, "stddev_ns",
+            (json_int_t)ns_std, "avg_ts", ts, "stddev_ts", ts_std, "median_ts", median_ts(r), "samples_ns",
+            sns, "samples_ts", sts);
         if (limits && j) json_object_set_new(j, "limits", limits_json(limits, test));
         printf("%s", first ? "[\n" : ",\n");
         if (j) json_dumpf(j, stdout, JSON_INDENT(2));
@@ -182,8 +195,8 @@ static void print_row(const struct opened *o, const struct row *r, const struct 
     fflush(stdout);
 }
 
-static int run_rows(const struct args_doc *doc, const char *model, struct common c, int threads, const struct row *rows, int n_rows, int reps,
-                    struct print *out)
+static int run_rows(const struct args_doc *doc, const char *model, struct common c, int threads,
+                    const struct row *rows, int n_rows, int reps, struct print *out)
 {
     struct opened o;
     struct err e = {0};
@@ -205,7 +218,8 @@ static int run_rows(const struct args_doc *doc, const char *model, struct common
     if (!rc && longest > o.engine->n_ctx)
         rc = err(&e, ERR_LIMIT, "%d tokens (depth and test) do not fit the context of %d", longest, o.engine->n_ctx);
     uint32_t x = 1;
-    for (int i = 0; i < longest && !rc; i++) b.ids[i] = (int32_t)((x = x * 1664525u + 1013904223u) >> 8) % o.engine->model->h.n_vocab;
+    for (int i = 0; i < longest && !rc; i++)
+        b.ids[i] = (int32_t)((x = x * 1664525u + 1013904223u) >> 8) % o.engine->model->h.n_vocab;
     for (int i = 0; i < seqs && !rc; i++) rc = kv_seq_init(&b.seqs[i], o.engine->kv, longest, &e);
     struct row *r = rc ? NULL : malloc(sizeof *r);
     struct limits limits = {0}, *l = out->limits ? &limits : NULL;
@@ -230,11 +244,12 @@ static int run_rows(const struct args_doc *doc, const char *model, struct common
 
 int cmd_bench(int argc, char **argv)
 {
-    static const struct args_doc doc = {"bench", "MODEL", "measure prompt and generation speed",
-                                        "Prints a row per test: pp N (a prompt of N tokens) and tg N (N tokens one after the other), each at every depth, thread count and "
-                                        "number of sequences given. Lists are separated by commas. --limits adds a table per row: for each kind of step its "
-                                        "time, the bytes and operations it cannot do without, and the share of the machine's limit (reading memory or "
-                                        "multiplying bytes, both measured at the start) that it reached in the fastest repetition."};
+    static const struct args_doc doc = {
+        "bench", "MODEL", "measure prompt and generation speed",
+        "Prints a row per test: pp N (a prompt of N tokens) and tg N (N tokens one after the other), each at every depth, thread count and "
+        "number of sequences given. Lists are separated by commas. --limits adds a table per row: for each kind of step its "
+        "time, the bytes and operations it cannot do without, and the share of the machine's limit (reading memory or "
+        "multiplying bytes, both measured at the start) that it reached in the fastest repetition."};
     struct common c = {0};
     struct arg_ints p = {{512}, 1}, g = {{128}, 1}, d = {{0}, 1}, t = {{0}, 1}, s = {{1}, 1};
     int reps = 5, status;
@@ -249,12 +264,15 @@ int cmd_bench(int argc, char **argv)
         {"repetitions", 'r', ARG_INT, &reps, "N", "runs per row (default 5)", 1, REPS_MAX},
         {"json", 0, ARG_FLAG, &json, NULL, "print JSON with llama-bench's field names", 0, 0},
         {"csv", 0, ARG_FLAG, &csv, NULL, "print CSV", 0, 0},
-        {"limits", 0, ARG_FLAG, &out.limits, NULL, "measure what the machine can do, and print per step what share of it is reached", 0, 0},
-        {"plot", 0, ARG_STR, &out.plot, "FILE.svg", "with --limits: a chart of the last row, by gnuplot", 0, 0},
+        {"limits", 0, ARG_FLAG, &out.limits, NULL,
+         "measure what the machine can do, and print per step what share of it is reached", 0, 0},
+        {"plot", 0, ARG_STR, &out.plot, "FILE.svg", "with --limits: a chart of the last row, by gnuplot", 0,
+         0},
         {"batch-size", 'b', ARG_INT, &c.batch, "N", "tokens per step (default 512)", 1, PROGRAM_ROWS_MAX},
         {"isa", 0, ARG_STR, &c.isa, "NAME", "instruction set (default: the best)", 0, 0},
         {"chip", 0, ARG_STR, &c.chip, "NAME", "what executes the program (default: cpu)", 0, 0},
-        {"kv", 0, ARG_INT, &c.kv, "BITS", "bits of a key or value in the cache: 16 or 8 (default: 16)", 8, 16},
+        {"kv", 0, ARG_INT, &c.kv, "BITS", "bits of a key or value in the cache: 16 or 8 (default: 16)", 8,
+         16},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;

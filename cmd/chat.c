@@ -149,7 +149,8 @@ static bool read_line(struct chat *c, const char *prompt)
     const char *s = el_gets(c->el, &n);
     if (!s || n <= 0) return false;
     if (s[n - 1] == '\n') n--;
-    for (const char *sign; n > 0 && (sign = memmem(s, (size_t)n, NEWLINE_UTF8, 3)); n -= (int)(sign - s) + 3, s = sign + 3) {
+    for (const char *sign; n > 0 && (sign = memmem(s, (size_t)n, NEWLINE_UTF8, 3));
+         n -= (int)(sign - s) + 3, s = sign + 3) {
         buf_append(&c->line, s, (size_t)(sign - s));
         buf_append_char(&c->line, '\n');
     }
@@ -251,8 +252,11 @@ static void set_parameter(struct chat *c, char *arg)
         struct buf b;
         buf_init(&b, 1 << 16);
         sampling_print(&t->sample, &b);
-        buf_printf(&b, "  %-20s %d\n  %-20s %s\n  %-20s %s", "max_tokens", t->max_tokens, "verbose", t->verbose ? "on" : "off", "thoughts",
-                   t->show.hide ? "hide" : t->show.apart ? "show" : "as the model writes");
+        buf_printf(&b, "  %-20s %d\n  %-20s %s\n  %-20s %s", "max_tokens", t->max_tokens, "verbose",
+                   t->verbose ? "on" : "off", "thoughts",
+                   t->show.hide    ? "hide"
+                   : t->show.apart ? "show"
+                                   : "as the model writes");
         say(c, "%s", b.p ? b.p : "");
         buf_finish(&b);
         return;
@@ -279,9 +283,10 @@ static void show_info(struct chat *c, char *arg)
     struct talk *t = c->t;
     const struct engine *en = t->o.engine;
     (void)arg;
-    say(c, "  model         %.*s (%.*s)\n  file          %s\n  kernels       %s\n  context       %d of %d tokens\n  messages      %zu\n  template      %s", STR_ARG(en->model->h.name),
-        STR_ARG(en->model->h.arch), t->o.path.z, en->kern->name, t->g.n_ids, t->g.n_ctx, json_array_size(t->messages),
-        t->plain ? "none: plain completion" : "the model's");
+    say(c,
+        "  model         %.*s (%.*s)\n  file          %s\n  kernels       %s\n  context       %d of %d tokens\n  messages      %zu\n  template      %s",
+        STR_ARG(en->model->h.name), STR_ARG(en->model->h.arch), t->o.path.z, en->kern->name, t->g.n_ids,
+        t->g.n_ctx, json_array_size(t->messages), t->plain ? "none: plain completion" : "the model's");
 }
 
 static void save(struct chat *c, char *arg)
@@ -311,8 +316,9 @@ static void leave(struct chat *c, char *arg)
 static const struct {
     const char *name;
     void (*run)(struct chat *c, char *arg);
-} commands[] = {{"help", cmd_help_text}, {"?", cmd_help_text}, {"clear", clear}, {"system", set_system}, {"set", set_parameter}, {"info", show_info},
-                {"save", save},          {"exit", leave},      {"quit", leave},  {"bye", leave}};
+} commands[] = {{"help", cmd_help_text}, {"?", cmd_help_text}, {"clear", clear}, {"system", set_system},
+                {"set", set_parameter},  {"info", show_info},  {"save", save},   {"exit", leave},
+                {"quit", leave},         {"bye", leave}};
 
 static void run_command(struct chat *c)
 {
@@ -372,7 +378,8 @@ static int open_editor(struct chat *c)
     el_set(c->el, EL_GETCFN, read_char);
     el_source(c->el, NULL); /* the user's ~/.editrc */
     /* The history belongs to the user alone; a chat without one works, too. */
-    if (cache_dir(&dir, NULL) || path_make_dirs(dir.z, NULL) || path_format(&c->history_file, NULL, "%s/history", dir.z)) {
+    if (cache_dir(&dir, NULL) || path_make_dirs(dir.z, NULL) ||
+        path_format(&c->history_file, NULL, "%s/history", dir.z)) {
         c->history_file.z[0] = 0;
         return 0;
     }
@@ -404,7 +411,8 @@ int chat_run(struct talk *t)
     catch_terminal_signals();
     int status = open_editor(&c);
     if (!status) {
-        say(&c, "%.*s, context of %d tokens. /help lists commands, Ctrl-D leaves." PASTE_ON, STR_ARG(t->o.engine->model->h.name), t->g.n_ctx);
+        say(&c, "%.*s, context of %d tokens. /help lists commands, Ctrl-D leaves." PASTE_ON,
+            STR_ARG(t->o.engine->model->h.name), t->g.n_ctx);
         while (!c.leave) {
             bool got = read_message(&c);
             if ((sig = atomic_load(&answer_signal))) break;

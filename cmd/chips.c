@@ -80,9 +80,12 @@ static json_t *sheet_json(const struct sheet *s)
         const struct sheet_figure *f = &s->figures[i];
         const struct sheet_item *it = &s->items[i];
         if (!it->source) continue;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s, s:o, s:s}", "section", f->section, "figure", f->key, "value",
-                                              isnan(it->value) ? json_null() : json_real(it->value),
-                                              "unit", f->unit, "evidence", isnan(it->value) ? json_null() : json_string(evidence_name[it->evidence]), "source", it->source));
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:o, s:s, s:o, s:s}", "section", f->section, "figure", f->key, "value",
+                      isnan(it->value) ? json_null() : json_real(it->value), "unit", f->unit, "evidence",
+                      isnan(it->value) ? json_null() : json_string(evidence_name[it->evidence]), "source",
+                      it->source));
     }
     json_object_set_new(root, "figures", list);
     return root;
@@ -93,10 +96,12 @@ static json_t *list_json(void)
     struct figures f;
     json_t *root = json_array();
     for (int i = 0; chip_at(i); i++)
-        json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", chip_at(i)->name, "summary", chip_at(i)->summary, "executes", 1));
+        json_array_append_new(root, json_pack("{s:s, s:s, s:b}", "name", chip_at(i)->name, "summary",
+                                              chip_at(i)->summary, "executes", 1));
     for (int i = 0; timed_only(&i); i++) {
         if (figures_open(&f, sheet_chip(i), NULL, NULL)) continue;
-        json_array_append_new(root, json_pack("{s:s, s:s, s:s, s:b}", "name", f.chip, "summary", sheet_about(&f.sheet, "name"), "class",
+        json_array_append_new(root, json_pack("{s:s, s:s, s:s, s:b}", "name", f.chip, "summary",
+                                              sheet_about(&f.sheet, "name"), "class",
                                               sheet_about(&f.sheet, "class"), "executes", 0));
         figures_close(&f);
     }

@@ -21,18 +21,28 @@ void common_print_simulated(FILE *f, const struct chip *c)
 {
     struct chip_counters n;
     if (!chip_counters(c, &n) || !n.tokens) return;
-    fprintf(f, "chip:    would have taken %.1f us and %.2f mJ a token, one after the other: %" PRId64 " tokens, %" PRId64 " cycles, %.1f %% of unit-cycles idle\n",
-            1e6 * n.chip_seconds / (double)n.tokens, 1e3 * n.joules / (double)n.tokens, n.tokens, n.cycles, 100 * n.idle);
-    fprintf(f, "         simulated by one core in %.2f s: %.0f cycles/s, %.2f tokens/s; in %.2f s of its own time: %.0f cycles/s, %.2f tokens/s\n", n.seconds,
-            (double)n.cycles / n.seconds, (double)n.tokens / n.seconds, n.core_seconds, (double)n.cycles / n.core_seconds, (double)n.tokens / n.core_seconds);
+    fprintf(f,
+            "chip:    would have taken %.1f us and %.2f mJ a token, one after the other: %" PRId64
+            " tokens, %" PRId64 " cycles, %.1f %% of unit-cycles idle\n",
+            1e6 * n.chip_seconds / (double)n.tokens, 1e3 * n.joules / (double)n.tokens, n.tokens, n.cycles,
+            100 * n.idle);
+    fprintf(
+        f,
+        "         simulated by one core in %.2f s: %.0f cycles/s, %.2f tokens/s; in %.2f s of its own time: %.0f cycles/s, %.2f tokens/s\n",
+        n.seconds, (double)n.cycles / n.seconds, (double)n.tokens / n.seconds, n.core_seconds,
+        (double)n.cycles / n.core_seconds, (double)n.tokens / n.core_seconds);
 }
 
 void common_print_simulated_json(FILE *f, const struct chip *c)
 {
     struct chip_counters n;
     if (!chip_counters(c, &n) || !n.tokens) return;
-    fprintf(f, ", \"simulated\": {\"tokens\": %" PRId64 ", \"cycles\": %" PRId64 ", \"idle\": %.4f, \"chip_seconds\": %.9f, \"joules\": %.9f, \"seconds\": %.3f, \"cycles_per_s\": %.0f, \"tokens_per_s\": %.3f, \"core_seconds\": %.3f}",
-            n.tokens, n.cycles, n.idle, n.chip_seconds, n.joules, n.seconds, (double)n.cycles / n.seconds, (double)n.tokens / n.seconds, n.core_seconds);
+    fprintf(
+        f,
+        ", \"simulated\": {\"tokens\": %" PRId64 ", \"cycles\": %" PRId64
+        ", \"idle\": %.4f, \"chip_seconds\": %.9f, \"joules\": %.9f, \"seconds\": %.3f, \"cycles_per_s\": %.0f, \"tokens_per_s\": %.3f, \"core_seconds\": %.3f}",
+        n.tokens, n.cycles, n.idle, n.chip_seconds, n.joules, n.seconds, (double)n.cycles / n.seconds,
+        (double)n.tokens / n.seconds, n.core_seconds);
 }
 
 int common_fail(const struct args_doc *doc, const struct err *e)
@@ -71,7 +81,8 @@ static int open_timed(struct opened *o, const char *chip, struct err *e)
     return rc;
 }
 
-int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c, int n_seqs, int min_batch)
+int common_open(const struct args_doc *doc, struct opened *o, const char *model, const struct common *c,
+                int n_seqs, int min_batch)
 {
     struct err e = {0};
     double begin = common_now();
@@ -91,8 +102,10 @@ int common_open(const struct args_doc *doc, struct opened *o, const char *model,
                                  .progress_ud = &bar};
     if (opt.n_batch < min_batch) opt.n_batch = min_batch;
     int rc;
-    if ((rc = model_path_resolve(model, &o->path, &e)) || (rc = engine_open(&o->engine, o->path.z, &opt, &e)) ||
-        (rc = text_open(&o->text, o->engine->file, &e)) || (common_is_timed(c->chip) && (rc = open_timed(o, c->chip, &e)))) {
+    if ((rc = model_path_resolve(model, &o->path, &e)) ||
+        (rc = engine_open(&o->engine, o->path.z, &opt, &e)) ||
+        (rc = text_open(&o->text, o->engine->file, &e)) ||
+        (common_is_timed(c->chip) && (rc = open_timed(o, c->chip, &e)))) {
         common_close(o);
         return common_fail(doc, &e);
     }

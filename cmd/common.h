@@ -58,7 +58,8 @@ void common_close(struct opened *o); /* accepts a zeroed struct */
 /* "tutti NAME: message" of an error on stderr; returns its exit status. */
 int common_fail(const struct args_doc *doc, const struct err *e);
 
-/* Of a simulated chip: what it did so far and how fast that went, as a line of text or the member "simulated" of an object; else nothing. */
+/* Of a simulated chip: what it did so far and how fast that went, as a line of text or the member "simulated"
+ * of an object; else nothing. */
 void common_print_simulated(FILE *f, const struct chip *c);
 void common_print_simulated_json(FILE *f, const struct chip *c);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tutti conform: does a back end give the contract's bits? Of the chips that are asked for, those without code of their own run on
- * the kernels of this CPU: each back end is run once, whatever the number of chips, and every chip gets its line.
+ * tutti conform: does a back end give the contract's bits? Of the chips that are asked for, those without
+ * code of their own run on the kernels of this CPU: each back end is run once, whatever the number of chips,
+ * and every chip gets its line.
  */
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +34,9 @@ static void told(void *ud, const struct conform_vector *v, enum conform_end end,
     static const char *const word[] = {"equal", "DIFFERS", "refused"};
     struct report *r = ud;
     r->differ += end == CONFORM_DIFFERS;
-    if (r->bar) fprintf(stderr, "\r\033[K%s  %d of %d models  %s, %d bits of cache", r->chip, r->c->done, r->c->models, v->type, v->kv_bits);
+    if (r->bar)
+        fprintf(stderr, "\r\033[K%s  %d of %d models  %s, %d bits of cache", r->chip, r->c->done,
+                r->c->models, v->type, v->kv_bits);
     if (end == CONFORM_EQUAL && !r->verbose) return;
     if (end == CONFORM_DIFFERS && r->differ > 1 && !r->verbose) return; /* the first one says most */
     if (r->bar) fputs("\r\033[K", stderr);
@@ -67,7 +70,8 @@ static int choose(struct chips *l, const char *list, struct err *e)
 {
     int rc = 0;
     if (strcmp(list, "all") != 0) {
-        for (const char *s = list; !rc && s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) rc = add(l, s, strcspn(s, ","), e);
+        for (const char *s = list; !rc && s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+            rc = add(l, s, strcspn(s, ","), e);
         return rc;
     }
     for (int i = 0; chip_at(i) && !rc; i++) rc = add(l, chip_at(i)->name, strlen(chip_at(i)->name), e);
@@ -90,8 +94,12 @@ static int run_end(const struct args_doc *doc, const struct chips *l, const char
     for (int i = 0; i < l->n; i++) {
         const struct chosen *x = &l->at[i];
         if (strcmp(x->end, end) != 0) continue;
-        if (r.differ) printf("NOT conforming: %s differs in %d of %d vectors from contract %.16s", x->name, r.differ, c->vectors, id);
-        else printf("%s: %s gives the bits of contract %.16s in %d vectors", c->equal ? "conforming" : "nothing was run", x->name, id, c->equal);
+        if (r.differ)
+            printf("NOT conforming: %s differs in %d of %d vectors from contract %.16s", x->name, r.differ,
+                   c->vectors, id);
+        else
+            printf("%s: %s gives the bits of contract %.16s in %d vectors",
+                   c->equal ? "conforming" : "nothing was run", x->name, id, c->equal);
         if (c->unsupported) printf("; %d models refused", c->unsupported);
         puts(strcmp(x->name, end) ? "; no code of its own here: the kernels of this CPU run its programs" : "");
     }
@@ -113,12 +121,15 @@ int cmd_conform(int argc, char **argv)
     const char *chip = "cpu";
     bool verbose = false;
     int status;
-    const struct arg table[] = {{"chip", 0, ARG_STR, &chip, "A,B", "under test: cpu (default), lpu, any chip of 'tutti chips', a datasheet's path; 'all': every chip", 0, 0},
-                                {"isa", 0, ARG_STR, &c.isa, "NAME", "its instruction set (default: the best)", 0, 0},
-                                {"type", 0, ARG_STR, &c.type, "TYPE", "this weight type only: Q4_K ...", 0, 0},
-                                {"threads", 't', ARG_INT, &c.n_threads, "N", "worker threads (default: 2)", 1, POOL_ARG_MAX},
-                                {"verbose", 'v', ARG_FLAG, &verbose, NULL, "a line for every vector", 0, 0},
-                                {0}};
+    const struct arg table[] = {
+        {"chip", 0, ARG_STR, &chip, "A,B",
+         "under test: cpu (default), lpu, any chip of 'tutti chips', a datasheet's path; 'all': every chip",
+         0, 0},
+        {"isa", 0, ARG_STR, &c.isa, "NAME", "its instruction set (default: the best)", 0, 0},
+        {"type", 0, ARG_STR, &c.type, "TYPE", "this weight type only: Q4_K ...", 0, 0},
+        {"threads", 't', ARG_INT, &c.n_threads, "N", "worker threads (default: 2)", 1, POOL_ARG_MAX},
+        {"verbose", 'v', ARG_FLAG, &verbose, NULL, "a line for every vector", 0, 0},
+        {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (at != argc) return args_fault(&doc, "takes no argument; see tutti conform --help");

@@ -42,7 +42,8 @@ static int run(struct engine *en, const struct ids *ids, int n, int chunk, int n
     struct kv_seq seq = {0};
     struct other *others = calloc((size_t)n_other + 1, sizeof *others);
     struct batch_part *parts = calloc((size_t)n_other + 1, sizeof *parts);
-    int *out = calloc((size_t)chunk, sizeof *out), rc = others && parts && out ? 0 : err(e, ERR_MEMORY, "out of memory");
+    int *out = calloc((size_t)chunk, sizeof *out),
+        rc = others && parts && out ? 0 : err(e, ERR_MEMORY, "out of memory");
     if (!rc) rc = kv_seq_init(&seq, en->kv, n, e);
     for (int j = 0; j < n_other && !rc; j++) {
         others[j].len = 1 + (n - 1) * (j + 1) / (n_other + 1);
@@ -88,8 +89,11 @@ int cmd_digest(int argc, char **argv)
         {"prompt", 'p', ARG_STR, &text, "TEXT", "text to run", 0, 0},
         {"tokens", 'n', ARG_INT, &tokens, "N", "only the first N tokens", 1, 1 << 24},
         {"chunk", 0, ARG_INT, &chunk, "N", "tokens of the text per step (default: 512)", 1, 2048},
-        {"batch", 0, ARG_INT, &batch, "N", "run N-1 other sequences in the same steps; only the text's logits count", 1, OTHERS_MAX + 1},
-        {"verbose", 'v', ARG_FLAG, &verbose, NULL, "of a simulated chip: its cycles, how fast they were simulated, idle units, on standard error", 0, 0},
+        {"batch", 0, ARG_INT, &batch, "N",
+         "run N-1 other sequences in the same steps; only the text's logits count", 1, OTHERS_MAX + 1},
+        {"verbose", 'v', ARG_FLAG, &verbose, NULL,
+         "of a simulated chip: its cycles, how fast they were simulated, idle units, on standard error", 0,
+         0},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON object", 0, 0},
         COMMON_ARGS(c),
         {0}};
@@ -113,7 +117,8 @@ int cmd_digest(int argc, char **argv)
     int n = tokens && (size_t)tokens < ids.n ? tokens : (int)ids.n;
     if (!rc && n == 0) rc = err(&e, ERR_USAGE, "the text has no tokens");
     if (!rc && (int64_t)n * batch > (int64_t)o.engine->kv->max_pages * ATTN_CHUNK && n > o.engine->n_ctx)
-        rc = err(&e, ERR_LIMIT, "%d tokens do not fit the context of %d; take the first ones with --tokens N", n, o.engine->n_ctx);
+        rc = err(&e, ERR_LIMIT, "%d tokens do not fit the context of %d; take the first ones with --tokens N",
+                 n, o.engine->n_ctx);
     double begin = common_now();
     if (!rc) rc = run(o.engine, &ids, n, chunk, batch - 1, &d, &e);
     if (!rc && d.bad) rc = err(&e, ERR_RANGE, "%d of %d positions left the range of the arithmetic", d.bad, n);
@@ -125,7 +130,8 @@ int cmd_digest(int argc, char **argv)
         crypto_hash_sha256_final(&d.sha, h);
         sodium_bin2hex(hex, sizeof hex, h, sizeof h);
         if (json)
-            printf("{\"sha256\": \"%s\", \"tokens\": %d, \"n_vocab\": %d, \"seconds\": %.3f", hex, n, d.n_vocab, common_now() - begin);
+            printf("{\"sha256\": \"%s\", \"tokens\": %d, \"n_vocab\": %d, \"seconds\": %.3f", hex, n,
+                   d.n_vocab, common_now() - begin);
         else
             printf("%s  %d tokens\n", hex, n);
         if (json) common_print_simulated_json(stdout, o.engine->chip), puts("}");

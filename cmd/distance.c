@@ -56,7 +56,8 @@ static void compare_row(void *ud, int i, const float *z, int status)
     r->sum += d, r->squares += d * d, r->n++;
 }
 
-static int run(struct rows *r, struct engine *en[2], const struct ids *ids, int windows, const volatile sig_atomic_t *cancel, struct err *e)
+static int run(struct rows *r, struct engine *en[2], const struct ids *ids, int windows,
+               const volatile sig_atomic_t *cancel, struct err *e)
 {
     struct kv_seq seq[2];
     int rc = kv_seq_init(&seq[0], en[0]->kv, WINDOW, e);
@@ -93,12 +94,15 @@ int distance_measure(struct distance *d, const char *of, const char *to, struct 
     if (!rc) rc = text_open(&t, en[0]->file, e);
     if (!rc) rc = tokenizer_encode(t.tok, t.scratch, text, TOK_ADD_SPECIAL, &ids, e);
     int windows = (int)(ids.n / WINDOW) < n_windows ? (int)(ids.n / WINDOW) : n_windows;
-    if (!rc && windows == 0) rc = err(e, ERR_USAGE, "the text has %zu tokens, less than one window of %d", ids.n, WINDOW);
-    if (!rc && en[0]->model->h.n_vocab != en[1]->model->h.n_vocab) rc = err(e, ERR_MISMATCH, "the models have different vocabularies");
+    if (!rc && windows == 0)
+        rc = err(e, ERR_USAGE, "the text has %zu tokens, less than one window of %d", ids.n, WINDOW);
+    if (!rc && en[0]->model->h.n_vocab != en[1]->model->h.n_vocab)
+        rc = err(e, ERR_MISMATCH, "the models have different vocabularies");
     if (!rc) {
         r.n_vocab = en[0]->model->h.n_vocab;
         r.logp = calloc((size_t)ROWS * (size_t)r.n_vocab, sizeof *r.logp);
-        rc = r.logp ? run(&r, en, &ids, windows, cancel, e) : err(e, ERR_MEMORY, "out of memory for %d distributions", ROWS);
+        rc = r.logp ? run(&r, en, &ids, windows, cancel, e)
+                    : err(e, ERR_MEMORY, "out of memory for %d distributions", ROWS);
     }
     if (!rc) {
         double n = (double)r.n, mean = r.sum / n, var = (r.squares / n - mean * mean) * n / (n - 1);

@@ -22,14 +22,19 @@ static int show_more(const struct args_doc *doc, const struct opened *o, const c
 
 int cmd_explain(int argc, char **argv)
 {
-    static const struct args_doc doc = {"explain", "MODEL", "show the program of a model: steps, buffers, kernels in use", NULL};
+    static const struct args_doc doc = {"explain", "MODEL",
+                                        "show the program of a model: steps, buffers, kernels in use", NULL};
     struct common c = {0};
     const char *timeline = NULL, *pass = NULL;
     int status;
-    const struct arg table[] = {{"timeline", 0, ARG_STR, &timeline, "FILE", "of a simulated chip: one token as a trace for Perfetto, into FILE", 0, 0},
-                                {"pass", 0, ARG_STR, &pass, "NAME", "of a simulated chip: what a pass of its compiler made (divide, place, map, schedule, queues, verify)", 0, 0},
-                                COMMON_ARGS(c),
-                                {0}};
+    const struct arg table[] = {
+        {"timeline", 0, ARG_STR, &timeline, "FILE",
+         "of a simulated chip: one token as a trace for Perfetto, into FILE", 0, 0},
+        {"pass", 0, ARG_STR, &pass, "NAME",
+         "of a simulated chip: what a pass of its compiler made (divide, place, map, schedule, queues, verify)",
+         0, 0},
+        COMMON_ARGS(c),
+        {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (argc - at != 1) return args_fault(&doc, "takes one MODEL; see tutti explain --help");
@@ -47,9 +52,10 @@ int cmd_explain(int argc, char **argv)
     chip_explain(o.engine->chip, &b);
     if (o.timed) timed_report(o.timed, &b);
     const struct kv_pool *kv = o.engine->kv;
-    buf_printf(&b, "kv:      %d bits, pages of %d tokens, %.1f KiB each, context %d tokens = %.1f MiB when full\n", kv->shape.type == KV8 ? 8 : 16,
-               ATTN_CHUNK, (double)kv->page_bytes / 1024, o.engine->n_ctx,
-               (double)kv->page_bytes * ((o.engine->n_ctx + ATTN_CHUNK - 1) / ATTN_CHUNK) / 1048576);
+    buf_printf(
+        &b, "kv:      %d bits, pages of %d tokens, %.1f KiB each, context %d tokens = %.1f MiB when full\n",
+        kv->shape.type == KV8 ? 8 : 16, ATTN_CHUNK, (double)kv->page_bytes / 1024, o.engine->n_ctx,
+        (double)kv->page_bytes * ((o.engine->n_ctx + ATTN_CHUNK - 1) / ATTN_CHUNK) / 1048576);
     if (b.failed)
         status = args_fault(&doc, "the listing is too long");
     else

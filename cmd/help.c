@@ -26,12 +26,14 @@ void help_print_man(void)
 {
     printf("tutti(1)\n\n# NAME\n\ntutti - run language models on any chip, with the same bits on all of them\n\n"
            "# SYNOPSIS\n\n*tutti* _COMMAND_ ...\n\n# COMMANDS\n\n");
-    for (int i = 0; i < N_ROWS; i++) printf("*%s*\n\t%s; see *tutti-%s*(1)\n\n", rows[i].name, rows[i].summary, rows[i].name);
-    printf("# EXIT STATUS\n\n0 on success, 2 for a wrong command line, another value for other faults; the fault is one line on standard "
-           "error.\n\n# ENVIRONMENT\n\n"
-           "*TUTTI_ISA*\n\tinstruction set to use instead of the best one\n\n"
-           "*TUTTI_CACHE*\n\tfolder of pulled models\n\n"
-           "*TUTTI_HUB*\n\tbase address that *tutti pull* _org/repo_ asks\n");
+    for (int i = 0; i < N_ROWS; i++)
+        printf("*%s*\n\t%s; see *tutti-%s*(1)\n\n", rows[i].name, rows[i].summary, rows[i].name);
+    printf(
+        "# EXIT STATUS\n\n0 on success, 2 for a wrong command line, another value for other faults; the fault is one line on standard "
+        "error.\n\n# ENVIRONMENT\n\n"
+        "*TUTTI_ISA*\n\tinstruction set to use instead of the best one\n\n"
+        "*TUTTI_CACHE*\n\tfolder of pulled models\n\n"
+        "*TUTTI_HUB*\n\tbase address that *tutti pull* _org/repo_ asks\n");
 }
 
 int cmd_help(int argc, char **argv)

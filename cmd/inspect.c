@@ -23,7 +23,14 @@ static const struct args_doc doc = {
     "Reads the file without running it. The last lines say whether this build can run the model and how much memory it takes: packed weights, "
     "buffers for a step with that many threads, and the keys and values of a context of that many tokens."};
 
-enum { VALUE_SHOWN = 60, ITEMS_SHOWN = 6, NAME_SHOWN = 120, OUT_MAX = 1 << 30, CTX_COLUMN = 4096, DTYPES = DTYPE_ID_MAX + 1 };
+enum {
+    VALUE_SHOWN = 60,
+    ITEMS_SHOWN = 6,
+    NAME_SHOWN = 120,
+    OUT_MAX = 1 << 30,
+    CTX_COLUMN = 4096,
+    DTYPES = DTYPE_ID_MAX + 1
+};
 static const double MIB = 1048576;
 
 struct need {
@@ -60,7 +67,8 @@ static void find_need(const struct gguf *g, int n_batch, int n_threads, struct n
             struct kv_shape s = {i ? KV8 : KV16, m->h.n_layer, m->h.n_head_kv, m->h.head_dim, m->h.kv_extra};
             if (kv_supports(s.head_dim, s.extra)) n->page_bytes[i] = kv_page_bytes(&s);
         }
-        if (!n->page_bytes[0] && !n->page_bytes[1]) rc = err(&e, ERR_UNSUPPORTED, "a head size of %d is not supported", m->h.head_dim);
+        if (!n->page_bytes[0] && !n->page_bytes[1])
+            rc = err(&e, ERR_UNSUPPORTED, "a head size of %d is not supported", m->h.head_dim);
     }
     if (!rc) rc = text_open(&t, g, &e);
     if (rc) snprintf(n->why_not, sizeof n->why_not, "%s", e.msg);
@@ -180,7 +188,8 @@ static void print_need_row(struct buf *b, const struct need *n, int ctx)
     buf_printf(b, "  %10d", ctx);
     for (int kv = 0; kv < 2; kv++) {
         if (n->page_bytes[kv])
-            buf_printf(b, "  %12.1f %12.1f", (double)kv_bytes(n, kv, ctx) / MIB, (double)(n->weights_bytes + n->buffers_bytes + kv_bytes(n, kv, ctx)) / MIB);
+            buf_printf(b, "  %12.1f %12.1f", (double)kv_bytes(n, kv, ctx) / MIB,
+                       (double)(n->weights_bytes + n->buffers_bytes + kv_bytes(n, kv, ctx)) / MIB);
         else
             buf_printf(b, "  %12s %12s", "-", "-");
     }
@@ -191,7 +200,8 @@ static void print_need_row(struct buf *b, const struct need *n, int ctx)
 static void print_fit(struct buf *b, const struct need *n, uint64_t free_bytes)
 {
     int ctx = n->n_ctx_train < CTX_COLUMN ? n->n_ctx_train : CTX_COLUMN;
-    uint64_t all = n->weights_bytes + n->buffers_bytes + kv_bytes(n, n->page_bytes[0] ? 0 : 1, ctx), least = all - n->experts_bytes;
+    uint64_t all = n->weights_bytes + n->buffers_bytes + kv_bytes(n, n->page_bytes[0] ? 0 : 1, ctx),
+             least = all - n->experts_bytes;
     buf_printf(b, "this machine has %.1f available: %s\n", (double)free_bytes / MIB,
                all <= free_bytes          ? "it fits"
                : least < free_bytes && n->experts_bytes ? "it fits with a part of the experts on disk"
@@ -204,11 +214,15 @@ static void print_need(struct buf *b, const struct need *n, int ctx, int n_batch
         buf_printf(b, "\nthis build cannot run it: %s\n", n->why_not);
         return;
     }
-    buf_printf(b, "\nthis build can run it\nmemory in MiB: packed weights %.1f, buffers for steps of %d tokens %.1f\n", (double)n->weights_bytes / MIB, n_batch,
-               (double)n->buffers_bytes / MIB);
+    buf_printf(
+        b,
+        "\nthis build can run it\nmemory in MiB: packed weights %.1f, buffers for steps of %d tokens %.1f\n",
+        (double)n->weights_bytes / MIB, n_batch, (double)n->buffers_bytes / MIB);
     if (n->experts_bytes)
-        buf_printf(b, "of the weights %.1f are experts, %d of %d used by a token: with --experts-memory SIZE only so many of them stay in memory\n",
-                   (double)n->experts_bytes / MIB, n->n_expert_used, n->n_expert);
+        buf_printf(
+            b,
+            "of the weights %.1f are experts, %d of %d used by a token: with --experts-memory SIZE only so many of them stay in memory\n",
+            (double)n->experts_bytes / MIB, n->n_expert_used, n->n_expert);
     uint64_t free_bytes = memory_available();
     if (free_bytes != UINT64_MAX) print_fit(b, n, free_bytes);
     buf_printf(b, "  %10s  %12s %12s  %12s %12s\n", "context", "16-bit KV", "all", "8-bit KV", "all");
@@ -220,7 +234,8 @@ static void print_need(struct buf *b, const struct need *n, int ctx, int n_batch
     print_need_row(b, n, n->n_ctx_train);
 }
 
-static void print_all(struct buf *b, const struct gguf *g, const struct path *path, const struct need *n, int ctx, int n_batch, bool tensors, bool all)
+static void print_all(struct buf *b, const struct gguf *g, const struct path *path, const struct need *n,
+                      int ctx, int n_batch, bool tensors, bool all)
 {
     struct totals t;
     char size[BYTES_TEXT_MAX];
@@ -228,16 +243,22 @@ static void print_all(struct buf *b, const struct gguf *g, const struct path *pa
     buf_append_z(b, "file:       ");
     quote_append_bare(b, str_from(path->z), SIZE_MAX);
     if (gguf_version(g))
-        buf_printf(b, "\nformat:     GGUF version %" PRIu32 ", %s", gguf_version(g), bytes_text(gguf_file_bytes(g), size));
+        buf_printf(b, "\nformat:     GGUF version %" PRIu32 ", %s", gguf_version(g),
+                   bytes_text(gguf_file_bytes(g), size));
     else
-        buf_printf(b, "\nformat:     safetensors (keys and names as in GGUF), %s", bytes_text(gguf_file_bytes(g), size));
+        buf_printf(b, "\nformat:     safetensors (keys and names as in GGUF), %s",
+                   bytes_text(gguf_file_bytes(g), size));
     if (gguf_n_parts(g) > 1) buf_printf(b, " in %d %s", gguf_n_parts(g), gguf_version(g) ? "parts" : "files");
-    buf_printf(b, "\nparameters: %" PRIu64 " (%.2f %s) in %zu tensors, %s", t.n_weights, (double)t.n_weights / (t.n_weights < 1000000000 ? 1e6 : 1e9),
-               t.n_weights < 1000000000 ? "million" : "billion", gguf_n_tensors(g), bytes_text(gguf_tensor_bytes(g), size));
+    buf_printf(b, "\nparameters: %" PRIu64 " (%.2f %s) in %zu tensors, %s", t.n_weights,
+               (double)t.n_weights / (t.n_weights < 1000000000 ? 1e6 : 1e9),
+               t.n_weights < 1000000000 ? "million" : "billion", gguf_n_tensors(g),
+               bytes_text(gguf_tensor_bytes(g), size));
     if (t.n_weights) buf_printf(b, ", %.2f bits each", 8.0 * (double)gguf_tensor_bytes(g) / (double)t.n_weights);
     buf_append_z(b, "\ntypes:      ");
     for (unsigned i = 0, n_shown = 0; i < DTYPES; i++)
-        if (t.n_tensors[i]) buf_printf(b, "%s%s %" PRIu64 " tensors, %s", n_shown++ ? "; " : "", dtype_name(i), t.n_tensors[i], bytes_text(t.bytes[i], size));
+        if (t.n_tensors[i])
+            buf_printf(b, "%s%s %" PRIu64 " tensors, %s", n_shown++ ? "; " : "", dtype_name(i),
+                       t.n_tensors[i], bytes_text(t.bytes[i], size));
     buf_append_char(b, '\n');
     print_keys(b, g, all);
     if (tensors) print_tensors(b, g);
@@ -290,7 +311,9 @@ static json_t *json_value(const struct gguf_key *k, bool all)
     size_t pos = 0;
     if (k->type != GGUF_ARRAY) return json_item(k, 0, &pos);
     bool whole = k->elem != GGUF_ARRAY && (all || k->n <= ITEMS_SHOWN);
-    if (!whole) return json_pack("{s:s, s:s, s:I}", "type", "array", "of", gguf_type_name(k->elem), "n", (json_int_t)k->n);
+    if (!whole)
+        return json_pack("{s:s, s:s, s:I}", "type", "array", "of", gguf_type_name(k->elem), "n",
+                         (json_int_t)k->n);
     json_t *list = json_array();
     for (uint64_t i = 0; i < k->n; i++) json_array_append_new(list, json_item(k, i, &pos));
     return list;
@@ -303,13 +326,18 @@ static json_t *json_need(const struct need *n, int ctx)
     for (int i = 0; i < (ctx || n->n_ctx_train <= CTX_COLUMN ? 1 : 2); i++) {
         json_t *row = json_pack("{s:i}", "context", list[i]);
         for (int kv = 0; kv < 2; kv++)
-            if (n->page_bytes[kv]) json_object_set_new(row, kv ? "kv8_bytes" : "kv16_bytes", json_integer((json_int_t)kv_bytes(n, kv, list[i])));
+            if (n->page_bytes[kv])
+                json_object_set_new(row, kv ? "kv8_bytes" : "kv16_bytes",
+                                    json_integer((json_int_t)kv_bytes(n, kv, list[i])));
         json_array_append_new(rows, row);
     }
-    return json_pack("{s:I, s:I, s:I, s:o}", "weights_bytes", (json_int_t)n->weights_bytes, "experts_bytes", (json_int_t)n->experts_bytes, "buffers_bytes", (json_int_t)n->buffers_bytes, "contexts", rows);
+    return json_pack("{s:I, s:I, s:I, s:o}", "weights_bytes", (json_int_t)n->weights_bytes, "experts_bytes",
+                     (json_int_t)n->experts_bytes, "buffers_bytes", (json_int_t)n->buffers_bytes, "contexts",
+                     rows);
 }
 
-static json_t *json_all(const struct gguf *g, const struct path *path, const struct need *n, int ctx, bool tensors, bool all)
+static json_t *json_all(const struct gguf *g, const struct path *path, const struct need *n, int ctx,
+                        bool tensors, bool all)
 {
     struct totals t;
     add_totals(g, &t);
@@ -323,16 +351,20 @@ static json_t *json_all(const struct gguf *g, const struct path *path, const str
     json_object_set_new(root, "tensor_bytes", json_integer((json_int_t)gguf_tensor_bytes(g)));
     for (unsigned i = 0; i < DTYPES; i++)
         if (t.n_tensors[i])
-            json_object_set_new(types, dtype_name(i), json_pack("{s:I, s:I}", "tensors", (json_int_t)t.n_tensors[i], "bytes", (json_int_t)t.bytes[i]));
+            json_object_set_new(types, dtype_name(i),
+                                json_pack("{s:I, s:I}", "tensors", (json_int_t)t.n_tensors[i], "bytes",
+                                          (json_int_t)t.bytes[i]));
     json_object_set_new(root, "types", types);
-    for (size_t i = 0; i < gguf_n_keys(g); i++) set_text(keys, gguf_key_at(g, i)->name, json_value(gguf_key_at(g, i), all));
+    for (size_t i = 0; i < gguf_n_keys(g); i++)
+        set_text(keys, gguf_key_at(g, i)->name, json_value(gguf_key_at(g, i), all));
     json_object_set_new(root, "metadata", keys);
     json_t *list = tensors ? json_array() : NULL;
     for (size_t i = 0; list && i < gguf_n_tensors(g); i++) {
         const struct tensor *x = gguf_tensor_at(g, i);
         json_t *shape = json_array();
         for (uint32_t d = 0; d < x->n_dims; d++) json_array_append_new(shape, json_integer((json_int_t)x->ne[d]));
-        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I}", "name", json_text(x->name), "type", dtype_name(x->type), "shape", shape, "bytes",
+        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I}", "name", json_text(x->name), "type",
+                                              dtype_name(x->type), "shape", shape, "bytes",
                                               (json_int_t)x->size_bytes));
     }
     if (list) json_object_set_new(root, "tensors", list);
@@ -364,10 +396,13 @@ int cmd_inspect(int argc, char **argv)
     const struct arg table[] = {
         {"tensors", 0, ARG_FLAG, &tensors, NULL, "list every tensor", 0, 0},
         {"all", 'a', ARG_FLAG, &all, NULL, "show long strings and arrays in full", 0, 0},
-        {"ctx", 'c', ARG_INT, &ctx, "N", "memory for a context of N tokens (default: 4096 and the model's)", 1, 1 << 24},
-        {"batch-size", 'b', ARG_INT, &batch, "N", "buffers for steps of N tokens (default: 512)", 1, PROGRAM_ROWS_MAX},
+        {"ctx", 'c', ARG_INT, &ctx, "N", "memory for a context of N tokens (default: 4096 and the model's)",
+         1, 1 << 24},
+        {"batch-size", 'b', ARG_INT, &batch, "N", "buffers for steps of N tokens (default: 512)", 1,
+         PROGRAM_ROWS_MAX},
         {"threads", 't', ARG_INT, &threads, "N", "buffers for N threads (default: all CPUs)", 1, POOL_MAX},
-        {"families", 0, ARG_FLAG, &families, NULL, "print which architectures this build runs, and nothing else", 0, 0},
+        {"families", 0, ARG_FLAG, &families, NULL,
+         "print which architectures this build runs, and nothing else", 0, 0},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON object", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);

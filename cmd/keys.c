@@ -18,7 +18,8 @@ struct options {
 };
 
 static const struct args_doc doc = {
-    "keys", "create | list | revoke KEY | signing", "make, list and revoke the keys of a server; the key that signs receipts",
+    "keys", "create | list | revoke KEY | signing",
+    "make, list and revoke the keys of a server; the key that signs receipts",
     "create prints a new secret, once: the ledger keeps only its hash. revoke takes the name or the id of a key. Limits count per key; "
     "those by day and month start anew at midnight UTC. The ledger is a file of SQLite, or postgresql://... for servers that share one.\n\n"
     "signing prints the public half of the key with which this server signs receipts, for 'tutti verify --key'; it makes the key if there is none."};
@@ -30,7 +31,8 @@ static int create(struct ledger *l, const struct options *o, struct err *e)
     struct key k;
     int rc = o->spend ? money_parse(o->spend, &s.spend_nusd, e) : 0;
     snprintf(name, sizeof name, "key-%" PRId64, (int64_t)time(NULL));
-    if (rc || (rc = key_make(&k, secret, o->name ? o->name : name, &s, e)) || (rc = ledger_key_add(l, &k, e))) return rc;
+    if (rc || (rc = key_make(&k, secret, o->name ? o->name : name, &s, e)) || (rc = ledger_key_add(l, &k, e)))
+        return rc;
     if (o->json) {
         json_t *j = json_pack("{s:I, s:s, s:s}", "id", (json_int_t)k.id, "name", k.name, "key", secret);
         json_dumpf(j, stdout, 0);
@@ -77,9 +79,11 @@ static json_t *json_of(const struct key *k)
     print_time(k->created_us, created);
     print_time(k->revoked_us, revoked);
     money_print(k->limits.spend_nusd, spend);
-    return json_pack("{s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:s}", "id", (json_int_t)k->id, "name", k->name, "hint", k->hint, "created",
-                     created, "revoked", k->revoked_us ? json_string(revoked) : json_null(), "rpm", (json_int_t)k->limits.rpm, "rpd",
-                     (json_int_t)k->limits.rpd, "tpm", (json_int_t)k->limits.tpm, "tpd", (json_int_t)k->limits.tpd, "spend_usd_per_month", spend);
+    return json_pack("{s:I, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:s}", "id", (json_int_t)k->id, "name",
+                     k->name, "hint", k->hint, "created", created, "revoked",
+                     k->revoked_us ? json_string(revoked) : json_null(), "rpm", (json_int_t)k->limits.rpm,
+                     "rpd", (json_int_t)k->limits.rpd, "tpm", (json_int_t)k->limits.tpm, "tpd",
+                     (json_int_t)k->limits.tpd, "spend_usd_per_month", spend);
 }
 
 static int list(struct ledger *l, const struct options *o, struct err *e)
@@ -135,8 +139,11 @@ int cmd_keys(int argc, char **argv)
         {"tpm", 0, ARG_U64, &o.tpm, "N", "create: tokens per minute", 0, 0},
         {"tpd", 0, ARG_U64, &o.tpd, "N", "create: tokens per day", 0, 0},
         {"spend", 0, ARG_STR, &o.spend, "USD", "create: dollars per month, by the server's price file", 0, 0},
-        {"ledger", 0, ARG_STR, &o.ledger, "PATH", "the ledger, or postgresql://... (default: $TUTTI_LEDGER, else ~/.local/share/tutti/ledger.db)", 0, 0},
-        {"signing", 0, ARG_STR, &o.signing, "FILE", "signing: the key's file (default: $TUTTI_SIGNING, else ~/.local/share/tutti/signing.key)", 0, 0},
+        {"ledger", 0, ARG_STR, &o.ledger, "PATH",
+         "the ledger, or postgresql://... (default: $TUTTI_LEDGER, else ~/.local/share/tutti/ledger.db)", 0,
+         0},
+        {"signing", 0, ARG_STR, &o.signing, "FILE",
+         "signing: the key's file (default: $TUTTI_SIGNING, else ~/.local/share/tutti/signing.key)", 0, 0},
         {"json", 0, ARG_FLAG, &o.json, NULL, "create, list: print JSON", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
@@ -146,7 +153,9 @@ int cmd_keys(int argc, char **argv)
     bool one = strcmp(verb, "revoke") == 0, signing = strcmp(verb, "signing") == 0;
     if (strcmp(verb, "create") != 0 && strcmp(verb, "list") != 0 && !one && !signing)
         return args_fault(&doc, "expected create, list, revoke or signing, got '%s'; see tutti keys --help", verb);
-    if (n != 1 + one) return args_fault(&doc, one ? "revoke takes one KEY, a name or an id" : "%s takes no further words", verb);
+    if (n != 1 + one)
+        return args_fault(&doc, one ? "revoke takes one KEY, a name or an id" : "%s takes no further words",
+                          verb);
     struct ledger *l;
     struct err e = {0};
     if (signing) return show_signing(&o, &e) ? common_fail(&doc, &e) : 0;

@@ -21,8 +21,12 @@ static void name_step(const struct program *p, const struct step *s, char *out, 
 {
     static const char *const kind[] = {"rows", "matmul", "store", "attend", "place", "experts"};
     size_t at = (size_t)snprintf(out, n, "%s", kind[s->kind]);
-    for (int i = 0; i < s->n && at < n && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS); i++)
-        at += (size_t)snprintf(out + at, n - at, " %s", s->kind == STEP_ROWS ? row_op_name[s->row[i].kind] : p->buffers[s->mat[i].dst].name);
+    for (int i = 0;
+         i < s->n && at < n && (s->kind == STEP_ROWS || s->kind == STEP_MATMUL || s->kind == STEP_EXPERTS);
+         i++)
+        at += (size_t)snprintf(out + at, n - at, " %s",
+                               s->kind == STEP_ROWS ? row_op_name[s->row[i].kind]
+                                                    : p->buffers[s->mat[i].dst].name);
 }
 
 static int line_named(struct limits *l, const char *name)
@@ -83,7 +87,8 @@ void limits_count(struct limits *l, int n_seqs, int n, int pos, int n_out)
     const struct program *p = l->en->program;
     struct kv_cost kv = {l->en->kv->shape.type, (double)n_seqs * (pos + n), (double)n_seqs * n * (pos + (n + 1) / 2.0)};
     count_steps(l, 0, p->n_body, n_seqs * n, &kv);
-    for (int i = 0; i < n_out; i += p->max_out) count_steps(l, p->n_body, p->n_steps, n_out - i < p->max_out ? n_out - i : p->max_out, &kv);
+    for (int i = 0; i < n_out; i += p->max_out)
+        count_steps(l, p->n_body, p->n_steps, n_out - i < p->max_out ? n_out - i : p->max_out, &kv);
 }
 
 double limits_probe(struct limits *l)
@@ -110,7 +115,8 @@ void limits_end(struct limits *l)
 
 double limits_bound(const struct limits *l, const struct limits_line *line, bool *reads)
 {
-    double read = line->cost.bytes / limits_read(l), multiply = l->chip.multiply > 0 ? line->cost.ops / l->chip.multiply : 0;
+    double read = line->cost.bytes / limits_read(l),
+           multiply = l->chip.multiply > 0 ? line->cost.ops / l->chip.multiply : 0;
     *reads = read >= multiply;
     return *reads ? read : multiply;
 }
@@ -132,8 +138,9 @@ static struct limits_line total_of(const struct limits *l, double *bound)
 
 static void print_line(const struct limits_line *x, double all_s, double bound, const char *by)
 {
-    printf("| %-34s | %7d | %9.3f | %5.1f %% | %9.2f | %9.3f | %7.1f | %7.3f | ", x->name, x->times, 1e3 * x->s, 100 * x->s / all_s, 1e-6 * x->cost.bytes,
-           1e-9 * x->cost.ops, 1e-9 * x->cost.bytes / x->s, 1e-12 * x->cost.ops / x->s);
+    printf("| %-34s | %7d | %9.3f | %5.1f %% | %9.2f | %9.3f | %7.1f | %7.3f | ", x->name, x->times,
+           1e3 * x->s, 100 * x->s / all_s, 1e-6 * x->cost.bytes, 1e-9 * x->cost.ops,
+           1e-9 * x->cost.bytes / x->s, 1e-12 * x->cost.ops / x->s);
     if (bound > 0)
         printf("%-8s | %5.0f %% |\n", by, 100 * bound / x->s);
     else
@@ -149,7 +156,8 @@ void limits_print(const struct limits *l, const char *test)
     if (l->read_bytes > 0) printf(" of weights between the steps (%.1f at best)", 1e-9 * l->chip.read);
     if (l->chip.multiply > 0) printf("; multiplying bytes %.2f TOPS (%s)", 1e-12 * l->chip.multiply, l->chip.unit);
     if (l->chip.meet > 0) printf("; meeting after a step %.2f us", 1e6 * l->chip.meet);
-    printf("\n\n| %-34s | %7s | %9s | %7s | %9s | %9s | %7s | %7s | %-8s | %7s |\n", "steps", "times", "ms", "of time", "MB", "Gop", "GB/s", "TOPS", "limit", "of it");
+    printf("\n\n| %-34s | %7s | %9s | %7s | %9s | %9s | %7s | %7s | %-8s | %7s |\n", "steps", "times", "ms",
+           "of time", "MB", "Gop", "GB/s", "TOPS", "limit", "of it");
     printf("| %.34s | %.6s: | %.8s: | %.6s: | %.8s: | %.8s: | %.6s: | %.6s: | %.8s | %.6s: |\n", "----------------------------------", "---------", "---------",
            "---------", "---------", "---------", "---------", "---------", "---------", "---------");
     for (int i = 0; i < l->n; i++) {
@@ -169,33 +177,43 @@ json_t *limits_json(const struct limits *l, const char *test)
         bool reads;
         if (!x->times) continue;
         double b = limits_bound(l, x, &reads);
-        json_array_append_new(steps, json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "steps", x->name, "times", x->times, "seconds", x->s, "bytes", x->cost.bytes,
-                                               "ops", x->cost.ops, "limit", b > 0 ? reads ? "read" : "multiply" : "", "of_limit", b / x->s));
+        json_array_append_new(
+            steps, json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "steps", x->name, "times", x->times,
+                             "seconds", x->s, "bytes", x->cost.bytes, "ops", x->cost.ops, "limit",
+                             b > 0 ? reads ? "read" : "multiply" : "", "of_limit", b / x->s));
     }
-    return json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f, s:o}", "test", test, "workers", l->chip.workers, "read_bytes_per_s", limits_read(l),
-                     "read_bytes_per_s_best", l->chip.read, "multiply_ops_per_s", l->chip.multiply, "unit", l->chip.unit, "meeting_s", l->chip.meet, "steps", steps);
+    return json_pack("{s:s, s:i, s:f, s:f, s:f, s:s, s:f, s:o}", "test", test, "workers", l->chip.workers,
+                     "read_bytes_per_s", limits_read(l), "read_bytes_per_s_best", l->chip.read,
+                     "multiply_ops_per_s", l->chip.multiply, "unit", l->chip.unit, "meeting_s", l->chip.meet,
+                     "steps", steps);
 }
 
 static void write_chart(const struct limits *l, const char *test, const char *path, FILE *f)
 {
-    fprintf(f, "set terminal svg size 900,560 background 'white'\nset output '%s'\nset title \"%s: %d workers, %s\" noenhanced\n", path, test, l->chip.workers,
-            l->chip.unit);
-    fprintf(f, "set logscale xy\nset grid\nset key outside right noenhanced\nset xlabel 'operations per byte read'\nset ylabel 'TOPS'\n"
-               "set xrange [0.5:2000]\nset yrange [0.001:*]\nread = %g\nmultiply = %g\n"
-               "plot (x * read < multiply ? x * read : multiply) with lines lw 2 lc 'black' title 'limit'",
-            1e-12 * limits_read(l), l->chip.multiply > 0 ? 1e-12 * l->chip.multiply : 1e9);
+    fprintf(
+        f,
+        "set terminal svg size 900,560 background 'white'\nset output '%s'\nset title \"%s: %d workers, %s\" noenhanced\n",
+        path, test, l->chip.workers, l->chip.unit);
+    fprintf(
+        f,
+        "set logscale xy\nset grid\nset key outside right noenhanced\nset xlabel 'operations per byte read'\nset ylabel 'TOPS'\n"
+        "set xrange [0.5:2000]\nset yrange [0.001:*]\nread = %g\nmultiply = %g\n"
+        "plot (x * read < multiply ? x * read : multiply) with lines lw 2 lc 'black' title 'limit'",
+        1e-12 * limits_read(l), l->chip.multiply > 0 ? 1e-12 * l->chip.multiply : 1e9);
     for (int i = 0; i < l->n; i++)
         if (l->line[i].cost.ops > 0) fprintf(f, ", '-' using 1:2 with points pt 7 ps 1 title \"%s\"", l->line[i].name);
     fprintf(f, "\n");
     for (int i = 0; i < l->n; i++)
         if (l->line[i].cost.ops > 0)
-            fprintf(f, "%g %g\ne\n", l->line[i].cost.ops / l->line[i].cost.bytes, 1e-12 * l->line[i].cost.ops / l->line[i].s);
+            fprintf(f, "%g %g\ne\n", l->line[i].cost.ops / l->line[i].cost.bytes,
+                    1e-12 * l->line[i].cost.ops / l->line[i].s);
 }
 
 int limits_plot(const struct limits *l, const char *test, const char *path, struct err *e)
 {
     char name[] = "gnuplot", *argv[] = {name, NULL};
-    if (strpbrk(path, "'\n\\")) return err(e, ERR_USAGE, "'%s': no quotes, backslashes or line ends in the name of a chart", path);
+    if (strpbrk(path, "'\n\\"))
+        return err(e, ERR_USAGE, "'%s': no quotes, backslashes or line ends in the name of a chart", path);
     FILE *f = tmpfile(); /* the script, gnuplot's standard input */
     if (!f) return err(e, ERR_IO, "cannot make a temporary file: %s", strerror(errno));
     write_chart(l, test, path, f);

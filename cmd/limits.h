@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * limits: where the time of a test of `tutti bench` went, beside what the machine could do at best: per kind of step its
- * time, bytes, operations, and the share of the limit that was reached (a roofline).
+ * limits: where the time of a test of `tutti bench` went, beside what the machine could do at best: per kind
+ * of step its time, bytes, operations, and the share of the limit that was reached (a roofline).
  */
 #ifndef TUTTI_CMD_LIMITS_H
 #define TUTTI_CMD_LIMITS_H
@@ -36,10 +36,12 @@ int limits_open(struct limits *l, struct engine *en, struct err *e);
 void limits_close(struct limits *l); /* accepts a zeroed struct */
 
 void limits_begin(struct limits *l); /* times and costs start from nothing, clocks run */
-/* A step of the chip will run or has run: n_seqs sequences of n tokens each from position pos on, n_out rows of logits. */
+/* A step of the chip will run or has run: n_seqs sequences of n tokens each from position pos on, n_out rows
+ * of logits. */
 void limits_count(struct limits *l, int n_seqs, int n, int pos, int n_out);
-/* Before each step of one token: now and then all workers only read. What other machines leave of the memory's speed changes by the
- * second, so this, not the best, is what the steps are measured by. Returns the seconds that it took. */
+/* Before each step of one token: now and then all workers only read. What other machines leave of the
+ * memory's speed changes by the second, so this, not the best, is what the steps are measured by. Returns the
+ * seconds that it took. */
 double limits_probe(struct limits *l);
 void limits_end(struct limits *l);   /* clocks stop; the lines are ready */
 

@@ -28,8 +28,8 @@ int command_run(int argc, char **argv)
     return EXIT_USAGE;
 }
 
-/* Who starts the program may have closed these: no file or pipe of ours must take their place, and be written to as output. The
- * stand-ins fail as closed ones do. */
+/* Who starts the program may have closed these: no file or pipe of ours must take their place, and be written
+ * to as output. The stand-ins fail as closed ones do. */
 static void hold_standard_files(void)
 {
     int fd;
@@ -38,14 +38,16 @@ static void hold_standard_files(void)
     if (fd >= 0) close(fd);
 }
 
-/* What standard output still holds is written here, where a full disk can be told; a command that failed has said why. */
+/* What standard output still holds is written here, where a full disk can be told; a command that failed has
+ * said why. */
 static int close_output(const char *name, int status)
 {
     errno = 0;
     bool lost = ferror(stdout) != 0;
     if (fflush(stdout)) lost = true;
     if (!lost || status) return status;
-    fprintf(stderr, "tutti %s: cannot write to standard output: %s\n", name, errno ? strerror(errno) : "the disk may be full");
+    fprintf(stderr, "tutti %s: cannot write to standard output: %s\n", name,
+            errno ? strerror(errno) : "the disk may be full");
     return err_exit_status(ERR_IO);
 }
 

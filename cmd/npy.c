@@ -81,9 +81,12 @@ void npy_close(struct npy *a)
 int npy_write_header(FILE *f, int64_t n_rows, int64_t n_cols)
 {
     char h[128];
-    int n = snprintf(h, sizeof h, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", n_rows, n_cols);
+    int n = snprintf(h, sizeof h,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }",
+                     n_rows, n_cols);
     int len = (10 + n + 1 + 63) / 64 * 64 - 10;
-    unsigned char pre[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(len & 255), (unsigned char)(len >> 8)};
+    unsigned char pre[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(len & 255), (unsigned char)(len >> 8)};
     fwrite(pre, 1, sizeof pre, f);
     fprintf(f, "%-*s\n", len - 1, h);
     return ferror(f) ? -1 : 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tutti plan: which chips, how many, shared how, serve some traffic of a model within limits of latency, power and money. What
- * cannot be known is refused by name; what is impossible is said, with the nearest plan.
+ * tutti plan: which chips, how many, shared how, serve some traffic of a model within limits of latency,
+ * power and money. What cannot be known is refused by name; what is impossible is said, with the nearest
+ * plan.
  */
 #include <errno.h>
 #include <math.h>
@@ -35,7 +36,8 @@ static int read_limits(struct plan *p, const struct options *o, struct err *e)
     if (!rc && o->power) rc = traffic_watts(&w->watts, o->power, "--power", e);
     if (!rc && o->budget) rc = traffic_dollars(&w->dollars, o->budget, "--budget", e);
     if (!rc && !o->tpot && p->traffic.speed > 0) w->limits.tpot_s = 1 / p->traffic.speed;
-    if (!rc && o->pay && strcmp(o->pay, "rent") && strcmp(o->pay, "buy")) rc = err(e, ERR_USAGE, "--pay: '%s'; rent or buy", o->pay);
+    if (!rc && o->pay && strcmp(o->pay, "rent") && strcmp(o->pay, "buy"))
+        rc = err(e, ERR_USAGE, "--pay: '%s'; rent or buy", o->pay);
     w->pay = !o->pay ? ECONOMY_CHEAPER : !strcmp(o->pay, "rent") ? ECONOMY_RENT : ECONOMY_BUY;
     w->attain = 0.01 * (double)o->attain;
     w->draft = o->draft, w->accept = (double)o->accept, w->draft_share = (double)o->draft_share;
@@ -47,7 +49,8 @@ static int read_limits(struct plan *p, const struct options *o, struct err *e)
 static int open_chip(struct plan *p, const char *name, const struct device_options *opt, bool named, struct err *e)
 {
     struct err why = {0};
-    if (p->n_devices == PLAN_CHIPS_MAX || p->n_refused == PLAN_CHIPS_MAX) return err(e, ERR_LIMIT, "more than %d chips", PLAN_CHIPS_MAX);
+    if (p->n_devices == PLAN_CHIPS_MAX || p->n_refused == PLAN_CHIPS_MAX)
+        return err(e, ERR_LIMIT, "more than %d chips", PLAN_CHIPS_MAX);
     for (int i = 0; i < p->n_devices; i++)
         if (!strcmp(p->devices[i]->figures.chip, name)) return 0; /* named twice */
     int rc = device_open(&p->devices[p->n_devices], name, opt, &why);
@@ -62,7 +65,8 @@ static int open_chip(struct plan *p, const char *name, const struct device_optio
 static int open_chips(struct plan *p, const struct options *o, struct err *e)
 {
     const char *assume[ARG_LIST_MAX + 1] = {0};
-    static const double hidden[STEP_CONSTANTS]; /* servers of today prepare a step while the chip is busy with the one before */
+    static const double hidden
+        [STEP_CONSTANTS]; /* servers of today prepare a step while the chip is busy with the one before */
     struct device_options opt = {.assume = assume, .overhead = o->in_turn ? NULL : hidden};
     char name[128];
     int rc = 0;
@@ -94,7 +98,8 @@ static int read_precisions(struct search_space *space, const char *list, const s
         snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), s);
         const struct device_precision *d = device_precision(name);
         if (!d) return err(e, ERR_USAGE, "--precision: '%s' is unknown; known: 16-bit, fp8, int8, fp4, q4", name);
-        if (space->n_precisions == SEARCH_PRECISIONS_MAX) return err(e, ERR_USAGE, "--precision: more than %d", SEARCH_PRECISIONS_MAX);
+        if (space->n_precisions == SEARCH_PRECISIONS_MAX)
+            return err(e, ERR_USAGE, "--precision: more than %d", SEARCH_PRECISIONS_MAX);
         space->precision[space->n_precisions++] = d;
         s += n + (s[n] == ',');
     }
@@ -109,7 +114,8 @@ static void show_progress(void *ud, int done, int all)
     char bar[CELLS + 1];
     for (int i = 0; i < CELLS; i++) bar[i] = i < done * CELLS / all ? '=' : i == done * CELLS / all ? '>' : ' ';
     bar[CELLS] = 0;
-    fprintf(stderr, "\rsearch  [%s] %d of %d  %-12.12s", bar, done, all, done < all ? p->devices[done]->figures.chip : "");
+    fprintf(stderr, "\rsearch  [%s] %d of %d  %-12.12s", bar, done, all,
+            done < all ? p->devices[done]->figures.chip : "");
     if (done == all) fputs("\r\033[K", stderr);
 }
 
@@ -123,7 +129,9 @@ static int search(struct plan *p, const struct options *o, struct err *e)
     rc = search_run(p->chips, &space, &p->want, e);
     if (!rc && plan_best(p)) rc = analysis_make(&p->analysis, p->chips, p->n_devices, &p->want, e);
     if (!rc) rc = plan_more(p, &o->more, &space, e);
-    if (!rc && !plan_best(p) && analysis_nearest(&p->nearest, &p->relaxed, p->chips, p->n_devices, &p->want, e) < 0) rc = e->code;
+    if (!rc && !plan_best(p) &&
+        analysis_nearest(&p->nearest, &p->relaxed, p->chips, p->n_devices, &p->want, e) < 0)
+        rc = e->code;
     p->seconds = common_now() - begin;
     return rc;
 }
@@ -154,26 +162,32 @@ static void print_rows(const struct saturated *s)
 {
     for (int i = 0; i < s->n; i++) {
         const struct saturated_row *r = &s->rows[i];
-        printf("%-18s x%-4d %-16s %-7s %6d in %5d out  %9.0f tokens/s ", r->chip, r->n_chips, r->model, r->precision, r->input, r->output, r->measured);
+        printf("%-18s x%-4d %-16s %-7s %6d in %5d out  %9.0f tokens/s ", r->chip, r->n_chips, r->model,
+               r->precision, r->input, r->output, r->measured);
         if (*r->why) printf("not compared: %s\n", r->why);
         else
-            printf("simulated %9.0f (%+5.1f %%), software in turn %9.0f (%+5.1f %%)\n", r->predicted, 100 * (r->predicted / r->measured - 1), r->step, 100 * (r->step / r->measured - 1));
+            printf("simulated %9.0f (%+5.1f %%), software in turn %9.0f (%+5.1f %%)\n", r->predicted,
+                   100 * (r->predicted / r->measured - 1), r->step, 100 * (r->step / r->measured - 1));
     }
 }
 
 static json_t *row_json(const struct saturated_row *r)
 {
-    json_t *j = json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:f}", "chip", r->chip, "chips", r->n_chips, "model", r->model, "precision", r->precision, "tokens_in", r->input, "tokens_out",
+    json_t *j = json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:f}", "chip", r->chip, "chips", r->n_chips,
+                          "model", r->model, "precision", r->precision, "tokens_in", r->input, "tokens_out",
                           r->output, "published_tokens_per_s", r->measured);
     if (!j) return NULL;
     if (*r->why) json_object_set_new(j, "not_compared", json_string(r->why));
-    else json_object_set_new(j, "simulated", json_real(r->predicted)), json_object_set_new(j, "software_in_turn", json_real(r->step));
+    else
+        json_object_set_new(j, "simulated", json_real(r->predicted)),
+            json_object_set_new(j, "software_in_turn", json_real(r->step));
     return j;
 }
 
 static json_t *errors_json(const struct validate_errors *v)
 {
-    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "rows", (json_int_t)v->n, "median", v->median, "mape", v->mean, "p90", v->p90, "bias", v->bias);
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "rows", (json_int_t)v->n, "median", v->median, "mape",
+                     v->mean, "p90", v->p90, "bias", v->bias);
 }
 
 static int report_systems(const struct saturated *s, bool json, struct err *e)
@@ -186,17 +200,24 @@ static int report_systems(const struct saturated *s, bool json, struct err *e)
     if (json) {
         json_t *rows = json_array();
         for (int i = 0; i < s->n; i++) json_array_append_new(rows, row_json(&s->rows[i]));
-        json_t *j = json_pack("{s:o, s:o, s:o, s:{s:i, s:f, s:f}}", "rows", rows, "errors", errors_json(&hidden), "errors_with_software_in_turn", errors_json(&turn), "regret", "choices", sweeps,
-                              "mean", mean, "worst", worst);
-        rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
+        json_t *j = json_pack("{s:o, s:o, s:o, s:{s:i, s:f, s:f}}", "rows", rows, "errors",
+                              errors_json(&hidden), "errors_with_software_in_turn", errors_json(&turn),
+                              "regret", "choices", sweeps, "mean", mean, "worst", worst);
+        rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0
+                 ? 0
+                 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
         putchar('\n');
         json_decref(j);
         return rc;
     }
     print_rows(s);
-    printf("%zu rows: median error %.1f %%, mean %.1f %%, p90 %.1f %%, bias %+.1f %%; with software in turn median %.1f %%\n", hidden.n, 100 * hidden.median, 100 * hidden.mean, 100 * hidden.p90,
-           100 * hidden.bias, 100 * turn.median);
-    if (sweeps) printf("%d choices of a chip by tokens/s per chip: regret %.1f %% on average, %.1f %% at worst\n", sweeps, 100 * mean, 100 * worst);
+    printf(
+        "%zu rows: median error %.1f %%, mean %.1f %%, p90 %.1f %%, bias %+.1f %%; with software in turn median %.1f %%\n",
+        hidden.n, 100 * hidden.median, 100 * hidden.mean, 100 * hidden.p90, 100 * hidden.bias,
+        100 * turn.median);
+    if (sweeps)
+        printf("%d choices of a chip by tokens/s per chip: regret %.1f %% on average, %.1f %% at worst\n",
+               sweeps, 100 * mean, 100 * worst);
     return 0;
 }
 
@@ -226,7 +247,9 @@ static int validate(const struct args_doc *doc, const struct options *o)
 static int print_json(const struct plan *p, struct err *e)
 {
     json_t *j = plan_json(p);
-    int rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0 ? 0 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
+    int rc = j && json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0
+                 ? 0
+                 : err(e, ERR_IO, "cannot write to standard output: %s", strerror(errno));
     putchar('\n');
     json_decref(j);
     return rc;
@@ -246,31 +269,53 @@ int cmd_plan(int argc, char **argv)
         {"shape", 's', ARG_STR, &o.shape, "NAME", "a model's shape: a known name, or a config.json", 0, 0},
         {"traffic", 'T', ARG_STR, &o.traffic, "TEXT", "what is asked: a phrase, or a trace", 0, 0},
         {"ttft", 0, ARG_STR, &o.ttft, "TIME", "longest time to the first token, as 2s", 0, 0},
-        {"tpot", 0, ARG_STR, &o.tpot, "TIME", "longest time per further token, as 33ms (default: of the users' speed)", 0, 0},
-        {"attain", 0, ARG_FLOAT, &o.attain, "PERCENT", "of requests that must meet them (default: 99)", 1, 100},
-        {"chips", 'c', ARG_STR, &o.chips, "A,B", "these chips only: names, aliases, or paths of datasheets", 0, 0},
-        {"precision", 'p', ARG_STR, &o.precision, "A,B", "of numbers: 16-bit, fp8, int8, fp4, q4 (default: those of the model file; of a shape fp8,16-bit)", 0, 0},
+        {"tpot", 0, ARG_STR, &o.tpot, "TIME",
+         "longest time per further token, as 33ms (default: of the users' speed)", 0, 0},
+        {"attain", 0, ARG_FLOAT, &o.attain, "PERCENT", "of requests that must meet them (default: 99)", 1,
+         100},
+        {"chips", 'c', ARG_STR, &o.chips, "A,B", "these chips only: names, aliases, or paths of datasheets",
+         0, 0},
+        {"precision", 'p', ARG_STR, &o.precision, "A,B",
+         "of numbers: 16-bit, fp8, int8, fp4, q4 (default: those of the model file; of a shape fp8,16-bit)",
+         0, 0},
         {"power", 0, ARG_STR, &o.power, "WATTS", "limit at the wall, as 1MW", 0, 0},
         {"budget", 0, ARG_STR, &o.budget, "USD", "limit of cost per month, as 250k", 0, 0},
         {"pay", 0, ARG_STR, &o.pay, "HOW", "rent or buy (default: what is cheaper)", 0, 0},
-        {"price", 0, ARG_STR, &o.price, "FILE", "prices and assumptions (default: data/economy.ini of the program)", 0, 0},
-        {"assume", 0, ARG_STRS, &o.assume, "KEY=VALUE", "a figure of the chips' datasheets, as memory.rate=1200, or of one of them, as x220:memory.rate=40; guessed", 0, 0},
-        {"draft", 0, ARG_INT, &o.draft, "N", "speculation: tokens drafted per answer and step", 0, SIM_DRAFT_MAX},
-        {"accept", 0, ARG_FLOAT, &o.accept, "SHARE", "chance that a drafted token is accepted (default: 0.7)", 0, 1},
-        {"draft-cost", 0, ARG_FLOAT, &o.draft_share, "SHARE", "of a step, what drafting a token takes (default: 0)", 0, 1},
+        {"price", 0, ARG_STR, &o.price, "FILE",
+         "prices and assumptions (default: data/economy.ini of the program)", 0, 0},
+        {"assume", 0, ARG_STRS, &o.assume, "KEY=VALUE",
+         "a figure of the chips' datasheets, as memory.rate=1200, or of one of them, as x220:memory.rate=40; guessed",
+         0, 0},
+        {"draft", 0, ARG_INT, &o.draft, "N", "speculation: tokens drafted per answer and step", 0,
+         SIM_DRAFT_MAX},
+        {"accept", 0, ARG_FLOAT, &o.accept, "SHARE", "chance that a drafted token is accepted (default: 0.7)",
+         0, 1},
+        {"draft-cost", 0, ARG_FLOAT, &o.draft_share, "SHARE",
+         "of a step, what drafting a token takes (default: 0)", 0, 1},
         {"max-chips", 0, ARG_INT, &o.chips_max, "N", "at most so many chips", 1, SEARCH_CHIPS_MAX},
-        {"mix", 0, ARG_FLAG, &o.more.mix, NULL, "also prompts on one chip and answers on another: the best pairs", 0, 0},
+        {"mix", 0, ARG_FLAG, &o.more.mix, NULL,
+         "also prompts on one chip and answers on another: the best pairs", 0, 0},
         {"cut", 0, ARG_STR, &o.more.cut, "A:B", "also attention on chip A and feed-forward on chip B", 0, 0},
-        {"link", 0, ARG_STR, &o.more.link, "RATE", "between the two, of each replica (default: 50GB/s)", 0, 0},
+        {"link", 0, ARG_STR, &o.more.link, "RATE", "between the two, of each replica (default: 50GB/s)", 0,
+         0},
         {"link-latency", 0, ARG_STR, &o.more.hop, "TIME", "of it (default: 10us)", 0, 0},
-        {"day", 0, ARG_FLAG, &o.more.day, NULL, "also the fleet by hour of a usual day, whose busiest hour is the traffic", 0, 0},
-        {"cluster", 0, ARG_INT, &o.more.cluster, "CHIPS", "also a day of so many chips of the first plan, with failures and stragglers", 1, 10000000},
-        {"cluster-load", 0, ARG_FLOAT, &o.more.share, "SHARE", "of what they can take at the busiest hour (default: 0.9)", 0.01, 1.5},
-        {"train", 0, ARG_FLOAT, &o.more.train, "TOKENS", "with --cluster: also a data-parallel training step of so many tokens", 1, 1e12},
-        {"timeline", 0, ARG_STR, &o.more.timeline, "FILE", "also write the steps of a lane of the first plan as a Chrome trace", 0, 0},
-        {"in-turn", 0, ARG_FLAG, &o.in_turn, NULL, "software of GPUs in turn with the chip, as fitted on servers of 2024; default: hidden behind its work", 0, 0},
-        {"validate", 0, ARG_STR, &o.data, "DIR", "instead: compare simulated systems with DIR/published.csv, the saturated rows", 0, 0},
-        {"write", 0, ARG_STR, &o.write, "FILE", "with --validate: also write the errors by chip that plans state", 0, 0},
+        {"day", 0, ARG_FLAG, &o.more.day, NULL,
+         "also the fleet by hour of a usual day, whose busiest hour is the traffic", 0, 0},
+        {"cluster", 0, ARG_INT, &o.more.cluster, "CHIPS",
+         "also a day of so many chips of the first plan, with failures and stragglers", 1, 10000000},
+        {"cluster-load", 0, ARG_FLOAT, &o.more.share, "SHARE",
+         "of what they can take at the busiest hour (default: 0.9)", 0.01, 1.5},
+        {"train", 0, ARG_FLOAT, &o.more.train, "TOKENS",
+         "with --cluster: also a data-parallel training step of so many tokens", 1, 1e12},
+        {"timeline", 0, ARG_STR, &o.more.timeline, "FILE",
+         "also write the steps of a lane of the first plan as a Chrome trace", 0, 0},
+        {"in-turn", 0, ARG_FLAG, &o.in_turn, NULL,
+         "software of GPUs in turn with the chip, as fitted on servers of 2024; default: hidden behind its work",
+         0, 0},
+        {"validate", 0, ARG_STR, &o.data, "DIR",
+         "instead: compare simulated systems with DIR/published.csv, the saturated rows", 0, 0},
+        {"write", 0, ARG_STR, &o.write, "FILE",
+         "with --validate: also write the errors by chip that plans state", 0, 0},
         {"seed", 0, ARG_U64, &o.seed, "N", "of arrivals and lengths (default: 1)", 0, 0},
         {"json", 0, ARG_FLAG, &o.json, NULL, "print a JSON object", 0, 0},
         {"html", 0, ARG_STR, &o.html, "FILE", "also write a page with charts", 0, 0},
@@ -280,8 +325,11 @@ int cmd_plan(int argc, char **argv)
     if (at < 0) return status;
     if (o.data) return validate(&doc, &o);
     if (o.write) return args_fault(&doc, "--write goes with --validate");
-    if (argc - at > 1 || (argc - at == 1) == (o.shape != NULL)) return args_fault(&doc, "give a model, or a shape by --shape");
-    if (!o.traffic) return args_fault(&doc, "give the traffic by --traffic, as \"500 users, 30 tok/s each, 8k in, 500 out\"");
+    if (argc - at > 1 || (argc - at == 1) == (o.shape != NULL))
+        return args_fault(&doc, "give a model, or a shape by --shape");
+    if (!o.traffic)
+        return args_fault(&doc,
+                          "give the traffic by --traffic, as \"500 users, 30 tok/s each, 8k in, 500 out\"");
     struct err e = {0};
     struct plan *p = calloc(1, sizeof *p);
     int rc = p ? make_plan(p, o.shape ? NULL : argv[at], &o, &e) : err(&e, ERR_MEMORY, "out of memory");

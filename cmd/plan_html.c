@@ -42,7 +42,8 @@ static void cell_text(struct buf *o, const char *text, const char *class)
 }
 
 /* What the terminal says, as it stands there. */
-static void put_text(struct buf *o, const char *title, const struct plan *p, void (*print)(const struct plan *p, FILE *f))
+static void put_text(struct buf *o, const char *title, const struct plan *p,
+                     void (*print)(const struct plan *p, FILE *f))
 {
     char *text = NULL;
     size_t n;
@@ -64,19 +65,25 @@ static void put_asked(struct buf *o, const struct plan *p)
     svg_text(o, p->shape.name);
     buf_append_z(o, "</h1><p>");
     svg_text(o, p->phrase);
-    buf_printf(o, "<br>%.4g requests/s (open loop), %.0f tokens in, %.0f out: %.0f tokens/s out. At least %.4g %% of requests with", t->rate, t->prompt, t->answer, t->rate * t->answer,
-               100 * p->want.attain);
+    buf_printf(
+        o,
+        "<br>%.4g requests/s (open loop), %.0f tokens in, %.0f out: %.0f tokens/s out. At least %.4g %% of requests with",
+        t->rate, t->prompt, t->answer, t->rate * t->answer, 100 * p->want.attain);
     if (p->want.limits.ttft_s > 0) buf_printf(o, " TTFT &le; %.4g s", p->want.limits.ttft_s);
     if (p->want.limits.tpot_s > 0) buf_printf(o, " TPOT &le; %.4g ms", 1e3 * p->want.limits.tpot_s);
-    buf_append_z(o, "</p><p class=d>TTFT: first token - arrival, queueing included. TPOT: (last - first) / (tokens - 1) of a request. $ per million output tokens carry all "
-                    "cost. J per token at the wall. n/p: not published.</p>\n");
+    buf_append_z(
+        o,
+        "</p><p class=d>TTFT: first token - arrival, queueing included. TPOT: (last - first) / (tokens - 1) of a request. $ per million output tokens carry all "
+        "cost. J per token at the wall. n/p: not published.</p>\n");
 }
 
 static void put_table(struct buf *o, const struct plan *p)
 {
     int found = 0;
-    buf_append_z(o, "<h2>Plans</h2><div class=w><table><tr><th>chip<th>chips<th class=l>shared<th class=l>type<th>tok/s/chip<th>tok/s/user<th>TTFT p50, s<th>p99<th>TPOT p50, ms<th>p99"
-                    "<th>$/h<th>$/Mtok<th>J/tok<th>kW<th class=l>times<th>&plusmn;%</tr>\n");
+    buf_append_z(
+        o,
+        "<h2>Plans</h2><div class=w><table><tr><th>chip<th>chips<th class=l>shared<th class=l>type<th>tok/s/chip<th>tok/s/user<th>TTFT p50, s<th>p99<th>TPOT p50, ms<th>p99"
+        "<th>$/h<th>$/Mtok<th>J/tok<th>kW<th class=l>times<th>&plusmn;%</tr>\n");
     for (int i = 0; i < p->n_devices; i++) {
         const struct search_chip *s = &p->chips[i];
         const struct candidate *c = &s->best;
@@ -89,8 +96,10 @@ static void put_table(struct buf *o, const struct plan *p)
         cell_text(o, plan_split(c, split), "l");
         cell_text(o, c->replica.setup.precision->name, "l");
         cell(o, p->traffic.rate * p->traffic.answer / candidate_chips(c), 4);
-        cell(o, 1 / c->sum.tpot50, 4), cell(o, c->sum.ttft50, 3), cell(o, c->sum.ttft99, 3), cell(o, 1e3 * c->sum.tpot50, 3), cell(o, 1e3 * c->sum.tpot99, 3);
-        cell(o, c->cost.hour, 4), cell(o, 1e6 * c->dollars_per_token, 3), cell(o, c->joules_per_token, 3), cell(o, 1e-3 * c->cost.watts_limit, 3);
+        cell(o, 1 / c->sum.tpot50, 4), cell(o, c->sum.ttft50, 3), cell(o, c->sum.ttft99, 3),
+            cell(o, 1e3 * c->sum.tpot50, 3), cell(o, 1e3 * c->sum.tpot99, 3);
+        cell(o, c->cost.hour, 4), cell(o, 1e6 * c->dollars_per_token, 3), cell(o, c->joules_per_token, 3),
+            cell(o, 1e-3 * c->cost.watts_limit, 3);
         cell_text(o, evidence_name[c->evidence], "l");
         cell(o, 100 * c->error, 2);
         buf_append_z(o, "</tr>\n");
@@ -124,8 +133,13 @@ static void put_pareto(struct buf *o, const struct plan *p)
         c[n] = (struct svg_curve){p->chips[i].device->figures.chip, x[n], y[n], b->n_points, false};
         n++;
     }
-    const struct svg_axes a = {.title = "Speed of a user against output of a chip", .x = "tokens/s of a user", .y = "output tokens/s of a chip", .log_x = true, .log_y = true,
-                               .mark_x = p->want.limits.tpot_s > 0 ? 1 / p->want.limits.tpot_s : 0, .mark_text = "slowest allowed"};
+    const struct svg_axes a = {.title = "Speed of a user against output of a chip",
+                               .x = "tokens/s of a user",
+                               .y = "output tokens/s of a chip",
+                               .log_x = true,
+                               .log_y = true,
+                               .mark_x = p->want.limits.tpot_s > 0 ? 1 / p->want.limits.tpot_s : 0,
+                               .mark_text = "slowest allowed"};
     svg_curves(o, &a, c, n);
 }
 
@@ -136,15 +150,23 @@ static void put_load(struct buf *o, const struct plan *p)
     for (int i = 0; i < a->n_load; i++) {
         const struct sim_sum *s = &a->load[i].sum;
         x[i] = a->load[i].rate;
-        y[0][i] = s->ttft50, y[1][i] = s->ttft99, y[2][i] = 1e3 * s->tpot50, y[3][i] = 1e3 * s->tpot99, y[4][i] = s->goodput;
+        y[0][i] = s->ttft50, y[1][i] = s->ttft99, y[2][i] = 1e3 * s->tpot50, y[3][i] = 1e3 * s->tpot99,
+        y[4][i] = s->goodput;
     }
     double knee = a->knee >= 0 ? a->load[a->knee].rate : 0;
     struct svg_curve ttft[] = {{"p50", x, y[0], a->n_load, false}, {"p99", x, y[1], a->n_load, true}};
     struct svg_curve tpot[] = {{"p50", x, y[2], a->n_load, false}, {"p99", x, y[3], a->n_load, true}};
     struct svg_curve good[] = {{"goodput", x, y[4], a->n_load, false}, {"offered", x, x, a->n_load, true}};
-    struct svg_axes axes = {.title = "Time to the first token", .x = "requests/s offered", .y = "seconds", .log_y = true, .limit_y = p->want.limits.ttft_s, .mark_x = knee, .mark_text = "knee"};
+    struct svg_axes axes = {.title = "Time to the first token",
+                            .x = "requests/s offered",
+                            .y = "seconds",
+                            .log_y = true,
+                            .limit_y = p->want.limits.ttft_s,
+                            .mark_x = knee,
+                            .mark_text = "knee"};
     svg_curves(o, &axes, ttft, 2);
-    axes.title = "Time per output token", axes.y = "milliseconds", axes.log_y = false, axes.limit_y = 1e3 * p->want.limits.tpot_s;
+    axes.title = "Time per output token", axes.y = "milliseconds", axes.log_y = false,
+    axes.limit_y = 1e3 * p->want.limits.tpot_s;
     svg_curves(o, &axes, tpot, 2);
     axes.title = "Goodput", axes.y = "requests/s that meet all limits", axes.limit_y = 0;
     svg_curves(o, &axes, good, 2);
@@ -179,8 +201,12 @@ static void put_bars(struct buf *o, const struct plan *p)
     for (int i = 0; i < a->n_bars; i++) {
         const struct bar *t = &a->bars[i];
         bool other = strcmp(t->chip_low, best) || strcmp(t->chip_high, best);
-        snprintf(text[i], sizeof text[i], "%.3g .. %.3g%s%s", t->low, t->high, other ? ": then " : "", other ? strcmp(t->chip_low, best) ? t->chip_low : t->chip_high : "");
-        b[i] = (struct svg_bar){.name = t->name, .from = fmin(t->cost_low, t->cost_high), .part = {fabs(t->cost_high - t->cost_low)}, .text = text[i]};
+        snprintf(text[i], sizeof text[i], "%.3g .. %.3g%s%s", t->low, t->high, other ? ": then " : "",
+                 other ? strcmp(t->chip_low, best) ? t->chip_low : t->chip_high : "");
+        b[i] = (struct svg_bar){.name = t->name,
+                                .from = fmin(t->cost_low, t->cost_high),
+                                .part = {fabs(t->cost_high - t->cost_low)},
+                                .text = text[i]};
     }
     if (a->n_bars) svg_bars(o, "What moves the answer", a->bars_of, b, a->n_bars, NULL, 0, a->bars_now);
 }
@@ -188,7 +214,8 @@ static void put_bars(struct buf *o, const struct plan *p)
 static void put_times(struct buf *o, const struct plan *p)
 {
     const struct analysis *a = &p->analysis;
-    struct svg_bar b[2] = {{.name = "decode step"}, {.name = "prompt"}}, j[2] = {{.name = "decode step"}, {.name = "prompt"}};
+    struct svg_bar b[2] = {{.name = "decode step"}, {.name = "prompt"}},
+                   j[2] = {{.name = "decode step"}, {.name = "prompt"}};
     char text[2][CELL_MAX];
     const struct device_step *t[2] = {&a->decode, &a->prefill};
     for (int i = 0; i < 2; i++) {
@@ -202,13 +229,17 @@ static void put_times(struct buf *o, const struct plan *p)
         snprintf(text[i], sizeof text[i], "%.3g J", t[i]->joules);
         j[i].text = text[i];
     }
-    if (isfinite(t[0]->joules) && isfinite(t[1]->joules)) svg_bars(o, "Where the energy of a step goes", "per cent", j, 2, device_joules_name, DEVICE_JOULES, 0);
+    if (isfinite(t[0]->joules) && isfinite(t[1]->joules))
+        svg_bars(o, "Where the energy of a step goes", "per cent", j, 2, device_joules_name, DEVICE_JOULES,
+                 0);
 }
 
 static void put_capacity(struct buf *o, const struct plan *p)
 {
     const struct analysis *a = &p->analysis;
-    buf_printf(o, "<h2>Capacity</h2><p>%.4g GB of weights, %.4g kB of cache per token.</p><table><tr><th>context", 1e-9 * a->weight_bytes, 1e-3 * a->token_bytes);
+    buf_printf(
+        o, "<h2>Capacity</h2><p>%.4g GB of weights, %.4g kB of cache per token.</p><table><tr><th>context",
+        1e-9 * a->weight_bytes, 1e-3 * a->token_bytes);
     for (int i = 0; i < CAPACITY_ROWS; i++) buf_printf(o, "<th>%.0fk", a->capacity[i].context / 1024);
     buf_append_z(o, "<tr><td>users of a replica");
     for (int i = 0; i < CAPACITY_ROWS; i++) buf_printf(o, "<td>%.0f", a->capacity[i].users);
@@ -229,7 +260,9 @@ static void put_money(struct buf *o, const struct economy *m, const struct candi
 
 static void put_trust(struct buf *o, const struct plan *p)
 {
-    buf_append_z(o, "<h2>How far to trust it</h2><div class=w><table><tr><th>chip<th class=l>class and level<th class=l>times<th>expected error<th class=l>energy<th class=l>money<th>fewest chips by peaks<th>planned, times that<th class=l>published systems</tr>\n");
+    buf_append_z(
+        o,
+        "<h2>How far to trust it</h2><div class=w><table><tr><th>chip<th class=l>class and level<th class=l>times<th>expected error<th class=l>energy<th class=l>money<th>fewest chips by peaks<th>planned, times that<th class=l>published systems</tr>\n");
     for (int i = 0; i < p->n_devices; i++) {
         const struct device *d = p->chips[i].device;
         const struct candidate *c = &p->chips[i].best;
@@ -245,7 +278,8 @@ static void put_trust(struct buf *o, const struct plan *p)
         if (c->replica.note) buf_append_z(o, ": "), svg_text(o, c->replica.note);
         cell(o, 100 * c->error, 2);
         if (!isnan(c->error)) buf_printf(o, " %% (%s)", evidence_name[d->error_evidence]);
-        if (c->error > 1.01 * d->error) buf_printf(o, ", the chip's %.0f %%, wider by constants of another type", 100 * d->error);
+        if (c->error > 1.01 * d->error)
+            buf_printf(o, ", the chip's %.0f %%, wider by constants of another type", 100 * d->error);
         cell_text(o, c->replica.has_joules ? evidence_name[c->energy_evidence] : "n/p", "l");
         put_money(o, &p->economy, c);
         struct trust_systems s;
@@ -253,13 +287,17 @@ static void put_trust(struct buf *o, const struct plan *p)
         cell(o, least.chips, 3);
         buf_printf(o, " (%s)", least.by);
         cell(o, candidate_chips(c) / least.chips, 3);
-        if (trust_systems(&s, d->figures.chip)) buf_printf(o, "<td class=l>%d: median error %.0f %%", s.rows, 100 * s.median);
+        if (trust_systems(&s, d->figures.chip))
+            buf_printf(o, "<td class=l>%d: median error %.0f %%", s.rows, 100 * s.median);
         else cell_text(o, "none", "l");
     }
     struct trust_systems all = {.rows = 0};
     trust_systems(&all, NULL);
-    buf_printf(o, "</table></div><p class=d>Whole systems, simulated against %d published ones: median error %.0f %%, p90 %.0f %%, bias %+.0f %%. Prices and assumptions (assumed) as of %s. "
-               "Requests go to replicas in turn; batching and cache are by Tutti's own policy.</p>\n", all.rows, 100 * all.median, 100 * all.p90, 100 * all.bias, p->economy.date);
+    buf_printf(
+        o,
+        "</table></div><p class=d>Whole systems, simulated against %d published ones: median error %.0f %%, p90 %.0f %%, bias %+.0f %%. Prices and assumptions (assumed) as of %s. "
+        "Requests go to replicas in turn; batching and cache are by Tutti's own policy.</p>\n",
+        all.rows, 100 * all.median, 100 * all.p90, 100 * all.bias, p->economy.date);
 }
 
 int plan_html(const struct plan *p, const char *path, struct err *e)

@@ -88,7 +88,8 @@ static int run(struct opened *o, struct score *s, const struct ids *ids, int win
         rc = engine_feed(o->engine, &seq, s->ids, s->window, 0, 0, true, score_row, s, e);
         double half, m = mean95(s->nll, s->row, &half), t = common_now() - begin;
         if (tty)
-            fprintf(stderr, "\r%s: window %d of %d, perplexity %.4f, %.0f s left ", name, w + 1, windows, exp(m), t / (w + 1) * (windows - w - 1));
+            fprintf(stderr, "\r%s: window %d of %d, perplexity %.4f, %.0f s left ", name, w + 1, windows,
+                    exp(m), t / (w + 1) * (windows - w - 1));
     }
     if (tty) fprintf(stderr, "\n");
     kv_seq_finish(&seq);
@@ -97,22 +98,26 @@ static int run(struct opened *o, struct score *s, const struct ids *ids, int win
 
 static void report(const struct score *s, int windows, bool json)
 {
-    double half, nll = mean95(s->nll, s->row, &half), p = exp(nll), kh = 0, kl = s->ref ? mean95(s->kld, s->row, &kh) : 0;
+    double half, nll = mean95(s->nll, s->row, &half), p = exp(nll), kh = 0,
+                 kl = s->ref ? mean95(s->kld, s->row, &kh) : 0;
     double med = 0, p99 = 0, max = 0;
     if (s->ref) {
         qsort(s->kld, (size_t)s->row, sizeof *s->kld, by_value);
         med = s->kld[s->row / 2], p99 = s->kld[s->row * 99 / 100], max = s->kld[s->row - 1];
     }
     if (json) {
-        printf("{\"perplexity\": %.6f, \"perplexity_95\": %.6f, \"nll\": %.8f, \"windows\": %d, \"window\": %d, \"scored\": %" PRId64, p, p * half,
-               nll, windows, s->window, s->row);
+        printf(
+            "{\"perplexity\": %.6f, \"perplexity_95\": %.6f, \"nll\": %.8f, \"windows\": %d, \"window\": %d, \"scored\": %" PRId64,
+            p, p * half, nll, windows, s->window, s->row);
         if (s->ref)
-            printf(", \"kld\": %.9g, \"kld_95\": %.3g, \"kld_median\": %.6g, \"kld_p99\": %.6g, \"kld_max\": %.6g, \"same_top\": %.6f", kl, kh, med, p99,
-                   max, (double)s->same_top / (double)s->row);
+            printf(
+                ", \"kld\": %.9g, \"kld_95\": %.3g, \"kld_median\": %.6g, \"kld_p99\": %.6g, \"kld_max\": %.6g, \"same_top\": %.6f",
+                kl, kh, med, p99, max, (double)s->same_top / (double)s->row);
         printf("}\n");
         return;
     }
-    printf("perplexity %.4f +- %.4f  (%d windows of %d, %" PRId64 " tokens scored)\n", p, p * half, windows, s->window, s->row);
+    printf("perplexity %.4f +- %.4f  (%d windows of %d, %" PRId64 " tokens scored)\n", p, p * half, windows,
+           s->window, s->row);
     if (s->ref)
         printf("kld        %.6g +- %.2g  median %.4g  p99 %.4g  max %.4g  same top %.2f %%\n", kl, kh, med, p99, max,
                100.0 * (double)s->same_top / (double)s->row);
@@ -132,8 +137,10 @@ int cmd_ppl(int argc, char **argv)
         {"window", 'w', ARG_INT, &window, "N", "tokens per window (default 512)", 4, 1 << 20},
         {"windows", 'n', ARG_INT, &max_windows, "N", "only the first N windows", 1, 1 << 24},
         {"kld", 0, ARG_STR, &kld, "FILE", "compare with reference log-probabilities (.npy)", 0, 0},
-        {"save", 0, ARG_STR, &save, "FILE", "write the log-probabilities of the scored positions (.npy, large)", 0, 0},
-        {"per-token", 0, ARG_STR, &per_token, "FILE", "write one line per scored position: nll, and kld if compared", 0, 0},
+        {"save", 0, ARG_STR, &save, "FILE",
+         "write the log-probabilities of the scored positions (.npy, large)", 0, 0},
+        {"per-token", 0, ARG_STR, &per_token, "FILE",
+         "write one line per scored position: nll, and kld if compared", 0, 0},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON object", 0, 0},
         COMMON_ARGS(c),
         {0}};
@@ -155,16 +162,22 @@ int cmd_ppl(int argc, char **argv)
     if (!rc) rc = tokenizer_encode(o.text.tok, o.text.scratch, (struct str){buf, n_buf}, TOK_ADD_SPECIAL, &ids, &e);
     int windows = (int)(ids.n / (size_t)window);
     if (max_windows && windows > max_windows) windows = max_windows;
-    if (!rc && windows == 0) rc = err(&e, ERR_USAGE, "the text has %zu tokens, less than one window of %d", ids.n, window);
+    if (!rc && windows == 0)
+        rc = err(&e, ERR_USAGE, "the text has %zu tokens, less than one window of %d", ids.n, window);
     s.n_rows = (int64_t)windows * s.n_scored;
     if (!rc && kld) rc = npy_open(&ref, kld, &e);
     if (!rc && kld && (ref.n_cols != s.n_vocab || ref.n_rows < s.n_rows))
-        rc = err(&e, ERR_MISMATCH, "%s: expected at least %" PRId64 " rows of %d, got %" PRId64 " of %" PRId64, kld, s.n_rows, s.n_vocab, ref.n_rows, ref.n_cols);
+        rc =
+            err(&e, ERR_MISMATCH, "%s: expected at least %" PRId64 " rows of %d, got %" PRId64 " of %" PRId64,
+                kld, s.n_rows, s.n_vocab, ref.n_rows, ref.n_cols);
     if (!rc && kld && ref.n_rows % s.n_scored)
-        rc = err(&e, ERR_MISMATCH, "%s: %" PRId64 " rows are no whole windows of %d tokens, %d rows each: give the --window it was made with", kld,
-                 ref.n_rows, window, s.n_scored);
+        rc = err(&e, ERR_MISMATCH,
+                 "%s: %" PRId64
+                 " rows are no whole windows of %d tokens, %d rows each: give the --window it was made with",
+                 kld, ref.n_rows, window, s.n_scored);
     if (kld) s.ref = &ref;
-    if (!rc && save && (!(s.save = fopen(save, "wb")) || npy_write_header(s.save, s.n_rows, s.n_vocab))) rc = err(&e, ERR_IO, "cannot write '%s'", save);
+    if (!rc && save && (!(s.save = fopen(save, "wb")) || npy_write_header(s.save, s.n_rows, s.n_vocab)))
+        rc = err(&e, ERR_IO, "cannot write '%s'", save);
     if (!rc && per_token && !(lines = fopen(per_token, "w"))) rc = err(&e, ERR_IO, "cannot write '%s'", per_token);
     if (!rc) {
         s.nll = calloc((size_t)s.n_rows, sizeof *s.nll);
@@ -174,9 +187,11 @@ int cmd_ppl(int argc, char **argv)
     }
     if (!rc) rc = run(&o, &s, &ids, windows, argv[at + 1], &e);
     if (!rc && s.bad) rc = err(&e, ERR_RANGE, "%d positions left the range of the arithmetic", s.bad);
-    for (int64_t i = 0; !rc && lines && i < s.row; i++) fprintf(lines, kld ? "%.9g %.9g\n" : "%.9g\n", s.nll[i], s.kld[i]);
+    for (int64_t i = 0; !rc && lines && i < s.row; i++)
+        fprintf(lines, kld ? "%.9g %.9g\n" : "%.9g\n", s.nll[i], s.kld[i]);
     if (lines && fclose(lines) && !rc) rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", per_token);
-    if (s.save && (ferror(s.save) | fclose(s.save)) && !rc) rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", save);
+    if (s.save && (ferror(s.save) | fclose(s.save)) && !rc)
+        rc = err(&e, ERR_IO, "cannot write '%s': the disk may be full", save);
     if (rc)
         status = common_fail(&doc, &e);
     else

@@ -45,7 +45,8 @@ static void show(void *ud, uint64_t done, uint64_t all)
 static void show_tokens(void *ud, int done, int all)
 {
     (void)ud;
-    if (done == all || done % 4096 == 0) fprintf(stderr, "tutti quantize: importance of columns, token %d of %d\n", done, all);
+    if (done == all || done % 4096 == 0)
+        fprintf(stderr, "tutti quantize: importance of columns, token %d of %d\n", done, all);
 }
 
 static const float *importance(void *ud, struct str name, uint64_t n)
@@ -75,7 +76,8 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static void print_tensor(const char *name, int width, const char *from, const char *to, double bytes, double n, double error, double size)
+static void print_tensor(const char *name, int width, const char *from, const char *to, double bytes,
+                         double n, double error, double size)
 {
     printf("%-*s  %-5s %-5s %9.2f %6.2f", width, name, from, to, bytes / 1048576, n > 0 ? 8 * bytes / n : 0);
     if (size > 0) printf(" %8.3f", 100 * sqrt(error / size));
@@ -91,18 +93,22 @@ static void print_report(const struct quantize_tensor *list, size_t n)
         const struct quantize_tensor *q = &list[i];
         char name[GGUF_MAX_NAME_BYTES + 1];
         snprintf(name, sizeof name, "%.*s", STR_ARG(q->name));
-        if (q->from != q->to) print_tensor(name, 30, dtype_name(q->from), dtype_name(q->to), (double)q->bytes, (double)q->n, q->error, q->size);
+        if (q->from != q->to)
+            print_tensor(name, 30, dtype_name(q->from), dtype_name(q->to), (double)q->bytes, (double)q->n,
+                         q->error, q->size);
         all.bytes += q->bytes, all.n += q->n, all.error += q->error, all.size += q->size;
     }
     print_tensor("all tensors", 30, "", "", (double)all.bytes, (double)all.n, all.error, all.size);
 }
 
-static int print_distance(const char *out, const char *in, const char *text, size_t n_text, int windows, int threads, struct err *e)
+static int print_distance(const char *out, const char *in, const char *text, size_t n_text, int windows,
+                          int threads, struct err *e)
 {
     struct distance d;
     int rc = distance_measure(&d, out, in, (struct str){text, n_text}, windows, threads, &interrupted, e);
     if (rc) return rc;
-    printf("kld %.6g +- %.2g from the source over %" PRId64 " tokens; perplexity %.4f, the source's %.4f\n", d.kld, d.kld_95, d.n, d.ppl_of, d.ppl_to);
+    printf("kld %.6g +- %.2g from the source over %" PRId64 " tokens; perplexity %.4f, the source's %.4f\n",
+           d.kld, d.kld_95, d.n, d.ppl_of, d.ppl_to);
     return 0;
 }
 
@@ -113,24 +119,38 @@ int cmd_quantize(int argc, char **argv)
     bool requantize = false, force = false, quiet = false, report = false;
     int threads = 0, windows = 8, status;
     const struct arg table[] = {
-        {"type", 0, ARG_STR, &type, "TYPE", "type of the matrices: n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", 0, 0},
-        {"head", 0, ARG_STR, &head, "TYPE", "type of the matrix that gives the logits (default: q8_0, or TYPE if that is wider)", 0, 0},
+        {"type", 0, ARG_STR, &type, "TYPE",
+         "type of the matrices: n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32",
+         0, 0},
+        {"head", 0, ARG_STR, &head, "TYPE",
+         "type of the matrix that gives the logits (default: q8_0, or TYPE if that is wider)", 0, 0},
         {"allow-requantize", 0, ARG_FLAG, &requantize, NULL, "let IN be quantised already", 0, 0},
-        {"imatrix-text", 0, ARG_STR, &imatrix, "FILE", "run IN over this text first; what large inputs meet is kept more exactly", 0, 0},
+        {"imatrix-text", 0, ARG_STR, &imatrix, "FILE",
+         "run IN over this text first; what large inputs meet is kept more exactly", 0, 0},
         {"force", 0, ARG_FLAG, &force, NULL, "overwrite OUT", 0, 0},
-        {"report", 0, ARG_FLAG, &report, NULL, "print size, bits per weight and relative error of every matrix", 0, 0},
+        {"report", 0, ARG_FLAG, &report, NULL,
+         "print size, bits per weight and relative error of every matrix", 0, 0},
         {"kld-text", 0, ARG_STR, &kld_text, "FILE", "measure the KL divergence from IN over this text", 0, 0},
         {"windows", 0, ARG_INT, &windows, "N", "of 512 tokens, for --kld-text (default: 8)", 1, 1 << 20},
-        {"threads", 't', ARG_INT, &threads, "N", "worker threads (default: all CPUs this process may use)", 1, POOL_ARG_MAX},
+        {"threads", 't', ARG_INT, &threads, "N", "worker threads (default: all CPUs this process may use)", 1,
+         POOL_ARG_MAX},
         {"quiet", 'q', ARG_FLAG, &quiet, NULL, "no progress", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (argc - at != 2) return args_fault(&doc, "takes IN and OUT; see tutti quantize --help");
     bool mix = type && is_mix(&type);
-    if (!type || type_of(type) < 0) return args_fault(&doc, "--type %s: known are n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32", type ? type : "is missing");
+    if (!type || type_of(type) < 0)
+        return args_fault(
+            &doc,
+            "--type %s: known are n4, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q4_k, q5_k, q6_k, q4_k_m, q5_k_m, f16, bf16, f32",
+            type ? type : "is missing");
     if (head && type_of(head) < 0) return args_fault(&doc, "--head %s: known are the types of --type", head);
-    struct quantize_options opt = {.type = (enum dtype)type_of(type), .mix = mix, .requantize = requantize, .n_threads = threads, .cancel = &interrupted};
+    struct quantize_options opt = {.type = (enum dtype)type_of(type),
+                                   .mix = mix,
+                                   .requantize = requantize,
+                                   .n_threads = threads,
+                                   .cancel = &interrupted};
     opt.head = head ? (enum dtype)type_of(head) : dtype_info(opt.type)->block == 1 ? opt.type : DTYPE_Q8_0;
     struct path path;
     struct gguf *in = NULL;
@@ -151,7 +171,8 @@ int cmd_quantize(int argc, char **argv)
     if (!rc && kld_text) rc = common_read_file(kld_text, &kld, &n_kld, &e);
     if (!rc && imatrix) rc = common_read_file(imatrix, &text, &n_text, &e);
     if (!rc && imatrix) {
-        struct importance_options io = {.n_threads = threads, .cancel = &interrupted, .progress = quiet ? NULL : show_tokens};
+        struct importance_options io = {
+            .n_threads = threads, .cancel = &interrupted, .progress = quiet ? NULL : show_tokens};
         rc = importance_gather(&im, path.z, (struct str){text, n_text}, &io, &e);
         opt.importance = importance;
         opt.importance_ud = im;

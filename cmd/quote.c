@@ -19,8 +19,8 @@ static void append_escaped(struct buf *out, struct str s, size_t max, bool bare)
             buf_printf(out, "\\%c", c);
         } else if (c == '\n' || c == '\t' || c == '\r') {
             buf_printf(out, "\\%c", "tnr"[(c == '\n') + 2 * (c == '\r')]);
-        } else if (cp < 0x20 || (cp >= 0x7F && cp < 0xA0) || cp == 0x2028 || cp == 0x2029 || (cp >= 0x202A && cp <= 0x202E) ||
-                   (cp >= 0x2066 && cp <= 0x2069)) {
+        } else if (cp < 0x20 || (cp >= 0x7F && cp < 0xA0) || cp == 0x2028 || cp == 0x2029 ||
+                   (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069)) {
             buf_printf(out, "\\u%04x", (unsigned)cp); /* and what turns the direction of a line */
         } else {
             buf_append(out, p, (size_t)used);

@@ -87,9 +87,12 @@ static int answer_once(struct talk *t, struct str prompt, struct notary *n)
     else common_print_simulated(stderr, t->o.engine->chip);
     if (n->file && write_receipt(n, t, &e)) return common_fail(&doc, &e);
     if (*write_errno == EPIPE) return EXIT_SIGNAL + SIGPIPE; /* the reader has seen enough */
-    if (*write_errno) return args_fault(&doc, "cannot write the answer: %s", strerror(*write_errno)), err_exit_status(ERR_IO);
+    if (*write_errno)
+        return args_fault(&doc, "cannot write the answer: %s", strerror(*write_errno)),
+               err_exit_status(ERR_IO);
     if (t->g.end == GENERATE_CANCELLED) return EXIT_SIGNAL + (sig ? sig : SIGINT);
-    if (t->g.end == GENERATE_CONTEXT) fprintf(stderr, "tutti run: the context of %d tokens is full: the answer ends here\n", t->g.n_ctx);
+    if (t->g.end == GENERATE_CONTEXT)
+        fprintf(stderr, "tutti run: the context of %d tokens is full: the answer ends here\n", t->g.n_ctx);
     return 0;
 }
 
@@ -104,27 +107,38 @@ int cmd_run(int argc, char **argv)
     int status;
     sampling_init(&s);
     const struct arg table[] = {
-        {"system", 0, ARG_STR, &system, "TEXT", "message that opens the conversation (default: " TALK_SYSTEM "); '': none", 0, 0},
+        {"system", 0, ARG_STR, &system, "TEXT",
+         "message that opens the conversation (default: " TALK_SYSTEM "); '': none", 0, 0},
         {"raw", 0, ARG_FLAG, &raw, NULL, "continue the prompt as it stands, without the chat template", 0, 0},
         SAMPLING_ARGS(s),
         FORM_ARGS(t.form),
         SHOW_ARGS(t.show),
         {"special", 0, ARG_FLAG, &t.show_special, NULL, "show control tokens in the answer", 0, 0},
         {"ignore-end", 0, ARG_FLAG, &t.ignore_end, NULL, "go on after the model ended its answer", 0, 0},
-        {"receipt", 0, ARG_STR, &notary.file, "FILE", "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0, 0},
+        {"receipt", 0, ARG_STR, &notary.file, "FILE",
+         "write a signed receipt of the answer, for 'tutti verify' ('tutti keys signing' makes the key)", 0,
+         0},
         SPEC_ARG(t),
-        {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error", 0, 0},
+        {"verbose", 'v', ARG_FLAG, &t.verbose, NULL, "tokens/s, seed, kernels and memory on standard error",
+         0, 0},
         COMMON_ARGS(c),
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (at == argc) return args_fault(&doc, "expected a MODEL; see tutti run --help");
-    if (raw && (t.show.tools_file || t.show.kwargs_text)) return args_fault(&doc, "--tools and --template-kwargs need the chat template, which --raw leaves out");
+    if (raw && (t.show.tools_file || t.show.kwargs_text))
+        return args_fault(&doc,
+                          "--tools and --template-kwargs need the chat template, which --raw leaves out");
     if (raw && system) return args_fault(&doc, "--system needs the chat template, which --raw leaves out");
     bool piped = at + 1 == argc && !isatty(STDIN_FILENO), chat = at + 1 == argc && !piped;
     if (chat && notary.file) return args_fault(&doc, "--receipt is of one answer: give a PROMPT");
-    if (notary.file && t.show.kwargs_text) return args_fault(&doc, "--receipt has no place for --template-kwargs: 'tutti verify' could not write the same prompt");
-    if (notary.file && form_given(&t.form)) return args_fault(&doc, "--receipt of an answer with a form (--json-schema, --regex, --grammar) is not supported");
+    if (notary.file && t.show.kwargs_text)
+        return args_fault(
+            &doc,
+            "--receipt has no place for --template-kwargs: 'tutti verify' could not write the same prompt");
+    if (notary.file && form_given(&t.form))
+        return args_fault(
+            &doc, "--receipt of an answer with a form (--json-schema, --regex, --grammar) is not supported");
     struct err e = {0};
     struct buf prompt;
     char dash[] = "-", *only[] = {dash};
@@ -141,10 +155,11 @@ int cmd_run(int argc, char **argv)
     if (!(status = common_open(&doc, &t.o, argv[at], &c, 1, 1))) {
         t.plain = raw || !t.o.text.chat;
         if (!raw && t.plain)
-            fprintf(stderr, "tutti run: %s: plain completion\n", t.o.text.chat_err.code ? t.o.text.chat_err.msg : "the model has no chat template");
+            fprintf(stderr, "tutti run: %s: plain completion\n",
+                    t.o.text.chat_err.code ? t.o.text.chat_err.msg : "the model has no chat template");
         if ((rc = sampling_resolve(&s, t.o.engine->file, &t.sample, &e)) || (rc = talk_open(&t, &c, &e)) ||
-            (rc = form_open(&t.form, &t.o.text, t.o.engine->model->h.n_vocab, &e)) || (system && (rc = talk_set_system(&t, system, &e))) ||
-            (rc = open_notary(&notary, &t, &e)))
+            (rc = form_open(&t.form, &t.o.text, t.o.engine->model->h.n_vocab, &e)) ||
+            (system && (rc = talk_set_system(&t, system, &e))) || (rc = open_notary(&notary, &t, &e)))
             status = common_fail(&doc, &e);
         else
             status = chat ? chat_run(&t) : answer_once(&t, buf_str(&prompt), &notary);

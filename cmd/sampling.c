@@ -52,7 +52,8 @@ void sampling_init(struct sampling *s)
         if (fields[i].kind == FIELD_FLOAT) *(float *)at(&s->given, &fields[i]) = NAN;
         if (fields[i].kind == FIELD_INT) *(int *)at(&s->given, &fields[i]) = INT_ABSENT;
     }
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = (uint32_t)time(NULL) * 2654435761u ^ (uint32_t)getpid();
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+        seed = (uint32_t)time(NULL) * 2654435761u ^ (uint32_t)getpid();
     s->given.seed = seed;
 }
 
@@ -134,7 +135,8 @@ int sampling_set(struct sampler_params *p, const char *name, const char *value, 
         if (v < INT_MIN + 1 || v > INT_MAX) errno = ERANGE;
         *(int *)at(&t, f) = (int)v;
     }
-    if (!*value || !end || *end || errno == ERANGE) return err(e, ERR_USAGE, "%s takes a number, got '%s'", f->name, value);
+    if (!*value || !end || *end || errno == ERANGE)
+        return err(e, ERR_USAGE, "%s takes a number, got '%s'", f->name, value);
     int rc = sampler_params_check(&t, e);
     if (!rc) *p = t;
     return rc;

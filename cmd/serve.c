@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tutti serve: models behind an HTTP port. This file is the process: options, the socket that systemd may hand over, and
- * signals. The first SIGTERM or SIGINT drains, the second ends what is left, a third ends the process.
+ * tutti serve: models behind an HTTP port. This file is the process: options, the socket that systemd may
+ * hand over, and signals. The first SIGTERM or SIGINT drains, the second ends what is left, a third ends the
+ * process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,8 +55,10 @@ static int take_systemd_socket(void)
 static bool is_loopback(const struct sockaddr *sa)
 {
     if (sa->sa_family == AF_UNIX) return true;
-    if (sa->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
-    return sa->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
+    if (sa->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
+    return sa->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
 }
 
 /* Whether only this machine can reach the port. */
@@ -80,10 +83,13 @@ static int open_gate(struct serve *v, struct err *e)
 {
     struct path p;
     bool open = is_private(&v->o.http);
-    struct gate_keys_options o = {.ledger = v->ledger, .prices = v->prices, .required = !v->no_keys && (!open || v->require_key)};
+    struct gate_keys_options o = {
+        .ledger = v->ledger, .prices = v->prices, .required = !v->no_keys && (!open || v->require_key)};
     bool exists = ledger_default_path(&p, NULL) == 0 && path_is_file(p.z);
     if (!o.required && !v->ledger && !v->prices && !exists) {
-        if (!open) log_event("fault", ",\"text\":\"--no-keys on %s: whoever reaches port %d may use the models\"", v->o.http.host, v->o.http.port);
+        if (!open)
+            log_event("fault", ",\"text\":\"--no-keys on %s: whoever reaches port %d may use the models\"",
+                      v->o.http.host, v->o.http.port);
         return 0;
     }
     int rc = gate_keys_open(&v->gate, &o, e);
@@ -129,8 +135,8 @@ static int poll_signal(const sigset_t *set, int ms)
 static void say_listening(const struct server *s)
 {
     bool v6 = strchr(s->o.http.host, ':') != NULL;
-    log_event("listening", ",\"url\":\"%s://%s%s%s:%d\",\"pid\":%d", s->o.http.tls_cert ? "https" : "http", v6 ? "[" : "", s->o.http.host, v6 ? "]" : "",
-              http_port(s->http), (int)getpid());
+    log_event("listening", ",\"url\":\"%s://%s%s%s:%d\",\"pid\":%d", s->o.http.tls_cert ? "https" : "http",
+              v6 ? "[" : "", s->o.http.host, v6 ? "]" : "", http_port(s->http), (int)getpid());
 }
 
 /* Until a signal has ended it, or a model could not be loaded. Returns the exit status. */
@@ -162,10 +168,17 @@ static int check(struct serve *v)
     if (!!h->tls_cert != !!h->tls_key) return args_fault(&doc, "--tls-cert and --tls-key belong together");
     if (v->c.kv != 0 && v->c.kv != 8 && v->c.kv != 16) return args_fault(&doc, "--kv takes 16 or 8, got %d", v->c.kv);
     if (v->cors.n > HTTP_ORIGINS_MAX) return args_fault(&doc, "--cors was given more than %d times", HTTP_ORIGINS_MAX);
-    for (int i = 0; i < v->cors.n; i++) h->origin[h->n_origins++] = strcmp(v->cors.p[i], "all") == 0 ? "*" : v->cors.p[i];
+    for (int i = 0; i < v->cors.n; i++)
+        h->origin[h->n_origins++] = strcmp(v->cors.p[i], "all") == 0 ? "*" : v->cors.p[i];
     h->max_body = (size_t)v->max_body_mb << 20;
     h->listen_fd = take_systemd_socket();
-    v->o.engine = (struct engine_options){.chip = v->c.chip, .isa = v->c.isa, .n_threads = v->c.threads, .n_ctx = v->c.ctx, .n_batch = v->c.batch, .kv = v->c.kv == 8 ? KV8 : KV16, .experts_bytes = (size_t)v->c.experts};
+    v->o.engine = (struct engine_options){.chip = v->c.chip,
+                                          .isa = v->c.isa,
+                                          .n_threads = v->c.threads,
+                                          .n_ctx = v->c.ctx,
+                                          .n_batch = v->c.batch,
+                                          .kv = v->c.kv == 8 ? KV8 : KV16,
+                                          .experts_bytes = (size_t)v->c.experts};
     return 0;
 }
 
@@ -176,7 +189,8 @@ static int read_spec(struct serve *v)
     struct sched_options *o = &v->o.sched;
     if (strcmp(v->spec, "off") == 0) o->guess = SCHED_GUESS_OFF;
     else if (strcmp(v->spec, "lookup") == 0) o->guess = SCHED_GUESS_LOOKUP;
-    else if (strncmp(v->spec, draft, sizeof draft - 1) == 0) o->guess = SCHED_GUESS_DRAFT, v->o.draft = v->spec + sizeof draft - 1;
+    else if (strncmp(v->spec, draft, sizeof draft - 1) == 0)
+        o->guess = SCHED_GUESS_DRAFT, v->o.draft = v->spec + sizeof draft - 1;
     else return args_fault(&doc, "--spec %s is unknown: off, lookup or draft=MODEL", v->spec);
     return 0;
 }
@@ -189,29 +203,48 @@ int cmd_serve(int argc, char **argv)
     struct http_options *h = &v.o.http;
     int status;
     const struct arg table[] = {
-        {"port", 'p', ARG_INT, &h->port, "N", "port to listen on (default: 8080; 0: any that is free)", 0, 65535},
-        {"host", 0, ARG_STR, &h->host, "ADDRESS", "address to listen on (default: 127.0.0.1; 0.0.0.0: all)", 0, 0},
-        {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE", "memory for weights, buffers of steps, keys and values of all models (default: half of what is free)", 0, 0},
-        {"max-running", 0, ARG_INT, &v.o.sched.max_running, "N", "answers written at the same time by one model (default: 256)", 1, PROGRAM_ROWS_MAX},
-        {"max-queue", 0, ARG_INT, &v.o.sched.max_queue, "N", "answers of one model that may wait; more are refused by 429 (default: 1024)", 1, 1 << 20},
-        {"pace", 0, ARG_FLOAT, &v.pace, "RATIO", "how many times as long a step may take if it carries prompts: more reads them sooner, answers pause longer (default: 2.5)", 1.1, 100},
+        {"port", 'p', ARG_INT, &h->port, "N", "port to listen on (default: 8080; 0: any that is free)", 0,
+         65535},
+        {"host", 0, ARG_STR, &h->host, "ADDRESS", "address to listen on (default: 127.0.0.1; 0.0.0.0: all)",
+         0, 0},
+        {"memory", 'm', ARG_SIZE, &v.o.memory_bytes, "SIZE",
+         "memory for weights, buffers of steps, keys and values of all models (default: half of what is free)",
+         0, 0},
+        {"max-running", 0, ARG_INT, &v.o.sched.max_running, "N",
+         "answers written at the same time by one model (default: 256)", 1, PROGRAM_ROWS_MAX},
+        {"max-queue", 0, ARG_INT, &v.o.sched.max_queue, "N",
+         "answers of one model that may wait; more are refused by 429 (default: 1024)", 1, 1 << 20},
+        {"pace", 0, ARG_FLOAT, &v.pace, "RATIO",
+         "how many times as long a step may take if it carries prompts: more reads them sooner, answers pause longer (default: 2.5)",
+         1.1, 100},
         {"max-conns", 0, ARG_INT, &h->max_conns, "N", "open connections (default: 4096)", 1, 1 << 20},
         {"max-body", 0, ARG_INT, &v.max_body_mb, "MB", "size of a request (default: 8)", 1, 1024},
         {"workers", 0, ARG_INT, &h->n_workers, "N", "threads that read requests (default: 4)", 1, 256},
-        {"spec", 0, ARG_STR, &v.spec, "HOW", "guess tokens, where it pays, and check them together: off, lookup (in the text so far), draft=MODEL (a smaller one); "
-         "the answers are the same (default: off)", 0, 0},
-        {"any-model", 0, ARG_FLAG, &v.o.any_model, NULL, "a model name that is not known means the first model", 0, 0},
-        {"ledger", 0, ARG_STR, &v.ledger, "WHERE", "keys and the use of them: a file, or postgresql://... (default: that of tutti keys)", 0, 0},
+        {"spec", 0, ARG_STR, &v.spec, "HOW",
+         "guess tokens, where it pays, and check them together: off, lookup (in the text so far), draft=MODEL (a smaller one); "
+         "the answers are the same (default: off)",
+         0, 0},
+        {"any-model", 0, ARG_FLAG, &v.o.any_model, NULL,
+         "a model name that is not known means the first model", 0, 0},
+        {"ledger", 0, ARG_STR, &v.ledger, "WHERE",
+         "keys and the use of them: a file, or postgresql://... (default: that of tutti keys)", 0, 0},
         {"prices", 0, ARG_STR, &v.prices, "FILE", "what tokens of which model cost", 0, 0},
-        {"require-key", 0, ARG_FLAG, &v.require_key, NULL, "every route but /health needs a key of tutti keys (default unless --host is this machine's own)", 0, 0},
+        {"require-key", 0, ARG_FLAG, &v.require_key, NULL,
+         "every route but /health needs a key of tutti keys (default unless --host is this machine's own)", 0,
+         0},
         {"no-keys", 0, ARG_FLAG, &v.no_keys, NULL, "no key is needed, whoever can reach the port", 0, 0},
-        {"receipts", 0, ARG_FLAG, &v.o.receipts, NULL, "sign a receipt of every answer, also without \"receipt\": true", 0, 0},
-        {"signing", 0, ARG_STR, &v.signing, "FILE", "the key that signs them (default: that of tutti keys signing)", 0, 0},
-        {"files", 0, ARG_STR, &v.o.files, "FOLDER", "where files and batches of clients are kept (default: ~/.local/share/tutti/files)", 0, 0},
+        {"receipts", 0, ARG_FLAG, &v.o.receipts, NULL,
+         "sign a receipt of every answer, also without \"receipt\": true", 0, 0},
+        {"signing", 0, ARG_STR, &v.signing, "FILE",
+         "the key that signs them (default: that of tutti keys signing)", 0, 0},
+        {"files", 0, ARG_STR, &v.o.files, "FOLDER",
+         "where files and batches of clients are kept (default: ~/.local/share/tutti/files)", 0, 0},
         {"tls-cert", 0, ARG_STR, &h->tls_cert, "FILE", "serve HTTPS with this certificate (PEM)", 0, 0},
         {"tls-key", 0, ARG_STR, &h->tls_key, "FILE", "and its key", 0, 0},
-        {"cors", 0, ARG_STRS, &v.cors, "ORIGIN", "pages of this origin may use the server, or 'all'; may be repeated (default: none)", 0, 0},
-        {"drain", 0, ARG_INT, &v.drain_s, "SECONDS", "time for running requests after SIGTERM (default: 30)", 0, 86400},
+        {"cors", 0, ARG_STRS, &v.cors, "ORIGIN",
+         "pages of this origin may use the server, or 'all'; may be repeated (default: none)", 0, 0},
+        {"drain", 0, ARG_INT, &v.drain_s, "SECONDS", "time for running requests after SIGTERM (default: 30)",
+         0, 86400},
         {"quiet", 'q', ARG_FLAG, &v.quiet, NULL, "log faults only", 0, 0},
         COMMON_ARGS(v.c),
         {0}};

@@ -16,7 +16,8 @@
 int show_set(struct show *s, const char *how, struct err *e)
 {
     bool raw = strcmp(how, "raw") == 0, hide = strcmp(how, "hide") == 0;
-    if (!raw && !hide && strcmp(how, "show") != 0) return err(e, ERR_USAGE, "thoughts '%s' is unknown: show, hide or raw", how);
+    if (!raw && !hide && strcmp(how, "show") != 0)
+        return err(e, ERR_USAGE, "thoughts '%s' is unknown: show, hide or raw", how);
     s->hide = hide;
     s->apart = !raw && (s->marks.think || s->marks.channels || s->tools.list);
     return 0;
@@ -27,7 +28,10 @@ static int read_kwargs(struct show *s, struct err *e)
     json_error_t je;
     if (!s->kwargs_text) return 0;
     s->kwargs = json_loads(s->kwargs_text, JSON_REJECT_DUPLICATES, &je);
-    if (!json_is_object(s->kwargs)) return err(e, ERR_USAGE, "--template-kwargs: expected a JSON object, as {\"enable_thinking\": false}%s%s", s->kwargs ? "" : ": ", s->kwargs ? "" : je.text);
+    if (!json_is_object(s->kwargs))
+        return err(e, ERR_USAGE,
+                   "--template-kwargs: expected a JSON object, as {\"enable_thinking\": false}%s%s",
+                   s->kwargs ? "" : ": ", s->kwargs ? "" : je.text);
     return 0;
 }
 
@@ -54,7 +58,9 @@ int show_open(struct show *s, struct str template, const struct text *t, struct 
     int rc;
     buf_init(&s->text, SHOW_TEXT_MAX);
     marks_read(&s->marks, template, t->tok);
-    if ((rc = read_tools(s, e)) || (rc = read_kwargs(s, e)) || (rc = show_set(s, s->how ? s->how : "show", e))) return rc;
+    if ((rc = read_tools(s, e)) || (rc = read_kwargs(s, e)) ||
+        (rc = show_set(s, s->how ? s->how : "show", e)))
+        return rc;
     const char *term = getenv("TERM"), *plain = getenv("NO_COLOR");
     s->aside = isatty(STDOUT_FILENO) ? stdout : stderr;
     s->dim = s->aside == stdout && !(plain && *plain) && !(term && strcmp(term, "dumb") == 0);

@@ -113,14 +113,20 @@ static void print_text(const struct answer *a, const struct asked *q)
 {
     char t[32], u[512];
     const struct device_step *s = &a->step;
-    printf("%s in %s on %d x %s (%s)\n", a->shape.name, a->precision.name, a->s.dp * device_chips(&a->s), a->d->figures.chip, a->d->title);
-    printf("class %s, simulated by %s; tp %d, pp %d, ep %d, copies %d; batch %d, context %d\n", a->d->class, a->d->level, a->s.tp, a->s.pp, a->s.ep, a->s.dp, q->batch, q->context);
+    printf("%s in %s on %d x %s (%s)\n", a->shape.name, a->precision.name, a->s.dp * device_chips(&a->s),
+           a->d->figures.chip, a->d->title);
+    printf("class %s, simulated by %s; tp %d, pp %d, ep %d, copies %d; batch %d, context %d\n", a->d->class,
+           a->d->level, a->s.tp, a->s.pp, a->s.ep, a->s.dp, q->batch, q->context);
     if (isnan(a->d->error)) snprintf(u, sizeof u, "unknown: %s", a->d->error_source);
     else if (s->error > 1.01 * a->d->error)
-        snprintf(u, sizeof u, "%.0f %% (the chip's %.0f %%, %s: %s; wider, since some of it has %s)", 100 * s->error, 100 * a->d->error, evidence_name[a->d->error_evidence],
-                 a->d->error_source, s->note ? s->note : "no measured constants");
-    else snprintf(u, sizeof u, "%.0f %% (%s: %s)", 100 * a->d->error, evidence_name[a->d->error_evidence], a->d->error_source);
-    printf("%-18s %s  (%s; floor %.3g ms; expected error %s)\n", "time per token", si_seconds(s->seconds, t), evidence_name[s->evidence], 1e3 * s->floor, u);
+        snprintf(u, sizeof u, "%.0f %% (the chip's %.0f %%, %s: %s; wider, since some of it has %s)",
+                 100 * s->error, 100 * a->d->error, evidence_name[a->d->error_evidence], a->d->error_source,
+                 s->note ? s->note : "no measured constants");
+    else
+        snprintf(u, sizeof u, "%.0f %% (%s: %s)", 100 * a->d->error, evidence_name[a->d->error_evidence],
+                 a->d->error_source);
+    printf("%-18s %s  (%s; floor %.3g ms; expected error %s)\n", "time per token", si_seconds(s->seconds, t),
+           evidence_name[s->evidence], 1e3 * s->floor, u);
     if (s->note && s->joules >= 0) printf("%-18s %s\n", "", s->note);
     print_parts("  of it", s->part, device_part_name, DEVICE_PARTS, s->seconds);
     print_parts("  waiting for", s->resource, device_resource_name, DEVICE_RESOURCES, s->seconds);
@@ -130,14 +136,18 @@ static void print_text(const struct answer *a, const struct asked *q)
     printf("\n%-18s %s for %d tokens\n", "prefill", si_seconds(a->prefill.seconds, t), q->context);
     if (isnan(a->joules)) printf("%-18s n/p: %s\n", "J/token", s->note ? s->note : "");
     else {
-        printf("%-18s %.4g  (%s; chips only; batch %d, %.4g steps under way)\n", "J/token", a->joules, evidence_name[s->joules_evidence], q->batch, a->flights);
+        printf("%-18s %.4g  (%s; chips only; batch %d, %.4g steps under way)\n", "J/token", a->joules,
+               evidence_name[s->joules_evidence], q->batch, a->flights);
         print_parts("  of it", s->joule, device_joules_name, DEVICE_JOULES, s->joules);
     }
     print_price(a);
-    printf("%-18s compute %.1f %%, memory %.1f %%\n", "utilisation", 100 * s->use_compute * a->flights * s->interval / s->seconds,
+    printf("%-18s compute %.1f %%, memory %.1f %%\n", "utilisation",
+           100 * s->use_compute * a->flights * s->interval / s->seconds,
            100 * s->use_memory * a->flights * s->interval / s->seconds);
-    printf("%-18s fits: %.4g GB of weights and %.4g GB of cache on each chip of %.4g GB; room for %.6g tokens of cache\n", "memory", 1e-9 * a->fit.weight_bytes,
-           1e-9 * a->fit.token_bytes * q->batch * (q->context + 1), 1e-9 * a->fit.usable_bytes, a->fit.tokens);
+    printf(
+        "%-18s fits: %.4g GB of weights and %.4g GB of cache on each chip of %.4g GB; room for %.6g tokens of cache\n",
+        "memory", 1e-9 * a->fit.weight_bytes, 1e-9 * a->fit.token_bytes * q->batch * (q->context + 1),
+        1e-9 * a->fit.usable_bytes, a->fit.tokens);
 }
 
 /* Where a token's time goes, piece by piece: of one chip, of all layers. */
@@ -148,12 +158,17 @@ static void print_steps(const struct answer *a, const struct asked *q)
     double sum = 0;
     int n = pieces_decode(p, a->d, &a->s, q->batch, q->context);
     for (int i = 0; i < n; i++) sum += p[i].times * p[i].seconds;
-    printf("\n%-36s %-10s %6s %10s %10s %6s %10s %9s %9s  waits for\n", "step, of one chip", "part", "times", "one", "all", "%", "floor", "MFLOP", "MB");
+    printf("\n%-36s %-10s %6s %10s %10s %6s %10s %9s %9s  waits for\n", "step, of one chip", "part", "times",
+           "one", "all", "%", "floor", "MFLOP", "MB");
     for (int i = 0; i < n; i++)
-        printf("%-36s %-10s %6.0f %10s %10s %6.1f %10s %9.4g %9.4g  %s\n", p[i].what, device_part_name[p[i].part], p[i].times, si_seconds(p[i].seconds, one),
-               si_seconds(p[i].times * p[i].seconds, all), 100 * p[i].times * p[i].seconds / sum, si_seconds(p[i].floor, low), 1e-6 * p[i].ops, 1e-6 * p[i].bytes,
+        printf("%-36s %-10s %6.0f %10s %10s %6.1f %10s %9.4g %9.4g  %s\n", p[i].what,
+               device_part_name[p[i].part], p[i].times, si_seconds(p[i].seconds, one),
+               si_seconds(p[i].times * p[i].seconds, all), 100 * p[i].times * p[i].seconds / sum,
+               si_seconds(p[i].floor, low), 1e-6 * p[i].ops, 1e-6 * p[i].bytes,
                device_resource_name[p[i].bound]);
-    if (!strcmp(a->d->class, "dataflow")) puts("(a layer is one pipeline: memory and arithmetic of its pieces overlap, so the token takes less than their sum)");
+    if (!strcmp(a->d->class, "dataflow"))
+        puts(
+            "(a layer is one pipeline: memory and arithmetic of its pieces overlap, so the token takes less than their sum)");
 }
 
 static json_t *parts_json(const double *x, const char *const *name, int n)
@@ -171,15 +186,20 @@ static json_t *maybe(double v)
 static json_t *answer_json(const struct answer *a, const struct asked *q)
 {
     const struct device_step *s = &a->step;
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "model", a->shape.name, "precision", a->precision.name, "chip",
-                          a->d->figures.chip, "name", a->d->title, "class", a->d->class, "level", a->d->level, "chips", device_chips(&a->s), "tp", a->s.tp,
-                          "pp", a->s.pp, "ep", a->s.ep, "copies", a->s.dp, "batch", q->batch, "context", q->context);
-    json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:s, s:s}", "seconds", s->seconds, "interval", s->interval, "steps_under_way", a->flights, "floor", s->floor,
-                             "tokens_per_s_user", 1 / s->seconds, "tokens_per_s", a->tokens_s, "prefill_seconds", a->prefill.seconds, "joules_per_token",
-                             maybe(a->joules), "usd_per_million_tokens", maybe(a->dollars), "expected_error", maybe(s->error), "evidence",
-                             evidence_name[s->evidence], "joules_evidence", evidence_name[s->joules_evidence]);
-    json_t *memory = json_pack("{s:f, s:f, s:f, s:f}", "weight_bytes", a->fit.weight_bytes, "token_bytes", a->fit.token_bytes, "usable_bytes", a->fit.usable_bytes,
-                               "cache_tokens", a->fit.tokens);
+    json_t *j =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "model", a->shape.name,
+                  "precision", a->precision.name, "chip", a->d->figures.chip, "name", a->d->title, "class",
+                  a->d->class, "level", a->d->level, "chips", device_chips(&a->s), "tp", a->s.tp, "pp",
+                  a->s.pp, "ep", a->s.ep, "copies", a->s.dp, "batch", q->batch, "context", q->context);
+    json_t *more = json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:s, s:s}", "seconds", s->seconds, "interval",
+        s->interval, "steps_under_way", a->flights, "floor", s->floor, "tokens_per_s_user", 1 / s->seconds,
+        "tokens_per_s", a->tokens_s, "prefill_seconds", a->prefill.seconds, "joules_per_token",
+        maybe(a->joules), "usd_per_million_tokens", maybe(a->dollars), "expected_error", maybe(s->error),
+        "evidence", evidence_name[s->evidence], "joules_evidence", evidence_name[s->joules_evidence]);
+    json_t *memory =
+        json_pack("{s:f, s:f, s:f, s:f}", "weight_bytes", a->fit.weight_bytes, "token_bytes",
+                  a->fit.token_bytes, "usable_bytes", a->fit.usable_bytes, "cache_tokens", a->fit.tokens);
     if (!j || !more || !memory) return NULL;
     json_object_update_new(j, more);
     json_object_set_new(j, "memory", memory);
@@ -200,11 +220,13 @@ static void print_row(const struct answer *a, const struct asked *q)
     number(error, round(100 * a->step.error));
     si_seconds(a->step.seconds, time);
     if (q->markdown)
-        printf("| %s | %d | %d x %d | %s | %.4g | %.4g | %s | %s | %s | %s | %s |\n", a->d->figures.chip, device_chips(&a->s), a->s.tp, a->s.pp, time,
-               1 / a->step.seconds, a->tokens_s, joules, dollars, evidence_name[a->step.evidence], error, a->d->level);
+        printf("| %s | %d | %d x %d | %s | %.4g | %.4g | %s | %s | %s | %s | %s |\n", a->d->figures.chip,
+               device_chips(&a->s), a->s.tp, a->s.pp, time, 1 / a->step.seconds, a->tokens_s, joules, dollars,
+               evidence_name[a->step.evidence], error, a->d->level);
     else
-        printf("%-12s %7d %4d x %-4d %-9s %10.4g %10.4g %9s %9s %-9s %7s %s\n", a->d->figures.chip, device_chips(&a->s), a->s.tp, a->s.pp, time,
-               1 / a->step.seconds, a->tokens_s, joules, dollars, evidence_name[a->step.evidence], error, a->d->level);
+        printf("%-12s %7d %4d x %-4d %-9s %10.4g %10.4g %9s %9s %-9s %7s %s\n", a->d->figures.chip,
+               device_chips(&a->s), a->s.tp, a->s.pp, time, 1 / a->step.seconds, a->tokens_s, joules, dollars,
+               evidence_name[a->step.evidence], error, a->d->level);
 }
 
 static void print_refused(const struct asked *q, const char *chip, const struct err *e)
@@ -221,8 +243,9 @@ static json_t *instructions_json(const struct chip_cost *c)
     json_t *busy = json_object(), *joule = json_object();
     for (int i = 0; i < c->n_busy; i++) json_object_set_new(busy, c->busy[i].what, json_real(c->busy[i].value));
     for (int i = 0; i < c->n_joule; i++) json_object_set_new(joule, c->joule[i].what, json_real(c->joule[i].value));
-    return json_pack("{s:i, s:i, s:i, s:I, s:f, s:f, s:o, s:o}", "chips", c->chips, "batch", 1, "context_up_to", c->context, "cycles", (json_int_t)c->cycles, "seconds",
-                     c->seconds, "tokens_per_s_user", 1 / c->seconds, "busy", busy, "joules", joule);
+    return json_pack("{s:i, s:i, s:i, s:I, s:f, s:f, s:o, s:o}", "chips", c->chips, "batch", 1,
+                     "context_up_to", c->context, "cycles", (json_int_t)c->cycles, "seconds", c->seconds,
+                     "tokens_per_s_user", 1 / c->seconds, "busy", busy, "joules", joule);
 }
 
 static void print_instructions(const char *model, const struct asked *q, json_t *out)
@@ -237,7 +260,9 @@ static void print_instructions(const char *model, const struct asked *q, json_t 
     if (!rc) rc = engine_open(&en, path.z, &(struct engine_options){.chip = q->chip, .n_ctx = 1, .n_batch = 1}, &e);
     if (!rc) rc = chip_cost(en->chip, q->context, &cost, &e);
     if (!rc) chip_explain(en->chip, &b);
-    if (out) json_object_set_new(json_array_get(out, 0), "instructions", rc ? json_pack("{s:s}", "refused", e.msg) : instructions_json(&cost));
+    if (out)
+        json_object_set_new(json_array_get(out, 0), "instructions",
+                            rc ? json_pack("{s:s}", "refused", e.msg) : instructions_json(&cost));
     else printf("\nby the instruction-level simulator:\n%s\n", rc ? e.msg : b.p ? b.p : "");
     engine_close(en);
     buf_finish(&b);
@@ -253,7 +278,9 @@ static int one(const struct asked *q, struct answer *a, json_t *out, struct err 
 {
     char name[TIMED_NAME_MAX];
     int n, rc;
-    if ((rc = timed_split(q->chip, name, &n, e)) || (rc = open_chip(a, q, name, e)) || (rc = compute(a, q, n, e))) return rc;
+    if ((rc = timed_split(q->chip, name, &n, e)) || (rc = open_chip(a, q, name, e)) ||
+        (rc = compute(a, q, n, e)))
+        return rc;
     if (out) json_array_append_new(out, answer_json(a, q));
     else print_text(a, q);
     if (q->steps && !out) print_steps(a, q);
@@ -263,12 +290,14 @@ static int one(const struct asked *q, struct answer *a, json_t *out, struct err 
 static void head(const struct asked *q, const struct answer *a)
 {
     if (q->markdown)
-        printf("\n### %s, %s, batch %d, context %d\n\n| chip | chips | tp x pp | time per token | tokens/s/user | tokens/s | J/token | $/Mtoken | evidence | error, %% | "
-               "level |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-               a->shape.name, a->precision.name, q->batch, q->context);
+        printf(
+            "\n### %s, %s, batch %d, context %d\n\n| chip | chips | tp x pp | time per token | tokens/s/user | tokens/s | J/token | $/Mtoken | evidence | error, %% | "
+            "level |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+            a->shape.name, a->precision.name, q->batch, q->context);
     else
-        printf("%s in %s, batch %d, context %d\n%-12s %7s %11s %-9s %10s %10s %9s %9s %-9s %7s level\n", a->shape.name, a->precision.name, q->batch, q->context,
-               "chip", "chips", "tp x pp", "per token", "tok/s/user", "tok/s", "J/token", "$/Mtok", "evidence", "error %");
+        printf("%s in %s, batch %d, context %d\n%-12s %7s %11s %-9s %10s %10s %9s %9s %-9s %7s level\n",
+               a->shape.name, a->precision.name, q->batch, q->context, "chip", "chips", "tp x pp",
+               "per token", "tok/s/user", "tok/s", "J/token", "$/Mtok", "evidence", "error %");
 }
 
 static int every(const struct asked *q, struct answer *a, json_t *out, struct err *e)
@@ -279,7 +308,10 @@ static int every(const struct asked *q, struct answer *a, json_t *out, struct er
         int rc = open_chip(a, q, sheet_chip(i), &fault);
         if (!rc) rc = compute(a, q, 0, &fault);
         if (rc == ERR_MEMORY) return err(e, rc, "%s", fault.msg);
-        if (out) json_array_append_new(out, rc ? json_pack("{s:s, s:s, s:s}", "model", a->shape.name, "chip", sheet_chip(i), "refused", fault.msg) : answer_json(a, q));
+        if (out)
+            json_array_append_new(out, rc ? json_pack("{s:s, s:s, s:s}", "model", a->shape.name, "chip",
+                                                      sheet_chip(i), "refused", fault.msg)
+                                          : answer_json(a, q));
         else if (rc) print_refused(q, sheet_chip(i), &fault);
         else print_row(a, q);
         device_close(a->d);
@@ -297,7 +329,9 @@ static int answer(const struct asked *q, const char *shape, const char *model, j
     } else if (!rc) {
         rc = shape_open(&a->shape, shape, e);
         const struct device_precision *p = device_precision(q->precision);
-        if (!rc && !p) rc = err(e, ERR_USAGE, "--precision '%s' is unknown; known: 16-bit, fp8, int8, fp4, q4", q->precision);
+        if (!rc && !p)
+            rc = err(e, ERR_USAGE, "--precision '%s' is unknown; known: 16-bit, fp8, int8, fp4, q4",
+                     q->precision);
         if (!rc) a->precision = *p;
     }
     if (!rc) rc = strcmp(q->chip, "all") ? one(q, a, out, e) : every(q, a, out, e);
@@ -313,29 +347,41 @@ int cmd_sim(int argc, char **argv)
     struct err e = {0};
     int status, rc = 0;
     const struct arg table[] = {
-        {"shape", 0, ARG_STRS, &q.shapes, "NAME", "known shape, or path of a config.json, instead of a MODEL; may be given several times", 0, 0},
-        {"chip", 0, ARG_STR, &q.chip, "NAME[:N]", "chip or path of a datasheet, and how many share the model; 'all': every chip, as many as it takes", 0, 0},
-        {"context", 'c', ARG_INT, &q.context, "N", "tokens in the cache of each sequence (default: 1024)", 1, 1 << 24},
+        {"shape", 0, ARG_STRS, &q.shapes, "NAME",
+         "known shape, or path of a config.json, instead of a MODEL; may be given several times", 0, 0},
+        {"chip", 0, ARG_STR, &q.chip, "NAME[:N]",
+         "chip or path of a datasheet, and how many share the model; 'all': every chip, as many as it takes",
+         0, 0},
+        {"context", 'c', ARG_INT, &q.context, "N", "tokens in the cache of each sequence (default: 1024)", 1,
+         1 << 24},
         {"batch", 'b', ARG_INT, &q.batch, "N", "sequences in a step (default: 1)", 1, 1 << 20},
-        {"precision", 0, ARG_STR, &q.precision, "TYPE", "with --shape: 16-bit, fp8, int8, fp4, q4 (default: 16-bit)", 0, 0},
-        {"assume", 0, ARG_STRS, &q.assume, "KEY=VALUE", "a figure of the datasheet, as memory.rate=1200, or of one chip, as x220:memory.rate=40; evidence: guessed", 0, 0},
-        {"tp", 0, ARG_INT, &q.tp, "N", "chips that share every product (default: as the class does)", 1, 1 << 16},
+        {"precision", 0, ARG_STR, &q.precision, "TYPE",
+         "with --shape: 16-bit, fp8, int8, fp4, q4 (default: 16-bit)", 0, 0},
+        {"assume", 0, ARG_STRS, &q.assume, "KEY=VALUE",
+         "a figure of the datasheet, as memory.rate=1200, or of one chip, as x220:memory.rate=40; evidence: guessed",
+         0, 0},
+        {"tp", 0, ARG_INT, &q.tp, "N", "chips that share every product (default: as the class does)", 1,
+         1 << 16},
         {"pp", 0, ARG_INT, &q.pp, "N", "stages of layers", 1, 1 << 16},
         {"ep", 0, ARG_INT, &q.ep, "N", "chips that share the experts", 1, 1 << 16},
-        {"framework", 0, ARG_STR, &q.framework, "NAME", "whose fitted constants: trtllm, vllm, sglang (default: trtllm)", 0, 0},
-        {"steps", 0, ARG_FLAG, &q.steps, NULL, "with one chip: also the time of every kind of step of the program, and what it waits for", 0, 0},
+        {"framework", 0, ARG_STR, &q.framework, "NAME",
+         "whose fitted constants: trtllm, vllm, sglang (default: trtllm)", 0, 0},
+        {"steps", 0, ARG_FLAG, &q.steps, NULL,
+         "with one chip: also the time of every kind of step of the program, and what it waits for", 0, 0},
         {"markdown", 0, ARG_FLAG, &q.markdown, NULL, "with --chip all: a table for a document", 0, 0},
         {"json", 0, ARG_FLAG, &q.json, NULL, "print JSON", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     bool model = argc - at == 1;
-    if (argc - at > 1 || model == (q.shapes.n > 0)) return args_fault(&doc, "give one MODEL or --shape NAME; see tutti sim --help");
+    if (argc - at > 1 || model == (q.shapes.n > 0))
+        return args_fault(&doc, "give one MODEL or --shape NAME; see tutti sim --help");
     if (!q.chip) return args_fault(&doc, "give the chip by --chip NAME[:N], or --chip all; 'tutti chips' lists them");
     for (int i = 0; i < q.assume.n; i++) q.assumed[i] = q.assume.p[i];
     json_t *out = q.json ? json_array() : NULL;
     if (q.json && !out) rc = err(&e, ERR_MEMORY, "out of memory");
-    for (int i = 0; i < (model ? 1 : q.shapes.n) && !rc; i++) rc = answer(&q, model ? NULL : q.shapes.p[i], model ? argv[at] : NULL, out, &e);
+    for (int i = 0; i < (model ? 1 : q.shapes.n) && !rc; i++)
+        rc = answer(&q, model ? NULL : q.shapes.p[i], model ? argv[at] : NULL, out, &e);
     if (!rc && out) {
         json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');

@@ -5,7 +5,18 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { WIDTH = 720, HEIGHT = 340, LEFT = 64, RIGHT = 150, TOP = 30, BOTTOM = 46, TICKS = 6, BAR = 22, BAR_LEFT = 120, BAR_RIGHT = 190 };
+enum {
+    WIDTH = 720,
+    HEIGHT = 340,
+    LEFT = 64,
+    RIGHT = 150,
+    TOP = 30,
+    BOTTOM = 46,
+    TICKS = 6,
+    BAR = 22,
+    BAR_LEFT = 120,
+    BAR_RIGHT = 190
+};
 
 struct scale {
     double lo, hi; /* values; logarithms on a log axis */
@@ -70,8 +81,16 @@ static void ticks(struct buf *out, const struct scale *s, bool upright, double o
             double at = s->log ? log10(v) : v;
             if (at < s->lo - 1e-9 || at > s->hi + 1e-9) continue;
             double p = place(s, v);
-            if (upright) buf_printf(out, "<path class=g d='M%.1f %.1fV%.1f'/><text x='%.1f' y='%.1f' text-anchor=middle>%.6g</text>", p, other_from, other_to, p, other_to + 14, v);
-            else buf_printf(out, "<path class=g d='M%.1f %.1fH%.1f'/><text x='%.1f' y='%.1f' text-anchor=end>%.6g</text>", other_from, p, other_to, other_from - 6, p + 4, v);
+            if (upright)
+                buf_printf(
+                    out,
+                    "<path class=g d='M%.1f %.1fV%.1f'/><text x='%.1f' y='%.1f' text-anchor=middle>%.6g</text>",
+                    p, other_from, other_to, p, other_to + 14, v);
+            else
+                buf_printf(
+                    out,
+                    "<path class=g d='M%.1f %.1fH%.1f'/><text x='%.1f' y='%.1f' text-anchor=end>%.6g</text>",
+                    other_from, p, other_to, other_from - 6, p + 4, v);
         }
 }
 
@@ -86,7 +105,8 @@ static void begin(struct buf *out, const char *title, int height)
 
 static void legend(struct buf *out, int i, const char *name, double x, double y, bool dashed)
 {
-    buf_printf(out, "<path class='l c%d%s' d='M%.1f %.1fh18'/><text x='%.1f' y='%.1f'>", i % SVG_COLOURS, dashed ? " d" : "", x, y - 4, x + 24, y);
+    buf_printf(out, "<path class='l c%d%s' d='M%.1f %.1fh18'/><text x='%.1f' y='%.1f'>", i % SVG_COLOURS,
+               dashed ? " d" : "", x, y - 4, x + 24, y);
     svg_text(out, name);
     buf_append_z(out, "</text>");
 }
@@ -103,12 +123,14 @@ static void draw_curve(struct buf *out, int i, const struct svg_curve *c, const 
     buf_append_z(out, "'/>");
     for (int k = 0; k < c->n; k++)
         if (shows(x, c->x[k]) && shows(y, c->y[k]))
-            buf_printf(out, "<circle class=c%d cx='%.1f' cy='%.1f' r=2.5><title>%.4g, %.4g</title></circle>", i % SVG_COLOURS, place(x, c->x[k]), place(y, c->y[k]), c->x[k], c->y[k]);
+            buf_printf(out, "<circle class=c%d cx='%.1f' cy='%.1f' r=2.5><title>%.4g, %.4g</title></circle>",
+                       i % SVG_COLOURS, place(x, c->x[k]), place(y, c->y[k]), c->x[k], c->y[k]);
 }
 
 void svg_curves(struct buf *out, const struct svg_axes *a, const struct svg_curve *c, int n)
 {
-    struct scale x = {HUGE_VAL, -HUGE_VAL, a->log_x, LEFT, WIDTH - RIGHT}, y = {HUGE_VAL, -HUGE_VAL, a->log_y, HEIGHT - BOTTOM, TOP};
+    struct scale x = {HUGE_VAL, -HUGE_VAL, a->log_x, LEFT, WIDTH - RIGHT},
+                 y = {HUGE_VAL, -HUGE_VAL, a->log_y, HEIGHT - BOTTOM, TOP};
     for (int i = 0; i < n; i++)
         for (int k = 0; k < c[i].n; k++) {
             if (!shows(&x, c[i].x[k]) || !shows(&y, c[i].y[k])) continue;
@@ -122,12 +144,16 @@ void svg_curves(struct buf *out, const struct svg_axes *a, const struct svg_curv
     ticks(out, &y, false, LEFT, WIDTH - RIGHT);
     buf_printf(out, "<text x='%d' y='%d' text-anchor=middle>", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10);
     svg_text(out, a->x);
-    buf_printf(out, "</text><text transform='translate(14 %d) rotate(-90)' text-anchor=middle>", (TOP + HEIGHT - BOTTOM) / 2);
+    buf_printf(out, "</text><text transform='translate(14 %d) rotate(-90)' text-anchor=middle>",
+               (TOP + HEIGHT - BOTTOM) / 2);
     svg_text(out, a->y);
     buf_append_z(out, "</text>");
-    if (a->limit_y > 0) buf_printf(out, "<path class=m d='M%d %.1fH%d'/><text x='%d' y='%.1f'>limit</text>", LEFT, place(&y, a->limit_y), WIDTH - RIGHT, LEFT + 4, place(&y, a->limit_y) - 4);
+    if (a->limit_y > 0)
+        buf_printf(out, "<path class=m d='M%d %.1fH%d'/><text x='%d' y='%.1f'>limit</text>", LEFT,
+                   place(&y, a->limit_y), WIDTH - RIGHT, LEFT + 4, place(&y, a->limit_y) - 4);
     if (a->mark_x > 0) {
-        buf_printf(out, "<path class=m d='M%.1f %dV%d'/><text x='%.1f' y='%d'>", place(&x, a->mark_x), TOP, HEIGHT - BOTTOM, place(&x, a->mark_x) + 4, TOP + 12);
+        buf_printf(out, "<path class=m d='M%.1f %dV%d'/><text x='%.1f' y='%d'>", place(&x, a->mark_x), TOP,
+                   HEIGHT - BOTTOM, place(&x, a->mark_x) + 4, TOP + 12);
         svg_text(out, a->mark_text);
         buf_append_z(out, "</text>");
     }
@@ -136,7 +162,8 @@ void svg_curves(struct buf *out, const struct svg_axes *a, const struct svg_curv
     buf_append_z(out, "</svg>\n");
 }
 
-void svg_bars(struct buf *out, const char *title, const char *unit, const struct svg_bar *b, int n, const char *const *parts, int n_parts, double mark)
+void svg_bars(struct buf *out, const char *title, const char *unit, const struct svg_bar *b, int n,
+              const char *const *parts, int n_parts, double mark)
 {
     int height = TOP + 20 + n * BAR + BOTTOM, legend_end = TOP + 40 + 18 * n_parts;
     if (parts && height < legend_end) height = legend_end;
@@ -150,7 +177,8 @@ void svg_bars(struct buf *out, const char *title, const char *unit, const struct
     settle(&x);
     begin(out, title, height);
     ticks(out, &x, true, TOP + 16, height - BOTTOM);
-    for (int i = 0; parts && i < n_parts; i++) legend(out, i, parts[i], WIDTH - BAR_RIGHT + 84, TOP + 30 + 18 * i, false);
+    for (int i = 0; parts && i < n_parts; i++)
+        legend(out, i, parts[i], WIDTH - BAR_RIGHT + 84, TOP + 30 + 18 * i, false);
     for (int i = 0; i < n; i++) {
         double at = b[i].from, y = TOP + 20 + i * BAR;
         buf_printf(out, "<text x='%d' y='%.1f' text-anchor=end>", BAR_LEFT - 8, y + 13);
@@ -158,8 +186,10 @@ void svg_bars(struct buf *out, const char *title, const char *unit, const struct
         buf_append_z(out, "</text>");
         for (int k = 0; k < SVG_PARTS_MAX; k++) {
             if (!isfinite(b[i].part[k]) || b[i].part[k] <= 0) continue;
-            buf_printf(out, "<rect class=c%d x='%.1f' y='%.1f' width='%.1f' height='%d'><title>%.4g</title></rect>", k % SVG_COLOURS, place(&x, at), y,
-                       place(&x, at + b[i].part[k]) - place(&x, at), BAR - 6, b[i].part[k]);
+            buf_printf(
+                out, "<rect class=c%d x='%.1f' y='%.1f' width='%.1f' height='%d'><title>%.4g</title></rect>",
+                k % SVG_COLOURS, place(&x, at), y, place(&x, at + b[i].part[k]) - place(&x, at), BAR - 6,
+                b[i].part[k]);
             at += b[i].part[k];
         }
         if (b[i].text) {

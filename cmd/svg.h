@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * svg: the charts of a report, as elements inside a page: curves over axes, and bars made of parts. Written here and not by a plotting
- * program, because a report must come out wherever the one binary runs. Text is escaped; colours are classes c0..c7 of the page.
+ * svg: the charts of a report, as elements inside a page: curves over axes, and bars made of parts. Written
+ * here and not by a plotting program, because a report must come out wherever the one binary runs. Text is
+ * escaped; colours are classes c0..c7 of the page.
  */
 #ifndef TUTTI_CMD_SVG_H
 #define TUTTI_CMD_SVG_H
@@ -36,7 +37,8 @@ struct svg_bar {
 };
 
 /* parts: names of parts for the legend, [n_parts], or NULL. mark: a line upright at this value; 0: none. */
-void svg_bars(struct buf *out, const char *title, const char *unit, const struct svg_bar *b, int n, const char *const *parts, int n_parts, double mark);
+void svg_bars(struct buf *out, const char *title, const char *unit, const struct svg_bar *b, int n,
+              const char *const *parts, int n_parts, double mark);
 
 /* Text as the inside of an element or of an attribute in quotes. */
 void svg_text(struct buf *out, const char *text);

@@ -72,7 +72,8 @@ static int read_list(const char *s, size_t n_vocab, struct ids *ids, struct err 
         errno = 0;
         long v = strtol(s, &end, 10);
         if (end == s || (*end && !strchr(" \t\r\n,[]", *end))) return err(e, ERR_USAGE, "'%.20s' is no token id", s);
-        if (errno || v < 0 || (size_t)v >= n_vocab) return err(e, ERR_USAGE, "token %ld is outside the vocabulary of %zu", v, n_vocab);
+        if (errno || v < 0 || (size_t)v >= n_vocab)
+            return err(e, ERR_USAGE, "token %ld is outside the vocabulary of %zu", v, n_vocab);
         ids_push(ids, (int32_t)v);
     }
     return ids->failed ? err(e, ids->failed, "more than %d ids", TEXT_IDS_MAX) : 0;
@@ -127,9 +128,12 @@ int cmd_tokenize(int argc, char **argv)
     const struct arg table[] = {
         {"file", 'f', ARG_STR, &file, "FILE", "read the text, or the ids, from FILE", 0, 0},
         {"ids", 0, ARG_FLAG, &only_ids, NULL, "only the ids, one a line", 0, 0},
-        {"json", 0, ARG_FLAG, &json, NULL, "print JSON; a piece that is no whole UTF-8 is an array of bytes", 0, 0},
-        {"special", 0, ARG_FLAG, &special, NULL, "control tokens in the text count as such; with --decode they are printed", 0, 0},
-        {"bare", 0, ARG_FLAG, &bare, NULL, "do not add the tokens that the model wants at the beginning and end", 0, 0},
+        {"json", 0, ARG_FLAG, &json, NULL, "print JSON; a piece that is no whole UTF-8 is an array of bytes",
+         0, 0},
+        {"special", 0, ARG_FLAG, &special, NULL,
+         "control tokens in the text count as such; with --decode they are printed", 0, 0},
+        {"bare", 0, ARG_FLAG, &bare, NULL,
+         "do not add the tokens that the model wants at the beginning and end", 0, 0},
         {"decode", 'd', ARG_FLAG, &decode, NULL, "turn ids into text", 0, 0},
         {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
@@ -152,10 +156,12 @@ int cmd_tokenize(int argc, char **argv)
         rc = read_list(text, tokenizer_n_tokens(t.tok), &ids, &e);
         if (!rc) rc = print_text(&t, &ids, special, json, &e);
     } else if (!rc) {
-        rc = tokenizer_encode(t.tok, t.scratch, (struct str){text, n}, (bare ? 0 : TOK_ADD_SPECIAL) | (special ? TOK_PARSE_SPECIAL : 0), &ids, &e);
+        rc = tokenizer_encode(t.tok, t.scratch, (struct str){text, n},
+                              (bare ? 0 : TOK_ADD_SPECIAL) | (special ? TOK_PARSE_SPECIAL : 0), &ids, &e);
         if (!rc) print_tokens(&t, &ids, json, only_ids);
     }
-    if (!rc && (fflush(stdout) || ferror(stdout)) && errno != EPIPE) rc = err(&e, ERR_IO, "cannot write: %s", strerror(errno));
+    if (!rc && (fflush(stdout) || ferror(stdout)) && errno != EPIPE)
+        rc = err(&e, ERR_IO, "cannot write: %s", strerror(errno));
     free(text);
     ids_finish(&ids);
     text_close(&t);

@@ -19,8 +19,9 @@ struct report {
     struct err *e;
 };
 
-static const struct args_doc doc = {"usage", "", "report requests, tokens and cost from the ledger",
-                                    "Days are those of UTC. Cost is in dollars by the prices that the server had when it answered. Cached tokens are a part of the prompt's."};
+static const struct args_doc doc = {
+    "usage", "", "report requests, tokens and cost from the ledger",
+    "Days are those of UTC. Cost is in dollars by the prices that the server had when it answered. Cached tokens are a part of the prompt's."};
 
 /* Sums come by day, key and model; what the report does not tell apart is added up. */
 static int add(void *ud, const struct ledger_sum *s)
@@ -34,7 +35,8 @@ static int add(void *ud, const struct ledger_sum *s)
         struct ledger_sum *y = &r->line[i];
         if (y->day != x.day && (r->by & BY_DAY)) break; /* days ascend */
         if (y->key != x.key || strcmp(y->model, x.model) != 0) continue;
-        y->n_requests += x.n_requests, y->n_prompt += x.n_prompt, y->n_cached += x.n_cached, y->n_answer += x.n_answer, y->cost_nusd += x.cost_nusd;
+        y->n_requests += x.n_requests, y->n_prompt += x.n_prompt, y->n_cached += x.n_cached,
+            y->n_answer += x.n_answer, y->cost_nusd += x.cost_nusd;
         return 0;
     }
     if (r->n == r->cap) {
@@ -70,7 +72,8 @@ static void print_table(const struct report *r)
         if (r->by & BY_DAY) printf("%-11s", date);
         if (r->by & BY_KEY) printf("%-24s ", s->key ? s->key_name : "-");
         if (r->by & BY_MODEL) printf("%-32s ", s->model);
-        printf("%10" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64 " %14s\n", s->n_requests, s->n_prompt, s->n_cached, s->n_answer, usd);
+        printf("%10" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64 " %14s\n", s->n_requests, s->n_prompt,
+               s->n_cached, s->n_answer, usd);
     }
     if (!r->n) fprintf(stderr, "nothing was used in this time\n");
 }
@@ -88,8 +91,8 @@ static void print_field(const char *z)
 
 static void print_csv(const struct report *r)
 {
-    printf("%s%s%srequests,prompt_tokens,cached_tokens,answer_tokens,usd\n", r->by & BY_DAY ? "day," : "", r->by & BY_KEY ? "key_id,key," : "",
-           r->by & BY_MODEL ? "model," : "");
+    printf("%s%s%srequests,prompt_tokens,cached_tokens,answer_tokens,usd\n", r->by & BY_DAY ? "day," : "",
+           r->by & BY_KEY ? "key_id,key," : "", r->by & BY_MODEL ? "model," : "");
     for (int i = 0; i < r->n; i++) {
         const struct ledger_sum *s = &r->line[i];
         char date[DATE_MAX], usd[MONEY_TEXT_MAX];
@@ -98,7 +101,8 @@ static void print_csv(const struct report *r)
         if (r->by & BY_DAY) printf("%s,", date);
         if (r->by & BY_KEY) printf("%" PRId64 ",", s->key), print_field(s->key_name);
         if (r->by & BY_MODEL) print_field(s->model);
-        printf("%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s\n", s->n_requests, s->n_prompt, s->n_cached, s->n_answer, usd);
+        printf("%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%s\n", s->n_requests, s->n_prompt,
+               s->n_cached, s->n_answer, usd);
     }
 }
 
@@ -110,10 +114,13 @@ static void print_json(const struct report *r)
         char date[DATE_MAX], usd[MONEY_TEXT_MAX];
         date_of(s->day, date);
         money_print(s->cost_nusd, usd);
-        json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:s}", "requests", (json_int_t)s->n_requests, "prompt_tokens", (json_int_t)s->n_prompt, "cached_tokens",
+        json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:s}", "requests", (json_int_t)s->n_requests,
+                              "prompt_tokens", (json_int_t)s->n_prompt, "cached_tokens",
                               (json_int_t)s->n_cached, "answer_tokens", (json_int_t)s->n_answer, "usd", usd);
         if (r->by & BY_MODEL) json_object_set_new(o, "model", json_string(s->model));
-        if (r->by & BY_KEY) json_object_set_new(o, "key_id", json_integer(s->key)), json_object_set_new(o, "key", json_string(s->key_name));
+        if (r->by & BY_KEY)
+            json_object_set_new(o, "key_id", json_integer(s->key)),
+                json_object_set_new(o, "key", json_string(s->key_name));
         if (r->by & BY_DAY) json_object_set_new(o, "day", json_string(date));
         json_array_append_new(all, o);
     }
@@ -127,7 +134,10 @@ static bool parse_by(const char *text, int *by)
     *by = 0;
     for (const char *p = text; *p; p += strcspn(p, ","), p += *p == ',') {
         size_t n = strcspn(p, ",");
-        int one = n == 3 && strncmp(p, "day", 3) == 0 ? BY_DAY : n == 3 && strncmp(p, "key", 3) == 0 ? BY_KEY : n == 5 && strncmp(p, "model", 5) == 0 ? BY_MODEL : 0;
+        int one = n == 3 && strncmp(p, "day", 3) == 0     ? BY_DAY
+                  : n == 3 && strncmp(p, "key", 3) == 0   ? BY_KEY
+                  : n == 5 && strncmp(p, "model", 5) == 0 ? BY_MODEL
+                                                          : 0;
         if (!one) return false;
         *by |= one;
     }
@@ -140,9 +150,12 @@ int cmd_usage(int argc, char **argv)
     int days = 31, status;
     bool json = false, csv = false;
     const struct arg table[] = {
-        {"by", 0, ARG_STR, &by, "LIST", "what a line tells apart: key, model, day, with commas (default: all three)", 0, 0},
+        {"by", 0, ARG_STR, &by, "LIST",
+         "what a line tells apart: key, model, day, with commas (default: all three)", 0, 0},
         {"days", 0, ARG_INT, &days, "N", "the last N days, today included (default: 31)", 1, 100000},
-        {"ledger", 0, ARG_STR, &ledger, "PATH", "the ledger, or postgresql://... (default: $TUTTI_LEDGER, else ~/.local/share/tutti/ledger.db)", 0, 0},
+        {"ledger", 0, ARG_STR, &ledger, "PATH",
+         "the ledger, or postgresql://... (default: $TUTTI_LEDGER, else ~/.local/share/tutti/ledger.db)", 0,
+         0},
         {"json", 0, ARG_FLAG, &json, NULL, "print a JSON array", 0, 0},
         {"csv", 0, ARG_FLAG, &csv, NULL, "print comma-separated values", 0, 0},
         {0}};
@@ -152,7 +165,8 @@ int cmd_usage(int argc, char **argv)
     struct ledger *l;
     if (at < 0) return status;
     if (at != argc) return args_fault(&doc, "takes no words; see tutti usage --help");
-    if (!parse_by(by, &r.by)) return args_fault(&doc, "--by takes key, model and day with commas between, got '%s'", by);
+    if (!parse_by(by, &r.by))
+        return args_fault(&doc, "--by takes key, model and day with commas between, got '%s'", by);
     int rc = ledger_open(&l, ledger, &e);
     if (rc) return common_fail(&doc, &e);
     int64_t today = (int64_t)time(NULL) / DAY_S;

@@ -45,9 +45,11 @@ static int check_signer(const struct receipt *r, const struct options *o, struct
     uint8_t public[SIGNING_PUBLIC_BYTES];
     char signer[SIGNING_HEX + 1];
     signing_hex(r->public, signer);
-    if (!receipt_is_signed(r)) return err(e, ERR_MISMATCH, "the signature is wrong: the receipt was changed after it was signed");
+    if (!receipt_is_signed(r))
+        return err(e, ERR_MISMATCH, "the signature is wrong: the receipt was changed after it was signed");
     int rc = o->key ? signing_parse(o->key, public, e) : 0;
-    if (!rc && o->key && memcmp(public, r->public, sizeof public) != 0) return err(e, ERR_MISMATCH, "the receipt was signed by another key: %s", signer);
+    if (!rc && o->key && memcmp(public, r->public, sizeof public) != 0)
+        return err(e, ERR_MISMATCH, "the receipt was signed by another key: %s", signer);
     return rc;
 }
 
@@ -57,7 +59,10 @@ static int check_contract(const struct receipt *r, struct err *e)
     engine_contract_id(ours);
     for (int i = 0; i < RECEIPT_HASH; i++) snprintf(theirs + 2 * i, 3, "%02x", r->spec.contract[i]);
     if (strcmp(ours, theirs) == 0) return 0;
-    return err(e, ERR_MISMATCH, "the receipt is under contract %s, this build computes %s: verify it with a build of that contract", theirs, ours);
+    return err(
+        e, ERR_MISMATCH,
+        "the receipt is under contract %s, this build computes %s: verify it with a build of that contract",
+        theirs, ours);
 }
 
 static int check_model(struct job *j, struct err *e)
@@ -65,7 +70,8 @@ static int check_model(struct job *j, struct err *e)
     uint8_t root[ROOT_BYTES];
     int rc = common_root(&j->o, root, e);
     if (!rc && memcmp(root, j->r.spec.root, sizeof root) != 0)
-        rc = err(e, ERR_MISMATCH, "%s is not the model of the receipt ('%.*s'): their roots differ", j->o.path.z, STR_ARG(j->r.model));
+        rc = err(e, ERR_MISMATCH, "%s is not the model of the receipt ('%.*s'): their roots differ",
+                 j->o.path.z, STR_ARG(j->r.model));
     return rc;
 }
 
@@ -76,7 +82,8 @@ static int take_ids(const json_t *list, struct ids *out, struct err *e)
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *v = json_array_get(list, i);
         json_int_t id = json_integer_value(v);
-        if (!json_is_integer(v) || id < 0 || id > INT32_MAX) return err(e, ERR_FORMAT, "the prompt's JSON array holds something that is no token id");
+        if (!json_is_integer(v) || id < 0 || id > INT32_MAX)
+            return err(e, ERR_FORMAT, "the prompt's JSON array holds something that is no token id");
         ids_push(out, (int32_t)id);
     }
     return out->failed ? err(e, out->failed, "the prompt is too long") : 0;
@@ -112,8 +119,11 @@ static int get_prompt(struct job *j, const char *file, struct err *e)
         ids_append(&j->prompt, s->prompt, (size_t)s->n_prompt);
         return j->prompt.failed ? err(e, j->prompt.failed, "the prompt is too long") : 0;
     }
-    if (!file) return err(e, ERR_USAGE, "the receipt holds only a hash of its prompt: give the prompt by --prompt FILE");
-    if (!s->prompt && !j->r.has_salt) return err(e, ERR_USAGE, "the receipt came without its salt, so its prompt cannot be compared");
+    if (!file)
+        return err(e, ERR_USAGE,
+                   "the receipt holds only a hash of its prompt: give the prompt by --prompt FILE");
+    if (!s->prompt && !j->r.has_salt)
+        return err(e, ERR_USAGE, "the receipt came without its salt, so its prompt cannot be compared");
     int rc = read_prompt(&j->o.text, file, &j->prompt, e);
     if (rc) return rc;
     bool same = j->prompt.n == (size_t)s->n_prompt;
@@ -123,7 +133,10 @@ static int get_prompt(struct job *j, const char *file, struct err *e)
         receipt_prompt_hash(j->r.salt, j->prompt.p, s->n_prompt, hash);
         same = memcmp(hash, s->prompt_hash, sizeof hash) == 0;
     }
-    return same ? 0 : err(e, ERR_MISMATCH, "%s is not the prompt of the receipt (%zu tokens, the receipt's has %d)", file, j->prompt.n, s->n_prompt);
+    return same ? 0
+                : err(e, ERR_MISMATCH,
+                      "%s is not the prompt of the receipt (%zu tokens, the receipt's has %d)", file,
+                      j->prompt.n, s->n_prompt);
 }
 
 /* --- what came of it -------------------------------------------------------------------------------------- */
@@ -158,15 +171,21 @@ static void describe(const struct job *j, struct buf *out)
     buf_init(&said, 1 << 16);
     buf_init(&drawn, 1 << 16);
     switch (v->what) {
-    case VERIFY_OK: buf_printf(out, "verified: %d tokens of answer after %d of prompt", j->r.n_answer, j->r.spec.n_prompt); break;
+    case VERIFY_OK:
+        buf_printf(out, "verified: %d tokens of answer after %d of prompt", j->r.n_answer,
+                   j->r.spec.n_prompt);
+        break;
     case VERIFY_TOKEN:
         piece_of(j, v->said, &said);
         piece_of(j, v->drawn, &drawn);
-        buf_printf(out, "NOT verified: token %d of %d differs: the receipt has %s, the model draws %s", v->at + 1, j->r.n_answer, said.p, drawn.p);
+        buf_printf(out, "NOT verified: token %d of %d differs: the receipt has %s, the model draws %s",
+                   v->at + 1, j->r.n_answer, said.p, drawn.p);
         break;
     case VERIFY_STATE:
-        buf_printf(out, "NOT verified: the tokens are right, but not what they were drawn from: first within tokens %d to %d of %d", v->at + 1, v->last + 1,
-                   j->r.n_answer);
+        buf_printf(
+            out,
+            "NOT verified: the tokens are right, but not what they were drawn from: first within tokens %d to %d of %d",
+            v->at + 1, v->last + 1, j->r.n_answer);
         break;
     case VERIFY_END: buf_printf(out, "NOT verified: the end at token %d: %s", v->at + 1, v->text); break;
     }
@@ -184,16 +203,20 @@ static void print_result(const struct job *j, const struct options *o)
     describe(j, &text);
     signing_hex(j->r.public, signer);
     if (o->json) {
-        json_t *r = json_pack("{s:b, s:s, s:s, s:s, s:b, s:i, s:i, s:f, s:s}", "verified", ok, "result", what[j->result.what], "text", text.p, "signer", signer,
-                              "signer_checked", o->key != NULL, "prompt_tokens", j->r.spec.n_prompt, "answer_tokens", j->r.n_answer, "seconds", j->seconds, "isa",
-                              j->o.engine->kern->name);
+        json_t *r = json_pack("{s:b, s:s, s:s, s:s, s:b, s:i, s:i, s:f, s:s}", "verified", ok, "result",
+                              what[j->result.what], "text", text.p, "signer", signer, "signer_checked",
+                              o->key != NULL, "prompt_tokens", j->r.spec.n_prompt, "answer_tokens",
+                              j->r.n_answer, "seconds", j->seconds, "isa", j->o.engine->kern->name);
         if (!ok) json_object_set_new(r, "token", json_integer(j->result.at));
         json_dumpf(r, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(r);
     } else {
         printf("%s\n", text.p);
-        if (ok) printf("%s, seed %" PRIu64 ", kernels %s, %.3f s\n", j->r.spec.sample.temperature > 0 ? "drawn" : "greedy", j->r.spec.sample.seed, j->o.engine->kern->name, j->seconds);
+        if (ok)
+            printf("%s, seed %" PRIu64 ", kernels %s, %.3f s\n",
+                   j->r.spec.sample.temperature > 0 ? "drawn" : "greedy", j->r.spec.sample.seed,
+                   j->o.engine->kern->name, j->seconds);
         printf(o->key ? "signed by the given key\n" : "signed by %s; the signer is unchecked (--key PUB)\n", signer);
     }
     buf_finish(&text);
@@ -203,12 +226,17 @@ static void print_result(const struct job *j, const struct options *o)
 static int make_mask(struct job *j, struct err *e)
 {
     const struct receipt_spec *r = &j->r.spec;
-    struct mask_spec s = {.only = r->allowed, .n_only = r->n_allowed, .min_tokens = r->min_tokens, .tokenizer = j->o.text.tok, .n_vocab = j->o.engine->model->h.n_vocab};
+    struct mask_spec s = {.only = r->allowed,
+                          .n_only = r->n_allowed,
+                          .min_tokens = r->min_tokens,
+                          .tokenizer = j->o.text.tok,
+                          .n_vocab = j->o.engine->model->h.n_vocab};
     struct grammar *g = NULL;
     int rc = 0;
     if (r->grammar_kind.n) {
         if ((rc = form_of_text(r->grammar_kind, r->grammar, &g, e))) return rc;
-        if (!(rc = forms_create(&j->forms, j->o.text.tok, s.n_vocab, e))) rc = forms_mask(j->forms, g, r->grammar_tokens, &j->mask, e);
+        if (!(rc = forms_create(&j->forms, j->o.text.tok, s.n_vocab, e)))
+            rc = forms_mask(j->forms, g, r->grammar_tokens, &j->mask, e);
         grammar_unref(g);
         if (!rc) j->mask_ops = &form_mask_ops;
     }
@@ -242,20 +270,24 @@ int cmd_verify(int argc, char **argv)
     struct err e = {0};
     int status;
     size_t n = 0;
-    const struct arg table[] = {
-        {"prompt", 0, ARG_STR, &o.prompt, "FILE", "the prompt: text, a JSON array of ids, or the JSON of a request", 0, 0},
-        {"key", 0, ARG_STR, &o.key, "PUB", "the signer's public key: 64 hexadecimal digits, or a file with them", 0, 0},
-        {"choice", 0, ARG_INT, &o.choice, "N", "of a reply with several choices: the receipt of this one, from 0", 0, 1 << 20},
-        {"json", 0, ARG_FLAG, &o.json, NULL, "print a JSON object", 0, 0},
-        COMMON_ARGS(o.c),
-        {0}};
+    const struct arg table[] = {{"prompt", 0, ARG_STR, &o.prompt, "FILE",
+                                 "the prompt: text, a JSON array of ids, or the JSON of a request", 0, 0},
+                                {"key", 0, ARG_STR, &o.key, "PUB",
+                                 "the signer's public key: 64 hexadecimal digits, or a file with them", 0, 0},
+                                {"choice", 0, ARG_INT, &o.choice, "N",
+                                 "of a reply with several choices: the receipt of this one, from 0", 0,
+                                 1 << 20},
+                                {"json", 0, ARG_FLAG, &o.json, NULL, "print a JSON object", 0, 0},
+                                COMMON_ARGS(o.c),
+                                {0}};
     int at = args_parse(&doc, table, argc, argv, &status);
     if (at < 0) return status;
     if (argc - at != 2) return args_fault(&doc, "takes a RECEIPT and a MODEL; see tutti verify --help");
     arena_init(&j.arena);
     ids_init(&j.prompt, TEXT_IDS_MAX);
     int rc = common_read_file(argv[at], &j.file, &n, &e);
-    if (!rc && (rc = receipt_read_any(&j.r, (struct str){j.file, n}, o.choice, &j.arena, &e))) err_prefix(&e, "%s", argv[at]);
+    if (!rc && (rc = receipt_read_any(&j.r, (struct str){j.file, n}, o.choice, &j.arena, &e)))
+        err_prefix(&e, "%s", argv[at]);
     if (!rc && !(rc = check_signer(&j.r, &o, &e))) rc = check_contract(&j.r, &e);
     if (rc) {
         status = common_fail(&doc, &e);

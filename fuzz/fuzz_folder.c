@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target: folder/. The input is files, each begun by a line "<file NAME>"; they are written to a folder in memory (where
- * the system has /dev/shm) and opened. What opens is used as the engine does: the graph is built, every row of every tensor read.
+ * Fuzz target: folder/. The input is files, each begun by a line "<file NAME>"; they are written to a folder
+ * in memory (where the system has /dev/shm) and opened. What opens is used as the engine does: the graph is
+ * built, every row of every tensor read.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -22,9 +23,19 @@ static volatile uint64_t sink;
 static struct path dir;
 static unsigned there; /* which of names the last input wrote */
 
-static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "generation_config.json", "chat_template.jinja",
-                                    "model.safetensors", "model.safetensors.index.json", "a.safetensors", "b.safetensors",
-                                    "m-TP-000.safetensors", "m-TP-001.safetensors", "m-TP-common.safetensors"};
+static const char *const names[] = {"config.json",
+                                    "tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "tokenizer.model",
+                                    "generation_config.json",
+                                    "chat_template.jinja",
+                                    "model.safetensors",
+                                    "model.safetensors.index.json",
+                                    "a.safetensors",
+                                    "b.safetensors",
+                                    "m-TP-000.safetensors",
+                                    "m-TP-001.safetensors",
+                                    "m-TP-common.safetensors"};
 
 static void write_file(struct str name, const uint8_t *p, size_t n)
 {
@@ -88,7 +99,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gguf *g = NULL;
     struct err e = {0};
     if (!dir.z[0]) {
-        must(path_format(&dir, NULL, "%s/tutti-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") == 0 && mkdtemp(dir.z));
+        must(path_format(&dir, NULL, "%s/tutti-fuzz-XXXXXX",
+                         access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") == 0 &&
+             mkdtemp(dir.z));
         atexit(remove_dir);
     }
     write_files(data, size);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target of multipart/form-data: the first line is the Content-Type, the rest the body. Parts lie within the body, in order. */
+/* Fuzz target of multipart/form-data: the first line is the Content-Type, the rest the body. Parts lie within
+ * the body, in order. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>

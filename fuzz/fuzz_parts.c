@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target: serve/ask/parts. The first byte chooses how the model thinks, the second the pieces; the rest is an answer. However it
- * is cut, the same parts come out, and an answer without tools, thoughts and channels comes out as it is.
+ * Fuzz target: serve/ask/parts. The first byte chooses how the model thinks, the second the pieces; the rest
+ * is an answer. However it is cut, the same parts come out, and an answer without tools, thoughts and
+ * channels comes out as it is.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ static void gather(void *ud, const struct part *p)
     }
 }
 
-static void take_apart(const json_t *tools, const struct marks *m, bool thinking, struct str text, size_t cut, struct buf *out)
+static void take_apart(const json_t *tools, const struct marks *m, bool thinking, struct str text, size_t cut,
+                       struct buf *out)
 {
     struct parts p;
     parts_init(&p, tools, m, thinking, TEXT_MAX);
@@ -47,7 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static json_t *tools;
     struct marks m;
     struct buf whole, cut;
-    if (!tools) tools = json_loads("[{\"name\":\"f\",\"parameters\":{\"properties\":{\"a\":{\"type\":\"string\"}}}},{\"function\":{\"name\":\"g\"}}]", 0, NULL);
+    if (!tools)
+        tools = json_loads(
+            "[{\"name\":\"f\",\"parameters\":{\"properties\":{\"a\":{\"type\":\"string\"}}}},{\"function\":{\"name\":\"g\"}}]",
+            0, NULL);
     if (size < 2) return 0;
     bool with = data[0] & 1, thinking = data[0] & 2;
     marks_read(&m, str_from(templates[(data[0] >> 2) % 5]), NULL);

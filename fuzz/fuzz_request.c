@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target of request bodies: the first byte chooses chat or completions, the rest is the body. What is refused must be
- * refused by a 4xx that says why; what is accepted must be within the ranges that are promised below, and its messages
- * must come out as templates expect them.
+ * Fuzz target of request bodies: the first byte chooses chat or completions, the rest is the body. What is
+ * refused must be refused by a 4xx that says why; what is accepted must be within the ranges that are
+ * promised below, and its messages must come out as templates expect them.
  */
 #include <string.h>
 #include "serve/ask/ask.h"
@@ -24,7 +24,8 @@ static void check_messages(const struct ask *a)
         return;
     }
     must(json_array_size(list) == json_array_size(a->messages));
-    json_array_foreach(list, i, msg) must(json_is_string(json_object_get(msg, "role")) && json_is_string(json_object_get(msg, "content")));
+    json_array_foreach(list, i, msg)
+        must(json_is_string(json_object_get(msg, "role")) && json_is_string(json_object_get(msg, "content")));
     json_decref(list);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: file/safetensors. What the reader accepts lies inside the file, fills it, and can be read to the last byte. */
+/* Fuzz target: file/safetensors. What the reader accepts lies inside the file, fills it, and can be read to
+ * the last byte. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; !rc && i < n; i++) {
         uint64_t bytes = st_type_bytes(t[i].type);
         for (int d = 0; d < t[i].n_dims; d++) bytes *= t[i].dim[d];
-        must(bytes == t[i].bytes && t[i].name.n && (const char *)t[i].data >= copy + from && (const char *)t[i].data + bytes <= copy + size);
+        must(bytes == t[i].bytes && t[i].name.n && (const char *)t[i].data >= copy + from &&
+             (const char *)t[i].data + bytes <= copy + size);
         if (bytes) sink += (uint64_t)t[i].data[0] + t[i].data[bytes - 1];
         all += bytes;
     }

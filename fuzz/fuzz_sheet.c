@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: a chip's datasheet, as the simulated LPU and as the planner read one. What is taken has every figure inside
- * its bounds; what is refused has a message of one line. */
+/* Fuzz target: a chip's datasheet, as the simulated LPU and as the planner read one. What is taken has every
+ * figure inside its bounds; what is refused has a message of one line. */
 #include <stdint.h>
 #include <string.h>
 #include "chip/lpu/arch.h"
@@ -20,7 +20,8 @@ static void read_any(struct str text)
     }
     for (int i = 0; i < FIGURES; i++) {
         const struct sheet_item *it = &s.items[i];
-        must(!it->line || (*it->source && (it->value != it->value || (it->value >= s.figures[i].min && it->value <= s.figures[i].max))));
+        must(!it->line || (*it->source && (it->value != it->value || (it->value >= s.figures[i].min &&
+                                                                      it->value <= s.figures[i].max))));
     }
     sheet_close(&s);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target: files of measurements from strangers, as tutti validate reads them. The first byte chooses the file that the
- * rest is put into. Rows that are taken have sizes and times above 0, and every prediction for them is a number at or above
- * its floor.
+ * Fuzz target: files of measurements from strangers, as tutti validate reads them. The first byte chooses the
+ * file that the rest is put into. Rows that are taken have sizes and times above 0, and every prediction for
+ * them is a number at or above its floor.
  */
 #include <math.h>
 #include <stdint.h>
@@ -15,7 +15,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const names[] = {"gemm.csv", "attention_decode.csv", "moe.csv", "collectives.csv", "attention_context.csv", "published.csv", "tpu_v6e_layers.csv", "tpu_v6e_attention.csv"};
+static const char *const names[] = {"gemm.csv",           "attention_decode.csv",  "moe.csv",
+                                    "collectives.csv",    "attention_context.csv", "published.csv",
+                                    "tpu_v6e_layers.csv", "tpu_v6e_attention.csv"};
 static char dir[] = "/tmp/tutti-fuzz-XXXXXX";
 
 static void remove_dir(void)

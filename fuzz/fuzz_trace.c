@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: a trace of requests from a stranger. What is taken can be simulated; what is refused has a message of one line. */
+/* Fuzz target: a trace of requests from a stranger. What is taken can be simulated; what is refused has a
+ * message of one line. */
 #include <stdint.h>
 #include <string.h>
 #include "given_file.h"

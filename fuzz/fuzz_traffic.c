@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: a phrase that describes traffic. What is taken can be drawn; what is refused has a message of one line. */
+/* Fuzz target: a phrase that describes traffic. What is taken can be drawn; what is refused has a message of
+ * one line. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -7,17 +7,18 @@
  *
  * The order of life:
  *
- *   tutti_model_open, tutti_session_create, tutti_session_feed, tutti_session_next ..., tutti_session_free, tutti_model_close
+ *   tutti_model_open, tutti_session_create, tutti_session_feed, tutti_session_next ..., tutti_session_free,
+ * tutti_model_close
  *
  * Conventions, which hold for every function below unless it says otherwise:
  *
- *   Threads    a model and its sessions belong to one thread at a time; different models are independent. There is no
- *              global state. A model has worker threads of its own.
- *   Errors     0 or a count on success, a negative TUTTI_ERR_* otherwise. The last parameter, if not NULL, then holds the
- *              code and one line of text that says what, which, where, expected, got.
- *   Ownership  strings and arrays that come in are copied or used during the call only; what goes out is copied into the
- *              caller's memory. Handles are freed by the function named with them; NULL is accepted there.
- *   Options    structs start with `size`; fill them with tutti_*_default, then change fields. They may grow at the end.
+ *   Threads    a model and its sessions belong to one thread at a time; different models are independent.
+ * There is no global state. A model has worker threads of its own. Errors     0 or a count on success, a
+ * negative TUTTI_ERR_* otherwise. The last parameter, if not NULL, then holds the code and one line of text
+ * that says what, which, where, expected, got. Ownership  strings and arrays that come in are copied or used
+ * during the call only; what goes out is copied into the caller's memory. Handles are freed by the function
+ * named with them; NULL is accepted there. Options    structs start with `size`; fill them with
+ * tutti_*_default, then change fields. They may grow at the end.
  *
  * The API may change until version 1.0; the library's soname says when it did.
  */
@@ -124,7 +125,8 @@ enum {
 TUTTI_API int64_t tutti_tokenize(const tutti_model *model, const char *text, size_t n_bytes, uint32_t flags,
                                  int32_t *ids, size_t cap, struct tutti_error *error);
 
-/* Text of ids into text[cap], UTF-8, not terminated; broken bytes become U+FFFD. Returns the bytes there are, as above. */
+/* Text of ids into text[cap], UTF-8, not terminated; broken bytes become U+FFFD. Returns the bytes there are,
+ * as above. */
 TUTTI_API int64_t tutti_detokenize(const tutti_model *model, const int32_t *ids, size_t n_ids, uint32_t flags,
                                    char *text, size_t cap, struct tutti_error *error);
 
@@ -182,8 +184,8 @@ struct tutti_sampling {
 
 TUTTI_API void tutti_sampling_default(struct tutti_sampling *sampling);
 
-/* Draws the next token and appends it; it is run by the next call that needs it. sampling NULL: greedy. The session must
- * hold at least one token. TUTTI_ERR_LIMIT: the context is full. */
+/* Draws the next token and appends it; it is run by the next call that needs it. sampling NULL: greedy. The
+ * session must hold at least one token. TUTTI_ERR_LIMIT: the context is full. */
 TUTTI_API int tutti_session_next(tutti_session *session, const struct tutti_sampling *sampling, int32_t *id,
                                  struct tutti_error *error);
 

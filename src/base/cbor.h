@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CBOR (RFC 8949), the part of it that receipts use, in its deterministic form: shortest heads, definite lengths, no
- * tags. The reader refuses everything else, so that one content has one encoding and a hash of bytes is a hash of contents.
+ * CBOR (RFC 8949), the part of it that receipts use, in its deterministic form: shortest heads, definite
+ * lengths, no tags. The reader refuses everything else, so that one content has one encoding and a hash of
+ * bytes is a hash of contents.
  */
 #ifndef TUTTI_BASE_CBOR_H
 #define TUTTI_BASE_CBOR_H

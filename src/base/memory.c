@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory left: see memory.h. /proc/meminfo of Linux (proc(5)) and cgroup v2 (kernel documentation, cgroup-v2, "Memory"). */
+/* Memory left: see memory.h. /proc/meminfo of Linux (proc(5)) and cgroup v2 (kernel documentation, cgroup-v2,
+ * "Memory"). */
 #include "base/memory.h"
 
 #include "base/cgroup.h"
@@ -8,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The number of the line "NAME 123 ..." (the first line's if NAME is empty), UINT64_MAX if there is none ("max"). Closes f. */
+/* The number of the line "NAME 123 ..." (the first line's if NAME is empty), UINT64_MAX if there is none
+ * ("max"). Closes f. */
 static uint64_t number(FILE *f, const char *name)
 {
     char line[256];

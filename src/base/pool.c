@@ -18,9 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Rounds of polling before a waiter sleeps: about 50 us for a barrier (partners are at work), and about 100 us
- * between two runs, which covers sampling and detokenising between two steps. Where there are more workers than processors
- * a partner may wait for the very processor that polls: then hardly any. */
+/* Rounds of polling before a waiter sleeps: about 50 us for a barrier (partners are at work), and about 100
+ * us between two runs, which covers sampling and detokenising between two steps. Where there are more workers
+ * than processors a partner may wait for the very processor that polls: then hardly any. */
 enum { SPIN_BARRIER = 2000, SPIN_RUN = 4000, SPIN_CROWDED = 20 };
 
 /* Workers whose shares one helps with: with many, each look is a line of another one's cache. */
@@ -167,7 +167,8 @@ static int within_quota(const struct cgroup *g, int n)
     long quota, period;
     FILE *f = cgroup_file(g, "cpu.max");
     if (!f) return n;
-    if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0 && (quota - 1) / period + 1 < n) n = (int)((quota - 1) / period + 1);
+    if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0 && (quota - 1) / period + 1 < n)
+        n = (int)((quota - 1) / period + 1);
     fclose(f);
     return n;
 }
@@ -190,8 +191,8 @@ void pool_share(int n, int worker, int workers, int *begin, int *end)
     *end = *begin + base + (worker < extra);
 }
 
-/* What is left of a share: parity of the deal, begin, end. Between two deals lies a barrier, so whoever looks at a word in deal
- * number i sees one of this deal or, if its owner has not come yet, of the one before. */
+/* What is left of a share: parity of the deal, begin, end. Between two deals lies a barrier, so whoever looks
+ * at a word in deal number i sees one of this deal or, if its owner has not come yet, of the one before. */
 static uint64_t deal_word(unsigned deal, int begin, int end)
 {
     return (uint64_t)(deal & 1) << 62 | (uint64_t)begin << 31 | (uint64_t)end;
@@ -205,8 +206,10 @@ struct pool_deal pool_deal(struct pool *p, int worker, int n)
     int begin, end;
     pool_share(n, worker, p->n, &begin, &end);
     if (old >> 62 != (deal & 1)) /* if it fails, another one has come before and taken a piece */
-        atomic_compare_exchange_strong_explicit(left, &old, deal_word(deal, begin, end), memory_order_relaxed, memory_order_relaxed);
-    return (struct pool_deal){.pool = p, .worker = worker, .n = n, .least = n / (DEAL_PIECES * p->n) + 1, .victim = worker};
+        atomic_compare_exchange_strong_explicit(left, &old, deal_word(deal, begin, end), memory_order_relaxed,
+                                                memory_order_relaxed);
+    return (struct pool_deal){
+        .pool = p, .worker = worker, .n = n, .least = n / (DEAL_PIECES * p->n) + 1, .victim = worker};
 }
 
 static bool take_from(const struct pool_deal *d, int victim, int *begin, int *end)

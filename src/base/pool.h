@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fixed pool of workers that run one function together and meet at barriers. The caller is worker 0. Work is divided
- * by worker number (pool_share), or dealt out (pool_deal) where it must not matter who does what. Waiting spins for a short while and then sleeps, so that an oversubscribed
- * machine makes progress. No memory is allocated after pool_create.
+ * A fixed pool of workers that run one function together and meet at barriers. The caller is worker 0. Work
+ * is divided by worker number (pool_share), or dealt out (pool_deal) where it must not matter who does what.
+ * Waiting spins for a short while and then sleeps, so that an oversubscribed machine makes progress. No
+ * memory is allocated after pool_create.
  */
 #ifndef TUTTI_BASE_POOL_H
 #define TUTTI_BASE_POOL_H
@@ -32,10 +33,11 @@ int pool_cpus(void);
 void pool_share(int n, int worker, int workers, int *begin, int *end);
 
 /*
- * Dealing: the shares of pool_share, but a worker takes its own in pieces from the front, each half of what is left, and one
- * that has done its own takes from the ends of others', so that a worker that other programs slow down holds up nobody for
- * long. Every worker calls pool_deal for the same n >= 0 between the same two barriers (or the begin and end of fn), and
- * only once there; then pool_take until it returns false. Every item is taken exactly once.
+ * Dealing: the shares of pool_share, but a worker takes its own in pieces from the front, each half of what
+ * is left, and one that has done its own takes from the ends of others', so that a worker that other programs
+ * slow down holds up nobody for long. Every worker calls pool_deal for the same n >= 0 between the same two
+ * barriers (or the begin and end of fn), and only once there; then pool_take until it returns false. Every
+ * item is taken exactly once.
  */
 struct pool_deal {
     struct pool *pool;

@@ -27,12 +27,14 @@ int chip_load(struct chip **c, const char *name, const struct program *p, const 
     const struct chip_ops *ops = name ? chip_named(name) : chips[0];
     struct chip_options some = *opt;
     char known[256] = "", *end = NULL;
-    for (size_t i = 0, n = 0; i < sizeof chips / sizeof *chips; i++, n = strlen(known)) snprintf(known + n, sizeof known - n, " %s", chips[i]->name);
+    for (size_t i = 0, n = 0; i < sizeof chips / sizeof *chips; i++, n = strlen(known))
+        snprintf(known + n, sizeof known - n, " %s", chips[i]->name);
     if (!ops) return err(e, ERR_USAGE, "chip '%s' is unknown; known:%s", name, known);
     const char *colon = name ? strchr(name, ':') : NULL;
     long n = colon ? strtol(colon + 1, &end, 10) : 1;
     if (n < 1 || n > ops->max_chips || (end && (*end || end == colon + 1)))
-        return err(e, ERR_USAGE, "chip '%s': expected a number of chips from 1 to %d after the colon", name, ops->max_chips);
+        return err(e, ERR_USAGE, "chip '%s': expected a number of chips from 1 to %d after the colon", name,
+                   ops->max_chips);
     some.n_chips = (int)n;
     return ops->load(c, p, &some, e);
 }
@@ -52,12 +54,16 @@ static int check_batch(const struct chip *c, const struct batch *b, struct err *
     for (int i = 0; i < b->n_parts; i++) {
         const struct batch_part *p = &b->parts[i];
         if (p->n < 1 || p->pos < 0 || p->n > c->program->max_rows - rows)
-            return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i, p->n, p->pos, c->program->max_rows);
+            return err(e, ERR_USAGE, "batch part %d: %d tokens at position %d do not fit a step of %d", i,
+                       p->n, p->pos, c->program->max_rows);
         if ((int64_t)p->pos + p->n > (int64_t)p->seq->n_pages * ATTN_CHUNK)
-            return err(e, ERR_USAGE, "batch part %d: positions up to %" PRId64 " have no KV pages", i, (int64_t)p->pos + p->n);
+            return err(e, ERR_USAGE, "batch part %d: positions up to %" PRId64 " have no KV pages", i,
+                       (int64_t)p->pos + p->n);
         must(kv_page_holders(p->seq->pool, p->seq->page[p->pos / ATTN_CHUNK]) == 1); /* shared pages are full */
         if (p->pos > p->seq->fault)
-            return err(e, ERR_RANGE, "a number left the contract's range at position %" PRId64 " of this sequence: there is no result from there on",
+            return err(e, ERR_RANGE,
+                       "a number left the contract's range at position %" PRId64
+                       " of this sequence: there is no result from there on",
                        p->seq->fault);
         for (int j = 0; j < p->n; j++)
             if (p->tokens[j] < 0 || p->tokens[j] >= n_vocab)
@@ -92,7 +98,8 @@ int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, 
     for (int i = 0; i < b->n_parts; i++) b->parts[i].seq->fault = KV_NO_FAULT; /* from pos on it is written anew */
     if (!b->spread || c->n_workers) rc = c->ops->step(c, b, sink, ud, e);
     else rc = c->ops->step(c, b, by_one, &(struct spread){b, sink, ud}, e);
-    for (int i = 0; i < b->n_parts && !rc; i++) kv_seq_forget(b->parts[i].seq, (int64_t)b->parts[i].pos + b->parts[i].n);
+    for (int i = 0; i < b->n_parts && !rc; i++)
+        kv_seq_forget(b->parts[i].seq, (int64_t)b->parts[i].pos + b->parts[i].n);
     if (!rc && c->watch) c->watch(c->watch_ud, b);
     return rc;
 }
@@ -111,13 +118,17 @@ void chip_explain(const struct chip *c, struct buf *out)
 
 int chip_timeline(const struct chip *c, struct buf *out, struct err *e)
 {
-    if (!c->ops->timeline) return err(e, ERR_UNSUPPORTED, "chip '%s' has no timeline: take a simulated one, as --chip lpu", c->ops->name);
+    if (!c->ops->timeline)
+        return err(e, ERR_UNSUPPORTED, "chip '%s' has no timeline: take a simulated one, as --chip lpu",
+                   c->ops->name);
     return c->ops->timeline(c, out, e);
 }
 
 int chip_listing(const struct chip *c, const char *pass, struct buf *out, struct err *e)
 {
-    if (!c->ops->listing) return err(e, ERR_UNSUPPORTED, "chip '%s' has no compiler passes: take a simulated one, as --chip lpu", c->ops->name);
+    if (!c->ops->listing)
+        return err(e, ERR_UNSUPPORTED,
+                   "chip '%s' has no compiler passes: take a simulated one, as --chip lpu", c->ops->name);
     return c->ops->listing(c, pass, out, e);
 }
 
@@ -130,7 +141,9 @@ bool chip_counters(const struct chip *c, struct chip_counters *n)
 
 int chip_cost(struct chip *c, int context, struct chip_cost *out, struct err *e)
 {
-    if (!c->ops->cost) return err(e, ERR_UNSUPPORTED, "chip '%s' announces no cycles: take a simulated one, as --chip lpu", c->ops->name);
+    if (!c->ops->cost)
+        return err(e, ERR_UNSUPPORTED, "chip '%s' announces no cycles: take a simulated one, as --chip lpu",
+                   c->ops->name);
     return c->ops->cost(c, context, out, e);
 }
 

@@ -26,18 +26,19 @@ struct chip_options {
     int n_chips;         /* that share the model, 0 as 1: from the name (chip_load) */
     const char *isa;     /* NULL: best; or the name of an instruction set */
     enum kv_type kv;     /* of the caches that steps will bring */
-    size_t experts_bytes; /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
+    size_t
+        experts_bytes; /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
-    /* Called by every worker before a product, for watching (serve/engine/importance.h): x holds n_rows rows that meet matrix
-     * `weight` of the program. Slow; or NULL. */
+    /* Called by every worker before a product, for watching (serve/engine/importance.h): x holds n_rows rows
+     * that meet matrix `weight` of the program. Slow; or NULL. */
     void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers);
     void *observe_ud;
 };
 
-/* n consecutive tokens of one sequence, at positions pos .. pos + n - 1; all lower positions are in the cache. The
- * sequence has pages for them (kv_seq_reserve). A position that leaves the range of the arithmetic has no result, nor have
- * those after it: they see its key (kv_seq.fault). */
+/* n consecutive tokens of one sequence, at positions pos .. pos + n - 1; all lower positions are in the
+ * cache. The sequence has pages for them (kv_seq_reserve). A position that leaves the range of the arithmetic
+ * has no result, nor have those after it: they see its key (kv_seq.fault). */
 struct batch_part {
     struct kv_seq *seq;
     const int32_t *tokens;
@@ -78,8 +79,10 @@ struct chip_counters {
     int64_t tokens;
     int64_t cycles;  /* in which a chip worked; of several chips together */
     double idle;     /* share of unit-cycles without an instruction */
-    double chip_seconds, joules; /* that the chip would have taken, from the first chip's first cycle of a token to the last one's last */
-    double seconds, core_seconds; /* that simulating them took, by the wall and of processor time; compiling is not in them */
+    double chip_seconds,
+        joules; /* that the chip would have taken, from the first chip's first cycle of a token to the last one's last */
+    double seconds,
+        core_seconds; /* that simulating them took, by the wall and of processor time; compiling is not in them */
 };
 
 /* What one token takes on a simulated chip, one sequence at a time, as its compiler announces it. */
@@ -104,7 +107,8 @@ struct chip_ops {
     int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
     void (*explain)(const struct chip *c, struct buf *out);
     void (*unload)(struct chip *c);
-    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e); /* NULL: cannot measure; likewise: */
+    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out,
+                  struct err *e); /* NULL: cannot measure; likewise: */
     size_t (*read)(struct chip *c, size_t bytes);
     int max_chips; /* that can share a model */
     int (*timeline)(const struct chip *c, struct buf *out, struct err *e); /* NULL: no time of its own */
@@ -121,7 +125,7 @@ struct chip {
     int head_first;                /* row of logits that head's first vector belongs to */
     void (*watch)(void *ud, const struct batch *b); /* see chip_watch; NULL: nobody */
     void *watch_ud;
-    int n_workers;                 /* that may take rows of logits (batch.spread); 0: it hands out rows by the sink only */
+    int n_workers; /* that may take rows of logits (batch.spread); 0: it hands out rows by the sink only */
 };
 
 extern const struct chip_ops chip_cpu;
@@ -130,7 +134,8 @@ const struct chip_ops *chip_at(int i); /* NULL after the last */
 const struct chip_ops *chip_named(const char *name); /* NAME or NAME:N; NULL if unknown */
 
 /* name NULL: the CPU; NAME:N: N such chips share the model. Unknown names are refused with a list. */
-int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt, struct err *e);
+int chip_load(struct chip **c, const char *name, const struct program *p, const struct chip_options *opt,
+              struct err *e);
 int chip_step(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
 /* While the sink or spread has row i_out: the quantised vector from which its logits were computed, as act_row hands it
  * over. It fixes all logits. False: this chip does not tell. */
@@ -144,14 +149,15 @@ bool chip_counters(const struct chip *c, struct chip_counters *n); /* false: thi
 int chip_cost(struct chip *c, int context, struct chip_cost *out, struct err *e);
 void chip_unload(struct chip *c); /* accepts NULL */
 
-/* From now on watch is told of every batch that was executed: how another chip's clock counts (plan/class/timed.h). NULL: nobody. */
+/* From now on watch is told of every batch that was executed: how another chip's clock counts
+ * (plan/class/timed.h). NULL: nobody. */
 void chip_watch(struct chip *c, void (*watch)(void *ud, const struct batch *b), void *ud);
 
 /* Takes about a second. bytes: how much the workers read together, again and again, as a step reads its weights. */
 int chip_limits(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);
-/* All workers read packed weights and do nothing with them, about `bytes` in all, going on where the last call ended. How long
- * that takes is what a product of one token could reach at this moment, of a machine shared with others. Returns the bytes; 0: this
- * chip has no such memory. */
+/* All workers read packed weights and do nothing with them, about `bytes` in all, going on where the last
+ * call ended. How long that takes is what a product of one token could reach at this moment, of a machine
+ * shared with others. Returns the bytes; 0: this chip has no such memory. */
 size_t chip_read(struct chip *c, size_t bytes);
 /* From now on the time of step i of the program is added to ns[i]; NULL (as at load): no clock is looked at.
  * A chip with one worker may count its own time only, without what other programs took. */

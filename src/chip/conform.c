@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See conform.h. Models are GGUF files in memory: everything from the file's reader to the chip is the way a user's model goes. */
+/* See conform.h. Models are GGUF files in memory: everything from the file's reader to the chip is the way a
+ * user's model goes. */
 #include "chip/conform.h"
 
 #include <inttypes.h>
@@ -10,7 +11,17 @@
 #include "file/gguf.h"
 #include "kern/contract.h"
 
-enum { LAYERS = 2, HIDDEN = 256, HEADS = 4, KV_HEADS = 2, INTER = 512, VOCAB = 96, CONTEXT = 256, ALIGN = 32, FILE_MAX = 64 << 20 };
+enum {
+    LAYERS = 2,
+    HIDDEN = 256,
+    HEADS = 4,
+    KV_HEADS = 2,
+    INTER = 512,
+    VOCAB = 96,
+    CONTEXT = 256,
+    ALIGN = 32,
+    FILE_MAX = 64 << 20
+};
 enum { RANK = 64, NOPE = 32, ROPE = 32, LATENT_V = 32 }; /* of latent attention */
 enum { STRING = 8, U32 = 4, FLOAT32 = 6 }; /* GGUF's types of values */
 enum { OTHERS_MAX = 3, OTHER_STEP = 3 };
@@ -71,11 +82,16 @@ static void make_tensors(struct maker *m, enum dtype type, bool latent)
                  {"attn_output", HIDDEN, HIDDEN},  {"ffn_norm", HIDDEN, 0},
                  {"ffn_gate", HIDDEN, INTER},      {"ffn_up", HIDDEN, INTER},
                  {"ffn_down", INTER, HIDDEN}};
-    static const struct layer_tensor deep[] = {{"attn_norm", HIDDEN, 0},         {"attn_q", HIDDEN, HEADS * (NOPE + ROPE)},
-                 {"attn_kv_a_mqa", HIDDEN, RANK + ROPE}, {"attn_kv_a_norm", RANK, 0}, {"attn_kv_b", RANK, HEADS * (NOPE + LATENT_V)},
-                 {"attn_output", HEADS * LATENT_V, HIDDEN}, {"ffn_norm", HIDDEN, 0},
-                 {"ffn_gate", HIDDEN, INTER},      {"ffn_up", HIDDEN, INTER},
-                 {"ffn_down", INTER, HIDDEN}};
+    static const struct layer_tensor deep[] = {{"attn_norm", HIDDEN, 0},
+                                               {"attn_q", HIDDEN, HEADS * (NOPE + ROPE)},
+                                               {"attn_kv_a_mqa", HIDDEN, RANK + ROPE},
+                                               {"attn_kv_a_norm", RANK, 0},
+                                               {"attn_kv_b", RANK, HEADS * (NOPE + LATENT_V)},
+                                               {"attn_output", HEADS * LATENT_V, HIDDEN},
+                                               {"ffn_norm", HIDDEN, 0},
+                                               {"ffn_gate", HIDDEN, INTER},
+                                               {"ffn_up", HIDDEN, INTER},
+                                               {"ffn_down", INTER, HIDDEN}};
     const struct layer_tensor *layer = latent ? deep : plain;
     size_t n = latent ? sizeof deep / sizeof *deep : sizeof plain / sizeof *plain;
     uint64_t rng = 1000 + type;
@@ -95,9 +111,16 @@ static int make_file(struct buf *out, enum dtype type, bool latent, struct err *
     static const struct {
         const char *name;
         uint32_t v;
-    } keys[] = {{"block_count", LAYERS}, {"context_length", CONTEXT}, {"embedding_length", HIDDEN}, {"feed_forward_length", INTER},
-                {"attention.head_count", HEADS}, {"attention.head_count_kv", KV_HEADS},
-                {"attention.kv_lora_rank", RANK}, {"attention.key_length", NOPE + ROPE}, {"attention.value_length", LATENT_V}, {"rope.dimension_count", ROPE}};
+    } keys[] = {{"block_count", LAYERS},
+                {"context_length", CONTEXT},
+                {"embedding_length", HIDDEN},
+                {"feed_forward_length", INTER},
+                {"attention.head_count", HEADS},
+                {"attention.head_count_kv", KV_HEADS},
+                {"attention.kv_lora_rank", RANK},
+                {"attention.key_length", NOPE + ROPE},
+                {"attention.value_length", LATENT_V},
+                {"rope.dimension_count", ROPE}};
     enum { N_KEYS = sizeof keys / sizeof *keys, N_PLAIN = 6 };
     const char *arch = latent ? "deepseek2" : "llama";
     int n_keys = latent ? N_KEYS : N_PLAIN;
@@ -151,7 +174,8 @@ struct other { /* a sequence in the same steps, whose logits nobody wants */
     int pos;
 };
 
-static int step(struct chip *chip, struct kv_seq *seq, struct other *others, int n_others, int at, int n, struct logits *out, struct err *e)
+static int step(struct chip *chip, struct kv_seq *seq, struct other *others, int n_others, int at, int n,
+                struct logits *out, struct err *e)
 {
     int32_t ids[CONFORM_TOKENS], other_ids[OTHERS_MAX][OTHER_STEP];
     int rows[CONFORM_TOKENS], rc = kv_seq_reserve(seq, at + n, e);
@@ -196,8 +220,9 @@ static bool equal(const struct logits *got, const struct logits *want, char *tex
             uint32_t a, b;
             memcpy(&a, &got->z[i][j], 4), memcpy(&b, &want->z[i][j], 4);
             if (a == b) continue;
-            snprintf(text, cap, "position %d, logit %d: %08" PRIx32 " (%.9g), the contract has %08" PRIx32 " (%.9g)", i, j, a, (double)got->z[i][j], b,
-                     (double)want->z[i][j]);
+            snprintf(text, cap,
+                     "position %d, logit %d: %08" PRIx32 " (%.9g), the contract has %08" PRIx32 " (%.9g)", i,
+                     j, a, (double)got->z[i][j], b, (double)want->z[i][j]);
             return false;
         }
     }
@@ -233,16 +258,20 @@ static int bench_open(struct bench *b, enum dtype type, bool latent, enum kv_typ
     if (!b->want || !b->got) return err(e, ERR_MEMORY, "out of memory");
     if ((rc = make_file(&b->file, type, latent, e))) return rc;
     struct str part = buf_str(&b->file);
-    if ((rc = gguf_open_memory(&b->gguf, &part, 1, e)) || (rc = model_open(&b->model, b->gguf, e)) || (rc = program_compile(&b->program, b->model, &po, e)))
+    if ((rc = gguf_open_memory(&b->gguf, &part, 1, e)) || (rc = model_open(&b->model, b->gguf, e)) ||
+        (rc = program_compile(&b->program, b->model, &po, e)))
         return rc;
     const struct hparams *h = &b->model->h;
     struct kv_shape shape = {kv, h->n_layer, h->n_head_kv, h->head_dim, h->kv_extra};
-    if ((rc = kv_pool_create(&b->pool, &shape, (1 + OTHERS_MAX) * CONTEXT, 1 + OTHERS_MAX, e)) || (rc = chip_load(&chip, "cpu", b->program, &reference, e)))
+    if ((rc = kv_pool_create(&b->pool, &shape, (1 + OTHERS_MAX) * CONTEXT, 1 + OTHERS_MAX, e)) ||
+        (rc = chip_load(&chip, "cpu", b->program, &reference, e)))
         return rc;
     rc = run(chip, b->pool, CONFORM_TOKENS, 0, b->want, e);
     chip_unload(chip);
     for (int i = 0; i < CONFORM_TOKENS && !rc; i++)
-        if (b->want->status[i]) rc = err(e, ERR_INTERNAL, "test model of %s: position %d leaves the contract's range", dtype_name(type), i);
+        if (b->want->status[i])
+            rc = err(e, ERR_INTERNAL, "test model of %s: position %d leaves the contract's range",
+                     dtype_name(type), i);
     return rc;
 }
 
@@ -283,7 +312,11 @@ static int run_model(struct conform *c, enum dtype type, bool latent, struct err
         struct bench b = {.want = NULL};
         enum kv_type kv = bits == 16 ? KV16 : KV8;
         rc = bench_open(&b, type, latent, kv, e);
-        if (!rc) rc = run_vectors(c, &b, (struct conform_vector){.type = latent ? CONFORM_LATENT : dtype_name(type), .kv_bits = bits}, kv, e);
+        if (!rc)
+            rc = run_vectors(
+                c, &b,
+                (struct conform_vector){.type = latent ? CONFORM_LATENT : dtype_name(type), .kv_bits = bits},
+                kv, e);
         bench_close(&b);
     }
     return rc;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conform: does a back end obey the numerics contract? Small models, one for each weight type and one with latent attention,
- * made here, run on it in many ways (chunks, company in the batch, width of the cache), and every bit of every logit is compared with the scalar
- * reference on the CPU.
+ * conform: does a back end obey the numerics contract? Small models, one for each weight type and one with
+ * latent attention, made here, run on it in many ways (chunks, company in the batch, width of the cache), and
+ * every bit of every logit is compared with the scalar reference on the CPU.
  */
 #ifndef TUTTI_CHIP_CONFORM_H
 #define TUTTI_CHIP_CONFORM_H

@@ -24,17 +24,27 @@ int kv_pool_create(struct kv_pool **out, const struct kv_shape *shape, int64_t n
     struct kv_pool *p = calloc(1, sizeof *p);
     int32_t *list = p ? malloc((size_t)pages * sizeof *list) : NULL;
     uint32_t *holders = list ? calloc((size_t)pages, sizeof *holders) : NULL;
-    void *base = holders ? mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : MAP_FAILED;
+    void *base = holders ? mmap(NULL, total, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                         : MAP_FAILED;
     if (base == MAP_FAILED) {
         free(holders);
         free(list);
         free(p);
-        return err(e, ERR_MEMORY, "out of memory: a KV cache of %" PRId64 " tokens takes %zu MiB; use a smaller context (--ctx)",
+        return err(e, ERR_MEMORY,
+                   "out of memory: a KV cache of %" PRId64
+                   " tokens takes %zu MiB; use a smaller context (--ctx)",
                    n_tokens, total >> 20);
     }
     madvise(base, total, MADV_HUGEPAGE); /* fewer faults and TLB misses; a hint */
-    *p = (struct kv_pool){.shape = *shape, .view_bytes = kv_view_bytes(shape->type, shape->head_dim, shape->extra), .page_bytes = page, .base = base,
-                          .max_pages = (int)pages, .free = list, .n_free = (int)pages, .holders = holders};
+    *p = (struct kv_pool){.shape = *shape,
+                          .view_bytes = kv_view_bytes(shape->type, shape->head_dim, shape->extra),
+                          .page_bytes = page,
+                          .base = base,
+                          .max_pages = (int)pages,
+                          .free = list,
+                          .n_free = (int)pages,
+                          .holders = holders};
     for (int i = 0; i < p->max_pages; i++) p->free[i] = p->max_pages - 1 - i;
     *out = p;
     return 0;
@@ -79,7 +89,8 @@ int kv_seq_init(struct kv_seq *s, struct kv_pool *pool, int64_t cap_tokens, stru
     int64_t cap = (cap_tokens + ATTN_CHUNK - 1) / ATTN_CHUNK;
     *s = (struct kv_seq){0};
     if (cap_tokens < 1 || cap > pool->max_pages)
-        return err(e, ERR_LIMIT, "a sequence of %" PRId64 " tokens does not fit the KV cache (%d)", cap_tokens, pool->max_pages * ATTN_CHUNK);
+        return err(e, ERR_LIMIT, "a sequence of %" PRId64 " tokens does not fit the KV cache (%d)",
+                   cap_tokens, pool->max_pages * ATTN_CHUNK);
     s->page = calloc((size_t)cap, sizeof *s->page);
     if (!s->page) return err(e, ERR_MEMORY, "out of memory");
     s->pool = pool;
@@ -100,7 +111,8 @@ int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e)
     struct kv_pool *p = s->pool;
     int64_t want = (n + ATTN_CHUNK - 1) / ATTN_CHUNK;
     if (want > s->cap)
-        return err(e, ERR_LIMIT, "%" PRId64 " tokens do not fit the context of %" PRId64, n, (int64_t)s->cap * ATTN_CHUNK);
+        return err(e, ERR_LIMIT, "%" PRId64 " tokens do not fit the context of %" PRId64, n,
+                   (int64_t)s->cap * ATTN_CHUNK);
     while (s->n_pages < want) {
         if (p->n_free == 0) return err(e, ERR_LIMIT, "no free KV page: all %d are in use", p->max_pages);
         int32_t i = p->free[--p->n_free];
@@ -149,7 +161,8 @@ void kv_seq_forget(struct kv_seq *s, int64_t n)
     for (; s->n_forgot < gone; s->n_forgot++)
         for (int i = 0, end; i < p->shape.n_layer; i = end) {
             for (end = i + 1; end < p->shape.n_layer && !p->window[end] == !p->window[i];) end++;
-            if (p->window[i] && kv_page_holders(p, s->page[s->n_forgot]) == 1) drop_layers(p, s->page[s->n_forgot], i, end);
+            if (p->window[i] && kv_page_holders(p, s->page[s->n_forgot]) == 1)
+                drop_layers(p, s->page[s->n_forgot], i, end);
         }
 }
 

@@ -2,17 +2,17 @@
 /*
  * kv: the key/value cache in pages of 128 absolute positions.
  *
- * A page holds all layers and kv heads of its 128 positions: [layer][kv head] views (kern/attn.h). A pool reserves
- * address space for a fixed number of pages; memory is touched, and so taken from the system, only when a page is
- * first written, and given back when it is freed. A sequence is a list of pages. Not thread-safe: one thread owns a
- * pool and its sequences.
+ * A page holds all layers and kv heads of its 128 positions: [layer][kv head] views (kern/attn.h). A pool
+ * reserves address space for a fixed number of pages; memory is touched, and so taken from the system, only
+ * when a page is first written, and given back when it is freed. A sequence is a list of pages. Not
+ * thread-safe: one thread owns a pool and its sequences.
  *
- * Pages are counted: sequences with the same beginning share the pages that are full, and whoever else keeps a page (a
- * prefix cache) holds it. A page with more than one holder is full, and so nobody writes to it.
+ * Pages are counted: sequences with the same beginning share the pages that are full, and whoever else keeps
+ * a page (a prefix cache) holds it. A page with more than one holder is full, and so nobody writes to it.
  *
- * Layers that see only a window (kv_pool_forget) need no memory for what lies behind it: kv_seq_forget gives that part of
- * a page back. Such a sequence cannot be cut within what was given back; kv_seq_truncate says what it kept. Pages that
- * others may come to share stay whole: whoever shares pages forgets nothing.
+ * Layers that see only a window (kv_pool_forget) need no memory for what lies behind it: kv_seq_forget gives
+ * that part of a page back. Such a sequence cannot be cut within what was given back; kv_seq_truncate says
+ * what it kept. Pages that others may come to share stay whole: whoever shares pages forgets nothing.
  */
 #ifndef TUTTI_CHIP_KV_H
 #define TUTTI_CHIP_KV_H
@@ -47,7 +47,8 @@ struct kv_seq {
     void **page;       /* [cap] page addresses; page[c] holds positions 128 c .. 128 c + 127 */
     int n_pages, cap;
     int n_forgot;      /* the first pages, whose layers with windows have no memory */
-    int64_t fault;     /* first position that left the range of the arithmetic: nothing after it has a result; KV_NO_FAULT */
+    int64_t
+        fault; /* first position that left the range of the arithmetic: nothing after it has a result; KV_NO_FAULT */
 };
 #define KV_NO_FAULT INT64_MAX
 
@@ -62,8 +63,8 @@ void kv_seq_finish(struct kv_seq *s); /* accepts a zeroed struct */
 
 /* Makes sure that positions below n have pages: takes them from the pool. ERR_LIMIT if there are none left. */
 int kv_seq_reserve(struct kv_seq *s, int64_t n, struct err *e);
-/* Drops positions >= n: frees the pages that hold only such. Returns n, or 0 with nothing kept if positions before n that
- * the next one would see are forgotten; never for the last KV_FORGET_AFTER positions. */
+/* Drops positions >= n: frees the pages that hold only such. Returns n, or 0 with nothing kept if positions
+ * before n that the next one would see are forgotten; never for the last KV_FORGET_AFTER positions. */
 enum { KV_FORGET_AFTER = ATTN_CHUNK };
 int64_t kv_seq_truncate(struct kv_seq *s, int64_t n);
 
@@ -81,8 +82,8 @@ uint32_t kv_page_holders(const struct kv_pool *p, const void *page);
 void kv_seq_share(struct kv_seq *s, void *page);
 /* Page i becomes another one with the same contents. */
 void kv_seq_swap(struct kv_seq *s, int i, void *page);
-/* An empty sequence gets the first n positions of another one: its full pages are shared, the rest is copied. ERR_LIMIT,
- * and s is empty, if there is no page to copy to. */
+/* An empty sequence gets the first n positions of another one: its full pages are shared, the rest is copied.
+ * ERR_LIMIT, and s is empty, if there is no page to copy to. */
 int kv_seq_fork(struct kv_seq *s, const struct kv_seq *from, int64_t n, struct err *e);
 
 static inline size_t kv_view_offset(const struct kv_pool *p, int layer, int head)

@@ -33,7 +33,8 @@ static char *next_line(char *out, int cap, void *ud)
     size_t n = nl ? (size_t)(nl - p) + 1 : r->text.n - r->at;
     r->line++;
     if (n + 2 > (size_t)cap) {
-        r->rc = err(r->e, ERR_FORMAT, "%s:%d: a line of %zu bytes; at most %d are taken", r->s->file, r->line, n, cap - 2);
+        r->rc = err(r->e, ERR_FORMAT, "%s:%d: a line of %zu bytes; at most %d are taken", r->s->file, r->line,
+                    n, cap - 2);
         return NULL;
     }
     if (memchr(p, 0, n)) {
@@ -69,7 +70,8 @@ static int read_figure(struct reading *r, int i, const char *value)
     else if (after == value || errno || !isfinite(it->value)) return REFUSE("'%s' does not start with a number", value);
     struct str unit = trim(after, bar), class = trim(bar + 1, bar2), source = trim(bar2 + 1, end);
     if (!str_eqz(unit, f->unit)) return REFUSE("unit '%.*s', expected '%s'", STR_ARG(unit), f->unit);
-    if (it->value < f->min || it->value > f->max) return REFUSE("%g %s is outside %g..%g", it->value, f->unit, f->min, f->max);
+    if (it->value < f->min || it->value > f->max)
+        return REFUSE("%g %s is outside %g..%g", it->value, f->unit, f->min, f->max);
     if (f->whole && it->value != (double)(int64_t)it->value) return REFUSE("%g must be a whole number", it->value);
     int k = 0;
     while (k < N_EVIDENCE && !str_eqz(class, evidence_name[k])) k++;
@@ -84,7 +86,8 @@ static int read_figure(struct reading *r, int i, const char *value)
 static int read_about(struct reading *r, const char *key, const char *value)
 {
     struct sheet *s = r->s;
-    if (s->n_about == SHEET_TEXTS) return r->rc = err(r->e, ERR_LIMIT, "%s:%d: more than %d texts", s->file, r->line, SHEET_TEXTS);
+    if (s->n_about == SHEET_TEXTS)
+        return r->rc = err(r->e, ERR_LIMIT, "%s:%d: more than %d texts", s->file, r->line, SHEET_TEXTS);
     struct sheet_text *t = &s->about[s->n_about];
     t->key = arena_strdup(&s->arena, str_from(key));
     t->text = arena_strdup(&s->arena, str_from(value));
@@ -100,12 +103,14 @@ static int take(void *ud, const char *section, const char *key, const char *valu
     if (strcmp(section, "about") == 0) return read_about(r, key, value) == 0;
     if (!r->s->figures) return 1;
     for (int i = 0; i < r->s->n; i++)
-        if (strcmp(section, r->s->figures[i].section) == 0 && strcmp(key, r->s->figures[i].key) == 0) return read_figure(r, i, value) == 0;
+        if (strcmp(section, r->s->figures[i].section) == 0 && strcmp(key, r->s->figures[i].key) == 0)
+            return read_figure(r, i, value) == 0;
     r->rc = err(r->e, ERR_FORMAT, "%s:%d: '%s.%s' is not a figure of this chip", r->s->file, r->line, section, key);
     return 0;
 }
 
-int sheet_read(struct sheet *s, const char *name, struct str text, const struct sheet_figure *figures, int n, struct err *e)
+int sheet_read(struct sheet *s, const char *name, struct str text, const struct sheet_figure *figures, int n,
+               struct err *e)
 {
     *s = (struct sheet){.figures = figures, .n = n};
     arena_init(&s->arena);
@@ -120,12 +125,14 @@ int sheet_read(struct sheet *s, const char *name, struct str text, const struct 
         if (!r.rc && bad) r.rc = err(e, ERR_FORMAT, "%s:%d: neither '[section]' nor 'figure = ...'", name, bad);
     }
     for (int i = 0; i < n && !r.rc; i++)
-        if (!s->items[i].line && !figures[i].optional) r.rc = err(e, ERR_FORMAT, "%s: '%s.%s' is missing", name, figures[i].section, figures[i].key);
+        if (!s->items[i].line && !figures[i].optional)
+            r.rc = err(e, ERR_FORMAT, "%s: '%s.%s' is missing", name, figures[i].section, figures[i].key);
     if (r.rc) sheet_close(s);
     return r.rc;
 }
 
-int sheet_open(struct sheet *s, const char *chip, const char *path, const struct sheet_figure *figures, int n, struct err *e)
+int sheet_open(struct sheet *s, const char *chip, const char *path, const struct sheet_figure *figures, int n,
+               struct err *e)
 {
     *s = (struct sheet){0};
     if (path) {
@@ -156,12 +163,15 @@ int sheet_assume(struct sheet *s, const char *text, struct err *e)
     for (int i = 0; i < s->n; i++) {
         const struct sheet_figure *f = &s->figures[i];
         size_t a = strlen(f->section), b = strlen(f->key);
-        if (strncmp(text, f->section, a) || text[a] != '.' || strncmp(text + a + 1, f->key, b) || text[a + 1 + b] != '=') continue;
+        if (strncmp(text, f->section, a) || text[a] != '.' || strncmp(text + a + 1, f->key, b) ||
+            text[a + 1 + b] != '=')
+            continue;
         const char *number = text + a + b + 2;
         char *end;
         double v = strtod(number, &end);
         if (end == number || *end || !(v >= f->min && v <= f->max) || (f->whole && v != (double)(int64_t)v))
-            return err(e, ERR_USAGE, "'%s': expected a %snumber of %s in %g..%g", text, f->whole ? "whole " : "", f->unit, f->min, f->max);
+            return err(e, ERR_USAGE, "'%s': expected a %snumber of %s in %g..%g", text,
+                       f->whole ? "whole " : "", f->unit, f->min, f->max);
         s->items[i] = (struct sheet_item){v, EVIDENCE_GUESSED, "assumed on the command line", 0};
         return 0;
     }
@@ -182,7 +192,8 @@ int sheet_fault(const struct sheet *s, int i, struct err *e, const char *fmt, ..
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return err(e, ERR_FORMAT, "%s:%d: %s.%s: %s", s->file, s->items[i].line, s->figures[i].section, s->figures[i].key, text);
+    return err(e, ERR_FORMAT, "%s:%d: %s.%s: %s", s->file, s->items[i].line, s->figures[i].section,
+               s->figures[i].key, text);
 }
 
 const char *sheet_chip(int i)

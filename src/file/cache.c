@@ -224,7 +224,10 @@ int model_path_resolve(const char *name, struct path *p, struct err *e)
     int rc = cache_find(name, m, e);
     if (rc == 0) *p = m->main;
     free(m);
-    if (rc && stat(name, &st) == 0) err(e, rc, "%s: a folder without config.json: expected a GGUF file, a folder of safetensors, or the name of a pulled model", name);
+    if (rc && stat(name, &st) == 0)
+        err(e, rc,
+            "%s: a folder without config.json: expected a GGUF file, a folder of safetensors, or the name of a pulled model",
+            name);
     return rc;
 }
 

@@ -51,8 +51,8 @@ int cache_remove(const struct cache_model *m, struct err *e);
  */
 int cache_remove_partial(const char *name, uint64_t *freed, struct err *e);
 
-/* The path of a model for a command line's MODEL: an existing file, a folder with config.json, else a pulled model. The error says what
- * to try. */
+/* The path of a model for a command line's MODEL: an existing file, a folder with config.json, else a pulled
+ * model. The error says what to try. */
 int model_path_resolve(const char *name, struct path *p, struct err *e);
 
 /* --- for pull --- */

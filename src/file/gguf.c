@@ -293,13 +293,19 @@ static int unknown_type(struct cursor *c, const struct tensor *t, uint32_t type)
     static const struct {
         uint32_t id;
         const char *name, *now;
-    } gone[] = {{4, "Q4_2", "Q4_0"},      {5, "Q4_3", "Q4_1"},          {31, "Q4_0_4_4", "Q4_0"},     {32, "Q4_0_4_8", "Q4_0"},
-                {33, "Q4_0_8_8", "Q4_0"}, {36, "IQ4_NL_4_4", "IQ4_NL"}, {37, "IQ4_NL_4_8", "IQ4_NL"}, {38, "IQ4_NL_8_8", "IQ4_NL"}};
+    } gone[] = {{4, "Q4_2", "Q4_0"},          {5, "Q4_3", "Q4_1"},         {31, "Q4_0_4_4", "Q4_0"},
+                {32, "Q4_0_4_8", "Q4_0"},     {33, "Q4_0_8_8", "Q4_0"},    {36, "IQ4_NL_4_4", "IQ4_NL"},
+                {37, "IQ4_NL_4_8", "IQ4_NL"}, {38, "IQ4_NL_8_8", "IQ4_NL"}};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         if (gone[i].id == type)
-            return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %s is no longer part of GGUF: take the model as %s, or make that of its F16 file (tutti quantize)", STR_ARG(t->name),
-                       gone[i].name, gone[i].now);
-    return err(c->e, ERR_UNSUPPORTED, "tensor '%.*s': type %u is not known to this version: take the model in another type, as Q4_K_M or Q8_0", STR_ARG(t->name), type);
+            return err(
+                c->e, ERR_UNSUPPORTED,
+                "tensor '%.*s': type %s is no longer part of GGUF: take the model as %s, or make that of its F16 file (tutti quantize)",
+                STR_ARG(t->name), gone[i].name, gone[i].now);
+    return err(
+        c->e, ERR_UNSUPPORTED,
+        "tensor '%.*s': type %u is not known to this version: take the model in another type, as Q4_K_M or Q8_0",
+        STR_ARG(t->name), type);
 }
 
 static int read_shape(struct cursor *c, struct tensor *t, uint32_t type)
@@ -423,7 +429,9 @@ static int check_own_types(const struct gguf *g, size_t n, struct err *e)
         int rc = gguf_opt_u32(g, GGUF_KEY_N4, 0, &version, e);
         if (rc) return rc;
         if (version != GGUF_N4_VERSION)
-            return err(e, ERR_UNSUPPORTED, "tensor '%.*s' has type %d, which is N4 where key '" GGUF_KEY_N4 "' is %d; here it is %u (0: absent)",
+            return err(e, ERR_UNSUPPORTED,
+                       "tensor '%.*s' has type %d, which is N4 where key '" GGUF_KEY_N4
+                       "' is %d; here it is %u (0: absent)",
                        STR_ARG(g->tensor[i].name), DTYPE_N4, GGUF_N4_VERSION, version);
         break;
     }

@@ -70,8 +70,8 @@ struct gguf_key {
     size_t bytes;        /* from p to the value's end */
 };
 
-/* Makes rows that no file holds as they are (a folder of safetensors, folder/folder.h): n rows from `row` on, counted over all
- * dimensions but the first. Threads may call it at once. */
+/* Makes rows that no file holds as they are (a folder of safetensors, folder/folder.h): n rows from `row` on,
+ * counted over all dimensions but the first. Threads may call it at once. */
 struct tensor_maker {
     void (*rows)(const struct tensor_maker *k, uint64_t row, uint64_t n, uint8_t *out);
 };
@@ -144,7 +144,8 @@ size_t gguf_n_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_tensor(const struct gguf *g, const char *name); /* NULL if absent */
 
-/* n rows from `row` on, counted over all dimensions but the first: where they lie, or in scratch, which has room for them. */
+/* n rows from `row` on, counted over all dimensions but the first: where they lie, or in scratch, which has
+ * room for them. */
 const uint8_t *tensor_rows(const struct tensor *t, uint64_t row, uint64_t n, uint8_t *scratch);
 
 /* Gives the resident pages of one tensor, or of all data, back to the system; reading them again reads the

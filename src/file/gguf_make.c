@@ -45,9 +45,12 @@ struct arena *gguf_make_arena(struct gguf *g)
 /* --- keys ---------------------------------------------------------------------------------------------------- */
 
 /* A key of `bytes` bytes of value, to be filled in; NULL when memory is out. */
-static uint8_t *add_key(struct gguf *g, const char *key, enum gguf_type type, enum gguf_type elem, uint64_t n, size_t bytes)
+static uint8_t *add_key(struct gguf *g, const char *key, enum gguf_type type, enum gguf_type elem, uint64_t n,
+                        size_t bytes)
 {
-    struct gguf_key *k = g->n_keys < GGUF_MAX_KEYS ? arena_grow(&g->arena, g->key, (int)g->n_keys, &g->cap_keys, sizeof *k) : NULL;
+    struct gguf_key *k = g->n_keys < GGUF_MAX_KEYS
+                             ? arena_grow(&g->arena, g->key, (int)g->n_keys, &g->cap_keys, sizeof *k)
+                             : NULL;
     uint8_t *p = k ? arena_alloc(&g->arena, bytes ? bytes : 1, 1) : NULL;
     char *name = p ? arena_strdup(&g->arena, str_from(key)) : NULL;
     if (!name) {
@@ -55,7 +58,8 @@ static uint8_t *add_key(struct gguf *g, const char *key, enum gguf_type type, en
         return NULL;
     }
     g->key = k;
-    k[g->n_keys++] = (struct gguf_key){.name = str_from(name), .type = type, .elem = elem, .n = n, .p = p, .bytes = bytes};
+    k[g->n_keys++] =
+        (struct gguf_key){.name = str_from(name), .type = type, .elem = elem, .n = n, .p = p, .bytes = bytes};
     return p;
 }
 
@@ -135,8 +139,9 @@ int gguf_make_tensor(struct gguf *g, const struct tensor *given, struct err *e)
     for (int i = 1; i < GGUF_MAX_DIMS; i++)
         if (t->ne[i] == 0 || __builtin_mul_overflow(t->size_bytes, t->ne[i], &t->size_bytes)) t->size_bytes = 0;
     if (t->size_bytes == 0 || t->size_bytes > INT64_MAX)
-        return err(e, ERR_FORMAT, "tensor '%s': [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "] of %s is no possible shape", name, t->ne[0], t->ne[1], t->ne[2],
-                   dtype_name(t->type));
+        return err(e, ERR_FORMAT,
+                   "tensor '%s': [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "] of %s is no possible shape", name,
+                   t->ne[0], t->ne[1], t->ne[2], dtype_name(t->type));
     g->n_tensors++;
     return 0;
 }

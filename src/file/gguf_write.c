@@ -99,14 +99,16 @@ void gguf_write_key(struct gguf_writer *w, const struct gguf_key *k)
     w->n_keys++;
 }
 
-int gguf_write_tensor(struct gguf_writer *w, struct str name, enum dtype type, uint32_t n_dims, const uint64_t ne[GGUF_MAX_DIMS], struct err *e)
+int gguf_write_tensor(struct gguf_writer *w, struct str name, enum dtype type, uint32_t n_dims,
+                      const uint64_t ne[GGUF_MAX_DIMS], struct err *e)
 {
     uint64_t bytes = dtype_row_bytes(type, ne[0]), end;
     must(!w->begun && n_dims >= 1 && n_dims <= GGUF_MAX_DIMS);
     bool fits = bytes != 0;
     for (uint32_t d = 1; d < n_dims; d++) fits = fits && !__builtin_mul_overflow(bytes, ne[d], &bytes);
     if (!fits || __builtin_add_overflow(w->data_bytes, bytes, &end) || end > INT64_MAX)
-        return err(e, ERR_FORMAT, "tensor '%.*s': rows of %" PRIu64 " elements cannot be %s", STR_ARG(name), ne[0], dtype_name(type));
+        return err(e, ERR_FORMAT, "tensor '%.*s': rows of %" PRIu64 " elements cannot be %s", STR_ARG(name),
+                   ne[0], dtype_name(type));
     if (w->n_tensors == w->cap_ends) {
         size_t cap = w->cap_ends ? 2 * w->cap_ends : 256;
         uint64_t *more = realloc(w->ends, cap * sizeof *more);
@@ -140,7 +142,8 @@ static void write_all(struct gguf_writer *w, const void *p, size_t n)
 static void write_zeros(struct gguf_writer *w, uint64_t n)
 {
     static const char zero[4096];
-    for (; n && !w->fault.code; n -= n < sizeof zero ? n : sizeof zero) write_all(w, zero, n < sizeof zero ? (size_t)n : sizeof zero);
+    for (; n && !w->fault.code; n -= n < sizeof zero ? n : sizeof zero)
+        write_all(w, zero, n < sizeof zero ? (size_t)n : sizeof zero);
 }
 
 /* Everything before the data. */
@@ -188,7 +191,8 @@ int gguf_write_commit(struct gguf_writer *w, struct err *e)
 {
     if (!w->begun) begin(w);
     if (!w->fault.code && w->next != w->n_tensors)
-        err(&w->fault, ERR_INTERNAL, "%s: data of %" PRIu64 " of %" PRIu64 " tensors", w->path.z, w->next, w->n_tensors);
+        err(&w->fault, ERR_INTERNAL, "%s: data of %" PRIu64 " of %" PRIu64 " tensors", w->path.z, w->next,
+            w->n_tensors);
     if (!w->fault.code && fsync(w->fd)) err(&w->fault, ERR_IO, "%s: cannot write: %s", w->part.z, strerror(errno));
     if (!w->fault.code && rename(w->part.z, w->path.z))
         err(&w->fault, ERR_IO, "%s: cannot rename to %s: %s", w->part.z, w->path.z, strerror(errno));

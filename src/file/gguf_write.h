@@ -21,7 +21,8 @@ struct gguf_writer;
 int gguf_write_open(struct gguf_writer **w, const char *path, uint32_t alignment, struct err *e);
 void gguf_write_u32(struct gguf_writer *w, const char *key, uint32_t value);
 void gguf_write_key(struct gguf_writer *w, const struct gguf_key *k); /* a copy of another file's */
-int gguf_write_tensor(struct gguf_writer *w, struct str name, enum dtype type, uint32_t n_dims, const uint64_t ne[GGUF_MAX_DIMS], struct err *e);
+int gguf_write_tensor(struct gguf_writer *w, struct str name, enum dtype type, uint32_t n_dims,
+                      const uint64_t ne[GGUF_MAX_DIMS], struct err *e);
 int gguf_write_data(struct gguf_writer *w, const void *p, size_t n, struct err *e);
 int gguf_write_commit(struct gguf_writer *w, struct err *e);
 void gguf_write_close(struct gguf_writer *w); /* accepts NULL */

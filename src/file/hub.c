@@ -179,20 +179,25 @@ static int collect_parts(const json_t *root, const char *base, const char *repo,
 
 /* --- folders of safetensors --- */
 
-/* What folder/ reads, config.json apart; shards lie beside it and are named model..., or ...-TP-... where they are pieces. */
+/* What folder/ reads, config.json apart; shards lie beside it and are named model..., or ...-TP-... where
+ * they are pieces. */
 static bool is_of_folder(const char *path)
 {
-    static const char *const names[] = {"generation_config.json",  "tokenizer.json",    "tokenizer.model", "tokenizer_config.json", "chat_template.jinja",
-                                        "chat_template.json",      "model.safetensors.index.json"};
+    static const char *const names[] = {
+        "generation_config.json",      "tokenizer.json",      "tokenizer.model",
+        "tokenizer_config.json",       "chat_template.jinja", "chat_template.json",
+        "model.safetensors.index.json"};
     static const char end[] = ".safetensors";
     size_t n = strlen(path), k = sizeof end - 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(path, names[i]) == 0) return true;
-    return n > k && n < 200 && !strchr(path, '/') && (strncmp(path, "model", 5) == 0 || strstr(path, "-TP-")) && strcmp(path + n - k, end) == 0;
+    return n > k && n < 200 && !strchr(path, '/') &&
+           (strncmp(path, "model", 5) == 0 || strstr(path, "-TP-")) && strcmp(path + n - k, end) == 0;
 }
 
 /* All files of the model at the top of the repository, config.json first; n_files = 0 if there is none. */
-static int choose_folder(const json_t *root, const char *base, const char *repo, struct arena *a, struct hub_choice *out, struct err *e)
+static int choose_folder(const json_t *root, const char *base, const char *repo, struct arena *a,
+                         struct hub_choice *out, struct err *e)
 {
     const json_t *x, *config = NULL;
     size_t at;
@@ -208,8 +213,11 @@ static int choose_folder(const json_t *root, const char *base, const char *repo,
     }
     *out = (struct hub_choice){.quant = HUB_SAFETENSORS};
     if (!config || !shards) return 0;
-    if (n >= HUB_PARTS_MAX) return err(e, ERR_LIMIT, "repository '%s': %d files of one model, at most %d are read", repo, n + 1, HUB_PARTS_MAX);
-    if (!(out->file = ARENA_NEW(a, struct hub_file, (size_t)n + 1))) return err(e, ERR_MEMORY, "out of memory for %d files", n + 1);
+    if (n >= HUB_PARTS_MAX)
+        return err(e, ERR_LIMIT, "repository '%s': %d files of one model, at most %d are read", repo, n + 1,
+                   HUB_PARTS_MAX);
+    if (!(out->file = ARENA_NEW(a, struct hub_file, (size_t)n + 1)))
+        return err(e, ERR_MEMORY, "out of memory for %d files", n + 1);
     int rc = describe(a, base, repo, config, &out->file[0], e);
     out->n_files = 1;
     json_array_foreach((json_t *)(uintptr_t)root, at, x)

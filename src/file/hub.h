@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repositories of the Hugging Face kind: which files make a model (GGUF, else a folder of safetensors), which GGUF files a
- * repository has, which of them a wish like "Q4_K_M" means, and where to fetch them. The base address comes from TUTTI_HUB,
- * the token of gated models from HF_TOKEN.
+ * Repositories of the Hugging Face kind: which files make a model (GGUF, else a folder of safetensors), which
+ * GGUF files a repository has, which of them a wish like "Q4_K_M" means, and where to fetch them. The base
+ * address comes from TUTTI_HUB, the token of gated models from HF_TOKEN.
  */
 #ifndef TUTTI_FILE_HUB_H
 #define TUTTI_FILE_HUB_H

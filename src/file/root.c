@@ -40,7 +40,8 @@ static void add_str(sha *s, struct str t)
 static int hash_data(const struct tensor *t, uint8_t out[ROOT_BYTES], const atomic_int *stop, struct err *e)
 {
     sha s;
-    uint64_t row = dtype_row_bytes(t->type, t->ne[0]), rows = t->size_bytes / row, step = READ_BYTES / row ? READ_BYTES / row : 1;
+    uint64_t row = dtype_row_bytes(t->type, t->ne[0]), rows = t->size_bytes / row,
+             step = READ_BYTES / row ? READ_BYTES / row : 1;
     uint8_t *made = t->data ? NULL : malloc((size_t)(row * step));
     if (!t->data && !made) return err(e, ERR_MEMORY, "out of memory");
     crypto_hash_sha256_init(&s);
@@ -160,7 +161,8 @@ static bool place(const struct gguf *g, const char *path, struct path *dir, stru
     crypto_hash_sha256_final(&s, h);
     sodium_bin2hex(hex, sizeof hex, h, sizeof h);
     struct path cache;
-    return !cache_dir(&cache, NULL) && !path_format(dir, NULL, "%s/roots", cache.z) && !path_format(file, NULL, "%s/%s", dir->z, hex);
+    return !cache_dir(&cache, NULL) && !path_format(dir, NULL, "%s/roots", cache.z) &&
+           !path_format(file, NULL, "%s/%s", dir->z, hex);
 }
 
 bool root_recall(const struct gguf *g, const char *path, uint8_t root[ROOT_BYTES])
@@ -180,7 +182,9 @@ bool root_recall(const struct gguf *g, const char *path, uint8_t root[ROOT_BYTES
 void root_keep(const struct gguf *g, const char *path, const uint8_t root[ROOT_BYTES])
 {
     struct path dir, file, part;
-    if (!place(g, path, &dir, &file) || path_make_dirs(dir.z, NULL) || path_format(&part, NULL, "%s.%d", file.z, (int)getpid())) return;
+    if (!place(g, path, &dir, &file) || path_make_dirs(dir.z, NULL) ||
+        path_format(&part, NULL, "%s.%d", file.z, (int)getpid()))
+        return;
     int fd = open(part.z, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return;
     bool ok = write(fd, root, ROOT_BYTES) == ROOT_BYTES;

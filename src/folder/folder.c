@@ -30,9 +30,12 @@ const struct folder_arch folder_archs[] = {
     {"Qwen3MoeForCausalLM", "qwen3moe", "silu", .topk = TOPK_NORMED},
     {"Phi3ForCausalLM", "phi3", "silu", .window = true},
     {"GemmaForCausalLM", "gemma", GELU, .defaults = GEMMA2, .norm_plus_1 = true},
-    {"Gemma2ForCausalLM", "gemma2", GELU, POST, .defaults = GEMMA2, .norm_plus_1 = true, .window = true, .window_period = 2},
-    {"Gemma3ForCausalLM", "gemma3", GELU, POST, .defaults = GEMMA3, .norm_plus_1 = true, .window = true, .window_period = 6},
-    {"Gemma3ForConditionalGeneration", "gemma3", GELU, POST, .defaults = GEMMA3, .norm_plus_1 = true, .window = true, .window_period = 6},
+    {"Gemma2ForCausalLM", "gemma2", GELU, POST, .defaults = GEMMA2, .norm_plus_1 = true, .window = true,
+     .window_period = 2},
+    {"Gemma3ForCausalLM", "gemma3", GELU, POST, .defaults = GEMMA3, .norm_plus_1 = true, .window = true,
+     .window_period = 6},
+    {"Gemma3ForConditionalGeneration", "gemma3", GELU, POST, .defaults = GEMMA3, .norm_plus_1 = true,
+     .window = true, .window_period = 6},
     {"Olmo2ForCausalLM", "olmo2", "silu", POST, .window = false},
     {"Olmo3ForCausalLM", "olmo2", "silu", POST, .window = true, .window_period = 4},
     {"OlmoeForCausalLM", "olmoe", "silu", .topk = TOPK_PLAIN},
@@ -69,7 +72,8 @@ int folder_json(struct folder *f, const char *name, bool optional, json_t **out,
     *out = NULL;
     if (rc == ERR_NOT_FOUND && optional) return 0;
     if (rc) return rc;
-    if (s.n > FOLDER_JSON_MAX) return err(e, ERR_LIMIT, "%s: %zu bytes, at most %d are read", name, s.n, FOLDER_JSON_MAX);
+    if (s.n > FOLDER_JSON_MAX)
+        return err(e, ERR_LIMIT, "%s: %zu bytes, at most %d are read", name, s.n, FOLDER_JSON_MAX);
     *out = json_loadb(s.p, s.n, 0, &je);
     if (!*out) return err(e, ERR_FORMAT, "%s: line %d: %s", name, je.line, je.text);
     if (json_is_object(*out)) return 0;
@@ -87,7 +91,10 @@ static int unknown_arch(const char *name, struct err *e)
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, " %s", folder_archs[i].published);
     }
-    return err(e, ERR_UNSUPPORTED, "config.json: architecture '%.64s' is not read from a folder (a GGUF file of it may be: tutti inspect --families); these are:%s", name, known);
+    return err(
+        e, ERR_UNSUPPORTED,
+        "config.json: architecture '%.64s' is not read from a folder (a GGUF file of it may be: tutti inspect --families); these are:%s",
+        name, known);
 }
 
 static int find_arch(struct folder *f, struct err *e)
@@ -106,9 +113,12 @@ static int find_arch(struct folder *f, struct err *e)
 static int read_all(struct folder *f, struct err *e)
 {
     int rc;
-    if ((rc = folder_json(f, "config.json", false, &f->config, e)) || (rc = folder_json(f, "generation_config.json", true, &f->generation, e)) ||
-        (rc = folder_json(f, "tokenizer_config.json", true, &f->tokenizer, e)) || (rc = find_arch(f, e)) || (rc = folder_read_config(f, e)) ||
-        (rc = folder_read_shards(f, e)) || (rc = folder_read_tensors(f, e)) || (rc = folder_read_tokenizer(f, e)) || (rc = folder_read_chat(f, e)))
+    if ((rc = folder_json(f, "config.json", false, &f->config, e)) ||
+        (rc = folder_json(f, "generation_config.json", true, &f->generation, e)) ||
+        (rc = folder_json(f, "tokenizer_config.json", true, &f->tokenizer, e)) || (rc = find_arch(f, e)) ||
+        (rc = folder_read_config(f, e)) || (rc = folder_read_shards(f, e)) ||
+        (rc = folder_read_tensors(f, e)) || (rc = folder_read_tokenizer(f, e)) ||
+        (rc = folder_read_chat(f, e)))
         return rc;
     return gguf_make_done(f->g, e);
 }

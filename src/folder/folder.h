@@ -7,9 +7,10 @@
  *   tokenizer.json, tokenizer.model vocabulary, merges          -> keys tokenizer.ggml.* tokenizer.c
  *   chat_template.jinja, tokenizer_config.json, generation_config.json                  chat.c
  *
- * What comes out is a struct gguf, as if the folder had been converted, with the same names, keys and values; so families,
- * chips and tools know one kind of model, and a folder and the GGUF file made from it give the same bits. Weights are not
- * converted on disk or in memory: rows are put in order when they are read (struct tensor_maker).
+ * What comes out is a struct gguf, as if the folder had been converted, with the same names, keys and values;
+ * so families, chips and tools know one kind of model, and a folder and the GGUF file made from it give the
+ * same bits. Weights are not converted on disk or in memory: rows are put in order when they are read (struct
+ * tensor_maker).
  */
 #ifndef TUTTI_FOLDER_FOLDER_H
 #define TUTTI_FOLDER_FOLDER_H

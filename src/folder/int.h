@@ -28,9 +28,11 @@ struct folder_arch {
     bool window;               /* sliding_window counts */
     int window_period;         /* as in struct decoder */
     bool latent;               /* latent attention */
-    /* Published in pieces, one per device of the publisher's: weights with this end are cut into columns, others into rows. NULL: whole */
+    /* Published in pieces, one per device of the publisher's: weights with this end are cut into columns,
+     * others into rows. NULL: whole */
     const char *split_columns;
-    /* Whether the weights of chosen experts must sum to 1 (norm_topk_prob); KEY: a key says it, and how they are chosen. */
+    /* Whether the weights of chosen experts must sum to 1 (norm_topk_prob); KEY: a key says it, and how they
+     * are chosen. */
     enum { TOPK_ANY, TOPK_PLAIN, TOPK_NORMED, TOPK_KEY } topk;
 };
 
@@ -61,7 +63,8 @@ int folder_json(struct folder *f, const char *name, bool optional, json_t **out,
 
 /* config.json -> keys. After it, counts below are known to be in range. */
 int folder_read_config(struct folder *f, struct err *e);
-/* A value of the configuration by one of several names, "num_hidden_layers|n_layer"; NULL if none is there or it is null. */
+/* A value of the configuration by one of several names, "num_hidden_layers|n_layer"; NULL if none is there or
+ * it is null. */
 const json_t *folder_value(const struct folder *f, const char *names);
 /* ARCH.key */
 void folder_key(const struct folder *f, const char *key, char out[static 96]);

@@ -20,7 +20,8 @@ static const struct {
 
 static int refuse(const struct walk *w, const char *what)
 {
-    return err(w->e, ERR_UNSUPPORTED, "tokenizer.json: %s at byte %zu of the pattern '%.*s' is not supported", what, w->at, STR_ARG(w->in));
+    return err(w->e, ERR_UNSUPPORTED, "tokenizer.json: %s at byte %zu of the pattern '%.*s' is not supported",
+               what, w->at, STR_ARG(w->in));
 }
 
 static bool next_is(const struct walk *w, const char *z)
@@ -47,7 +48,10 @@ static int property(struct walk *w, const char **inside, bool *negated)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* \x41, \x{4E00}, \u4E00: w->at stands on the letter. */
@@ -57,14 +61,16 @@ static int code_point(struct walk *w)
     size_t i = w->at + 1 + braces, max = braces ? 6 : w->in.p[w->at] == 'u' ? 4 : 2, n = 0;
     unsigned v = 0;
     for (; i < w->in.n && n < max && hex(w->in.p[i]) >= 0; i++, n++) v = v * 16 + (unsigned)hex(w->in.p[i]);
-    if (n == 0 || (!braces && n != max) || (braces && (i == w->in.n || w->in.p[i] != '}'))) return refuse(w, "a code point that is not hexadecimal");
+    if (n == 0 || (!braces && n != max) || (braces && (i == w->in.n || w->in.p[i] != '}')))
+        return refuse(w, "a code point that is not hexadecimal");
     if (v > 0x10FFFF || (v >= 0xD800 && v < 0xE000)) return refuse(w, "a code point outside Unicode");
     w->at = i + braces;
     buf_printf(w->out, "\\x{%X}", v);
     return 0;
 }
 
-/* Behind a backslash. in_class: only what stands for characters to be listed. *many: it was a class, not one character. */
+/* Behind a backslash. in_class: only what stands for characters to be listed. *many: it was a class, not one
+ * character. */
 static int escape(struct walk *w, bool in_class, bool *many)
 {
     const char *inside = NULL;
@@ -96,7 +102,9 @@ static int escape(struct walk *w, bool in_class, bool *many)
         if ((rc = property(w, &inside, &negated))) return rc;
         break;
     default:
-        if ((unsigned char)c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c < 0x20) return refuse(w, "this escape");
+        if ((unsigned char)c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+            (c >= 'A' && c <= 'Z') || c < 0x20)
+            return refuse(w, "this escape");
         w->at++;
         buf_printf(w->out, "\\%c", c);
         return 0;
@@ -206,14 +214,18 @@ int regex_translate(struct str pattern, struct buf *out, struct err *e)
         buf_append_z(out, known[i].code);
     else
         rc = translate(&w);
-    return rc ? rc : out->failed ? err(e, out->failed, "tokenizer.json: the pattern '%.*s' is too long", STR_ARG(pattern)) : 0;
+    return rc ? rc
+           : out->failed
+               ? err(e, out->failed, "tokenizer.json: the pattern '%.*s' is too long", STR_ARG(pattern))
+               : 0;
 }
 
 int regex_quote(struct str text, struct buf *out, struct err *e)
 {
     for (size_t i = 0; i < text.n; i++) {
         unsigned char c = (unsigned char)text.p[i];
-        bool plain = c >= 0x80 || c == ' ' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool plain = c >= 0x80 || c == ' ' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                     (c >= 'A' && c <= 'Z');
         if (c < 0x20)
             buf_printf(out, "\\x{%X}", c);
         else

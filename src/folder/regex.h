@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Patterns of published tokenizers (Oniguruma's Ruby syntax) as PCRE2 patterns of token/tokenizer/split.h. \s, \d and \p{..} are spelt
- * out, so that the installed Unicode does not matter; what could mean something else there is refused by name: anchors, \w, \b,
- * \h, backward references, classes within classes, intersections, conditionals.
+ * Patterns of published tokenizers (Oniguruma's Ruby syntax) as PCRE2 patterns of token/tokenizer/split.h.
+ * \s, \d and \p{..} are spelt out, so that the installed Unicode does not matter; what could mean something
+ * else there is refused by name: anchors, \w, \b, \h, backward references, classes within classes,
+ * intersections, conditionals.
  */
 #ifndef TUTTI_FOLDER_REGEX_H
 #define TUTTI_FOLDER_REGEX_H

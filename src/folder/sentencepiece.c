@@ -77,7 +77,9 @@ static int read_piece(struct sentencepiece *s, struct str part, struct err *e)
     while (next(&part, &f, &ok)) {
         if (f.no == 1 && f.wire == WIRE_BYTES) s->piece[i] = f.bytes;
         if (f.no == 2 && f.wire == WIRE_32) bits = (uint32_t)f.value, memcpy(&s->score[i], &bits, sizeof bits);
-        if (f.no == 3 && f.wire == WIRE_VARINT) s->type[i] = f.value >= TOKEN_NORMAL && f.value <= TOKEN_BYTE ? (int32_t)f.value : TOKEN_UNDEFINED;
+        if (f.no == 3 && f.wire == WIRE_VARINT)
+            s->type[i] =
+                f.value >= TOKEN_NORMAL && f.value <= TOKEN_BYTE ? (int32_t)f.value : TOKEN_UNDEFINED;
     }
     if (!ok || s->piece[i].n == 0 || !isfinite(s->score[i])) return damaged("a piece", e);
     s->n++;
@@ -100,7 +102,8 @@ static int read_trainer(struct sentencepiece *s, struct str part, struct err *e)
     }
     if (!ok) return damaged("its trainer", e);
     if (kind == KIND_BPE) return 0;
-    return err(e, ERR_UNSUPPORTED, "tokenizer.model: a SentencePiece model of kind %s; only BPE is read", kind == KIND_UNIGRAM ? "Unigram" : "word or character");
+    return err(e, ERR_UNSUPPORTED, "tokenizer.model: a SentencePiece model of kind %s; only BPE is read",
+               kind == KIND_UNIGRAM ? "Unigram" : "word or character");
 }
 
 static int read_normalizer(struct sentencepiece *s, struct str part, struct err *e)
@@ -108,7 +111,9 @@ static int read_normalizer(struct sentencepiece *s, struct str part, struct err 
     struct field f;
     bool ok, joins = true;
     while (next(&part, &f, &ok)) {
-        if (f.no == 2 && f.bytes.n) return err(e, ERR_UNSUPPORTED, "tokenizer.model: a normalizer with a table of replacements is not supported");
+        if (f.no == 2 && f.bytes.n)
+            return err(e, ERR_UNSUPPORTED,
+                       "tokenizer.model: a normalizer with a table of replacements is not supported");
         if (f.no == 3 && f.wire == WIRE_VARINT) s->space = f.value != 0;
         if (f.no == 4 && f.wire == WIRE_VARINT) joins = f.value != 0;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types (doc/arithmetic.md 3).
- * Where the type can hold the published values exactly it does; else they become F32, rounded once.
+ * stored: one matrix as a shard holds it, and how a row of it becomes a row of one of the engine's types
+ * (doc/arithmetic.md 3). Where the type can hold the published values exactly it does; else they become F32,
+ * rounded once.
  */
 #ifndef TUTTI_FOLDER_STORED_H
 #define TUTTI_FOLDER_STORED_H
@@ -40,15 +41,17 @@ struct stored {
     uint64_t n_pieces;
 };
 
-/* A packed 4-bit matrix whose zero points are all 8 is Q4_0; Q5_0 holds the same numbers, beside others of its stack. */
+/* A packed 4-bit matrix whose zero points are all 8 is Q4_0; Q5_0 holds the same numbers, beside others of
+ * its stack. */
 bool stored_widen(struct stored *s);
 
 /* Row `row` in s->type. */
 void stored_row(const struct stored *s, uint64_t row, uint8_t *out);
 
 /*
- * The matrix whose tensors are named BASE.weight, BASE_blocks and BASE_scales ..., with `more` for matrices that are published as
- * a stack [more][n][k] (0: not a stack): *list gets max(more, 1) matrices. *list = NULL if there is no such tensor.
+ * The matrix whose tensors are named BASE.weight, BASE_blocks and BASE_scales ..., with `more` for matrices
+ * that are published as a stack [more][n][k] (0: not a stack): *list gets max(more, 1) matrices. *list = NULL
+ * if there is no such tensor.
  */
 int stored_find(struct folder *f, const char *base, struct stored **list, uint64_t *count, struct err *e);
 

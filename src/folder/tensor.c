@@ -2,18 +2,17 @@
 /*
  * Shards -> tensors under the names of GGUF.
  *
- * The names are looked up the other way round: for each layer and each row of `parts`, what the shards would call it. What
- * is there becomes a tensor; whether it is needed and has the right shape is the family's business. A weight that found no
- * place is an error, since a model without it would be another model.
+ * The names are looked up the other way round: for each layer and each row of `parts`, what the shards would
+ * call it. What is there becomes a tensor; whether it is needed and has the right shape is the family's
+ * business. A weight that found no place is an error, since a model without it would be another model.
  *
- * Vectors become F32 at once. Matrices stay in the shards; where rows have to be picked, put in another order, stacked or
- * unpacked, a maker does it when they are read (struct made):
+ * Vectors become F32 at once. Matrices stay in the shards; where rows have to be picked, put in another
+ * order, stacked or unpacked, a maker does it when they are read (struct made):
  *
- *   turn_pairs   rotation of halves to rotation of pairs: row 2i + j of a head is its published row i + j * dim / 2
- *   rows         first + step * i: gate and up in one matrix (step 2), or one above the other
- *   groups       InternLM 2: q, k, v of each kv head lie together
- *   stacks       one published matrix per expert, or one for all
- *   pieces       Grok 2: each expert in one piece per device (stored.h)
+ *   turn_pairs   rotation of halves to rotation of pairs: row 2i + j of a head is its published row i + j *
+ * dim / 2 rows         first + step * i: gate and up in one matrix (step 2), or one above the other groups
+ * InternLM 2: q, k, v of each kv head lie together stacks       one published matrix per expert, or one for
+ * all pieces       Grok 2: each expert in one piece per device (stored.h)
  */
 #include <dirent.h>
 #include <errno.h>
@@ -54,13 +53,15 @@ static int add_shard(struct folder *f, const char *name, struct err *e)
     struct str file;
     size_t n, data;
     int no, rc = folder_bytes(f, name, &file, &no, e);
-    if (!rc && (rc = safetensors_read(file, gguf_make_arena(f->g), &list, &n, &data, e)) && e) err_prefix(e, "%s", name);
+    if (!rc && (rc = safetensors_read(file, gguf_make_arena(f->g), &list, &n, &data, e)) && e)
+        err_prefix(e, "%s", name);
     if (rc) return rc;
     gguf_make_data(f->g, no, data);
     if (n > ST_TENSORS_MAX - f->n) return err(e, ERR_LIMIT, "more than %d tensors", ST_TENSORS_MAX);
     if (f->n + n >= f->cap_t) { /* old lists stay until the end: twice as many each time */
         size_t cap = 2 * (f->n + n) + 1;
-        if (!(all = gguf_make_alloc(f->g, cap * sizeof *all))) return err(e, ERR_MEMORY, "out of memory for %zu tensors", f->n + n);
+        if (!(all = gguf_make_alloc(f->g, cap * sizeof *all)))
+            return err(e, ERR_MEMORY, "out of memory for %zu tensors", f->n + n);
         if (f->n) memcpy(all, f->t, f->n * sizeof *all);
         f->t = all;
         f->cap_t = cap;
@@ -84,9 +85,14 @@ static int add_shards(struct folder *f, json_t *map, struct err *e)
     json_object_foreach(map, tensor, file)
     {
         const char *name = json_string_value(file);
-        if (!name || !shard_name_ok(name)) return err(e, ERR_FORMAT, "model.safetensors.index.json: tensor '%.128s' lies in '%.128s': expected the name of a .safetensors file of this folder", tensor, name ? name : "?");
+        if (!name || !shard_name_ok(name))
+            return err(
+                e, ERR_FORMAT,
+                "model.safetensors.index.json: tensor '%.128s' lies in '%.128s': expected the name of a .safetensors file of this folder",
+                tensor, name ? name : "?");
         if (n && (strcmp(name, list[n - 1]) == 0 || bsearch(&name, list, (size_t)n, sizeof *list, by_text))) continue;
-        if (n == FOLDER_SHARDS_MAX) return err(e, ERR_LIMIT, "model.safetensors.index.json: more than %d files", FOLDER_SHARDS_MAX);
+        if (n == FOLDER_SHARDS_MAX)
+            return err(e, ERR_LIMIT, "model.safetensors.index.json: more than %d files", FOLDER_SHARDS_MAX);
         list[n++] = name;
         qsort(list, (size_t)n, sizeof *list, by_text);
     }
@@ -111,13 +117,17 @@ static int add_pieces(struct folder *f, struct err *e)
     if (!d) return err(e, ERR_IO, "cannot list the folder: %s", strerror(errno));
     for (const struct dirent *entry; !rc && (entry = readdir(d));) {
         if (!is_piece(entry->d_name)) continue;
-        if (n == FOLDER_SHARDS_MAX) rc = err(e, ERR_LIMIT, "more than %d files '...-TP-....safetensors'", FOLDER_SHARDS_MAX);
+        if (n == FOLDER_SHARDS_MAX)
+            rc = err(e, ERR_LIMIT, "more than %d files '...-TP-....safetensors'", FOLDER_SHARDS_MAX);
         else if (!(list[n] = strdup(entry->d_name))) rc = err(e, ERR_MEMORY, "out of memory");
         else n++;
     }
     closedir(d);
     if (!rc && !n)
-        rc = err(e, ERR_NOT_FOUND, "no file '...-TP-....safetensors' is there (family %s is published so), nor model.safetensors or its index", f->arch->arch);
+        rc = err(
+            e, ERR_NOT_FOUND,
+            "no file '...-TP-....safetensors' is there (family %s is published so), nor model.safetensors or its index",
+            f->arch->arch);
     if (n) qsort(list, (size_t)n, sizeof *list, by_text);
     for (int i = 0; i < n && !rc; i++) rc = add_shard(f, list[i], e);
     for (int i = 0; i < n; i++) free(list[i]);
@@ -128,8 +138,9 @@ static int check_map(struct folder *f, json_t *map, struct err *e)
 {
     const char *tensor;
     json_t *file;
-    json_object_foreach(map, tensor, file)
-        if (!folder_tensor(f, "%s", tensor)) return err(e, ERR_FORMAT, "%s: has no tensor '%.128s', which the index places there", json_string_value(file), tensor);
+    json_object_foreach(map, tensor, file) if (!folder_tensor(f, "%s", tensor)) return err(
+        e, ERR_FORMAT, "%s: has no tensor '%.128s', which the index places there", json_string_value(file),
+        tensor);
     memset(f->used, 0, f->n);
     return 0;
 }
@@ -138,7 +149,9 @@ static int sort_tensors(struct folder *f, struct err *e)
 {
     qsort(f->t, f->n, sizeof *f->t, by_name);
     for (size_t i = 1; i < f->n; i++)
-        if (str_eq(f->t[i].name, f->t[i - 1].name) && (!f->arch->split_columns || f->t[i].file == f->t[i - 1].file)) return err(e, ERR_FORMAT, "tensor '%.*s' stands in two shards", STR_ARG(f->t[i].name));
+        if (str_eq(f->t[i].name, f->t[i - 1].name) &&
+            (!f->arch->split_columns || f->t[i].file == f->t[i - 1].file))
+            return err(e, ERR_FORMAT, "tensor '%.*s' stands in two shards", STR_ARG(f->t[i].name));
     f->used = gguf_make_alloc(f->g, f->n + 1);
     return f->used ? 0 : err(e, ERR_MEMORY, "out of memory");
 }
@@ -153,7 +166,8 @@ int folder_read_shards(struct folder *f, struct err *e)
     if (rc == ERR_NOT_FOUND && !index && f->arch->split_columns)
         rc = add_pieces(f, e);
     else if (rc == ERR_NOT_FOUND && !index && e)
-        err(e, rc, "neither model.safetensors nor model.safetensors.index.json is there: weights in other formats (.bin, .pth) are not read");
+        err(e, rc,
+            "neither model.safetensors nor model.safetensors.index.json is there: weights in other formats (.bin, .pth) are not read");
     if (!rc && !(rc = sort_tensors(f, e)) && map) rc = check_map(f, map, e);
     json_decref(index);
     return rc;
@@ -197,20 +211,31 @@ static void make_rows(const struct tensor_maker *maker, uint64_t row, uint64_t n
 static bool rows_fit(const struct rows *r, const struct stored *s)
 {
     uint64_t last = s->n;
-    if (r->n == 0 || r->n > s->n || (r->head && (r->head % 2 || r->n % r->head)) || (r->per && r->n % r->per)) return false;
-    return published_row(&(struct rows){.first = r->first, .step = r->step, .per = r->per, .jump = r->jump}, r->n - 1) < last;
+    if (r->n == 0 || r->n > s->n || (r->head && (r->head % 2 || r->n % r->head)) || (r->per && r->n % r->per))
+        return false;
+    return published_row(&(struct rows){.first = r->first, .step = r->step, .per = r->per, .jump = r->jump},
+                         r->n - 1) < last;
 }
 
 /* Matrices of one shape and type as one tensor; stack: with a dimension that counts them. */
-static int put_matrices(struct folder *f, const char *name, const struct stored *const *list, uint64_t count, bool stack, struct rows r, struct err *e)
+static int put_matrices(struct folder *f, const char *name, const struct stored *const *list, uint64_t count,
+                        bool stack, struct rows r, struct err *e)
 {
     const struct stored *s = list[0];
     if (!r.n) r.n = s->n;
     if (!r.step) r.step = 1;
-    if (!rows_fit(&r, s)) return err(e, ERR_FORMAT, "tensor '%s': its %" PRIu64 " published rows do not hold the %" PRIu64 " that are due", name, s->n, r.n);
+    if (!rows_fit(&r, s))
+        return err(e, ERR_FORMAT,
+                   "tensor '%s': its %" PRIu64 " published rows do not hold the %" PRIu64 " that are due",
+                   name, s->n, r.n);
     for (uint64_t i = 1; i < count; i++)
-        if (list[i]->type != s->type || list[i]->n != s->n || list[i]->k != s->k) return err(e, ERR_UNSUPPORTED, "tensor '%s': its experts differ in type or shape", name);
-    struct tensor t = {.name = str_from(name), .type = s->type, .n_dims = stack ? 3 : 2, .ne = {s->k, r.n, stack ? count : 1}, .file = s->file};
+        if (list[i]->type != s->type || list[i]->n != s->n || list[i]->k != s->k)
+            return err(e, ERR_UNSUPPORTED, "tensor '%s': its experts differ in type or shape", name);
+    struct tensor t = {.name = str_from(name),
+                       .type = s->type,
+                       .n_dims = stack ? 3 : 2,
+                       .ne = {s->k, r.n, stack ? count : 1},
+                       .file = s->file};
     if (count == 1 && s->kind == STORED_PLAIN && r.step == 1 && !r.head && !r.per && (uintptr_t)s->codes % 8 == 0) {
         uint64_t at = r.first * dtype_row_bytes(s->type, s->k);
         if (at % 8 == 0) t.data = s->codes + at;
@@ -218,7 +243,8 @@ static int put_matrices(struct folder *f, const char *name, const struct stored 
     if (!t.data) {
         struct made *m = gguf_make_alloc(f->g, sizeof *m);
         if (!m) return err(e, ERR_MEMORY, "out of memory");
-        *m = (struct made){.maker = {make_rows}, .list = list, .rows = r, .bytes = (size_t)dtype_row_bytes(s->type, s->k)};
+        *m = (struct made){
+            .maker = {make_rows}, .list = list, .rows = r, .bytes = (size_t)dtype_row_bytes(s->type, s->k)};
         t.maker = &m->maker;
     }
     return gguf_make_tensor(f->g, &t, e);
@@ -233,15 +259,21 @@ static const struct stored **pointers(struct folder *f, const struct stored *s, 
 }
 
 /* Vectors (and stacks of them: a bias of each expert) as F32. */
-static int put_vectors(struct folder *f, const char *name, const struct st_tensor *t, struct rows r, bool plus_1, struct err *e)
+static int put_vectors(struct folder *f, const char *name, const struct st_tensor *t, struct rows r,
+                       bool plus_1, struct err *e)
 {
     int type = stored_float_type(t->type);
     uint64_t n = t->n_dims ? t->dim[t->n_dims - 1] : 0, count = t->n_dims == 2 ? t->dim[0] : 1;
     if (type < 0 || t->n_dims < 1 || t->n_dims > 2 || n == 0 || count == 0)
-        return err(e, ERR_FORMAT, "tensor '%.*s': expected a vector of F32, F16 or BF16, got %d dimensions of %s", STR_ARG(t->name), t->n_dims, st_type_name(t->type));
+        return err(e, ERR_FORMAT,
+                   "tensor '%.*s': expected a vector of F32, F16 or BF16, got %d dimensions of %s",
+                   STR_ARG(t->name), t->n_dims, st_type_name(t->type));
     if (!r.n) r.n = n;
     if (!r.step) r.step = 1;
-    if (!rows_fit(&r, &(struct stored){.n = n})) return err(e, ERR_FORMAT, "tensor '%s': its %" PRIu64 " published elements do not hold the %" PRIu64 " that are due", name, n, r.n);
+    if (!rows_fit(&r, &(struct stored){.n = n}))
+        return err(e, ERR_FORMAT,
+                   "tensor '%s': its %" PRIu64 " published elements do not hold the %" PRIu64 " that are due",
+                   name, n, r.n);
     float *x = gguf_make_alloc(f->g, (size_t)(count * r.n) * sizeof *x);
     if (!x) return err(e, ERR_MEMORY, "out of memory");
     size_t element = (size_t)st_type_bytes(t->type);
@@ -249,7 +281,12 @@ static int put_vectors(struct folder *f, const char *name, const struct st_tenso
         encode_load_floats((enum dtype)type, &x[i], t->data + (i / r.n * n + published_row(&r, i % r.n)) * element, 1);
         if (plus_1) x[i] += 1.0f;
     }
-    struct tensor out = {.name = str_from(name), .type = DTYPE_F32, .n_dims = (uint32_t)t->n_dims, .ne = {r.n, count}, .data = x, .file = t->file};
+    struct tensor out = {.name = str_from(name),
+                         .type = DTYPE_F32,
+                         .n_dims = (uint32_t)t->n_dims,
+                         .ne = {r.n, count},
+                         .data = x,
+                         .file = t->file};
     return gguf_make_tensor(f->g, &out, e);
 }
 
@@ -371,7 +408,8 @@ static struct rows part_rows(const struct folder *f, enum part_kind kind, const 
     case PART_EVEN: return (struct rows){.n = n / 2, .step = 2};
     case PART_ODD: return (struct rows){.n = n / 2, .step = 2, .first = 1};
     case PART_GROUP_Q: return (struct rows){.n = h->q * h->dim, .head = turn, .per = per, .jump = jump};
-    case PART_GROUP_K: return (struct rows){.n = h->kv * h->dim, .head = turn, .per = h->dim, .jump = jump, .first = per};
+    case PART_GROUP_K:
+        return (struct rows){.n = h->kv * h->dim, .head = turn, .per = h->dim, .jump = jump, .first = per};
     case PART_GROUP_V: return (struct rows){.n = h->kv * h->dim, .per = h->dim, .jump = jump, .first = per + h->dim};
     default: return (struct rows){0};
     }
@@ -398,7 +436,8 @@ static int put_experts(struct folder *f, const char *name, const char *before, c
     return n ? put_matrices(f, name, (const struct stored *const *)list, n, true, (struct rows){0}, e) : 0;
 }
 
-static int put_linear(struct folder *f, const char *prefix, const struct part *p, const char *base, const struct heads *h, struct err *e)
+static int put_linear(struct folder *f, const char *prefix, const struct part *p, const char *base,
+                      const struct heads *h, struct err *e)
 {
     char name[64];
     struct stored *s;
@@ -411,12 +450,15 @@ static int put_linear(struct folder *f, const char *prefix, const struct part *p
         bool stack = strstr(p->name, "_exps") != NULL;
         const struct stored **list = pointers(f, s, count);
         if (!list) return err(e, ERR_MEMORY, "out of memory");
-        if (count > 1 && !stack) return err(e, ERR_FORMAT, "tensor '%s.weight': expected a matrix, got a stack of %" PRIu64, base, count);
+        if (count > 1 && !stack)
+            return err(e, ERR_FORMAT, "tensor '%s.weight': expected a matrix, got a stack of %" PRIu64, base,
+                       count);
         if ((rc = put_matrices(f, name, list, count, stack, part_rows(f, p->kind, h, s->n), e))) return rc;
     }
     if (!(bias = folder_tensor(f, "%s.bias", base)) && !(bias = folder_tensor(f, "%s_bias", base))) return 0;
     snprintf(name, sizeof name, "%s%s.bias", prefix, p->name);
-    return put_vectors(f, name, bias, part_rows(f, p->kind, h, bias->n_dims ? bias->dim[bias->n_dims - 1] : 0), false, e);
+    return put_vectors(f, name, bias,
+                       part_rows(f, p->kind, h, bias->n_dims ? bias->dim[bias->n_dims - 1] : 0), false, e);
 }
 
 static int put_norm(struct folder *f, const char *prefix, const char *own, const char *base, struct err *e)
@@ -428,7 +470,8 @@ static int put_norm(struct folder *f, const char *prefix, const char *own, const
 }
 
 /* root: "model.layers.3."; prefix: "blk.3." */
-static int put_part(struct folder *f, const char *root, const char *prefix, const struct part *p, const struct heads *h, struct err *e)
+static int put_part(struct folder *f, const char *root, const char *prefix, const struct part *p,
+                    const struct heads *h, struct err *e)
 {
     char base[ST_NAME_MAX], name[64];
     const char *mark = strstr(p->published, "%d");
@@ -468,8 +511,9 @@ static int put_layers(struct folder *f, const char *root, const struct heads *h,
 static int put_ends(struct folder *f, const char *root, struct err *e)
 {
     static const struct part ends[] = {
-        {"token_embd", "embed_tokens", PART_MATRIX}, {"token_embd", "tok_embeddings", PART_MATRIX}, {"token_embd", "wte", PART_MATRIX},
-        {"output_norm", "norm", PART_NORM}, {"output_norm", "ln_f", PART_NORM},
+        {"token_embd", "embed_tokens", PART_MATRIX}, {"token_embd", "tok_embeddings", PART_MATRIX},
+        {"token_embd", "wte", PART_MATRIX},          {"output_norm", "norm", PART_NORM},
+        {"output_norm", "ln_f", PART_NORM},
     };
     static const struct part head = {"output", NULL, PART_MATRIX};
     static const struct heads none = {0};
@@ -487,7 +531,10 @@ static int put_ends(struct folder *f, const char *root, struct err *e)
         else if ((rc = put_linear(f, "", &head, heads[i], &none, e)))
             return rc;
     }
-    return found ? 0 : err(e, ERR_FORMAT, "config.json says that the head is a tensor of its own (tie_word_embeddings false), but there is no 'lm_head.weight'");
+    return found
+               ? 0
+               : err(e, ERR_FORMAT,
+                     "config.json says that the head is a tensor of its own (tie_word_embeddings false), but there is no 'lm_head.weight'");
 }
 
 /* --- what is left ---------------------------------------------------------------------------------------------- */
@@ -495,9 +542,12 @@ static int put_ends(struct folder *f, const char *root, struct err *e)
 /* Not part of the language model, or computed anew. */
 static bool may_be_left(struct str name)
 {
-    static const char *const begins[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.", "visual.", "model.visual."};
-    static const char *const ends[] = {".rotary_emb.inv_freq", ".input_scale", ".input_global_scale", ".k_scale", ".v_scale"}; /* scales: of activations, which are
-                                                                                                                          * quantised by the contract */
+    static const char *const begins[] = {
+        "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.",
+        "visual.",       "model.visual."};
+    static const char *const ends[] = {".rotary_emb.inv_freq", ".input_scale", ".input_global_scale",
+                                       ".k_scale", ".v_scale"}; /* scales: of activations, which are
+                                                                 * quantised by the contract */
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
         if (str_starts(name, str_from(begins[i]))) return true;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -523,7 +573,9 @@ static int check_left(const struct folder *f, const char *root, int n_layer, str
 {
     for (size_t i = 0; i < f->n; i++)
         if (!f->used[i] && !may_be_left(f->t[i].name) && !is_nextn(f, f->t[i].name, root, n_layer))
-            return err(e, ERR_UNSUPPORTED, "tensor '%.*s' has no place in family %s: a model without it would be another one", STR_ARG(f->t[i].name), f->arch->arch);
+            return err(e, ERR_UNSUPPORTED,
+                       "tensor '%.*s' has no place in family %s: a model without it would be another one",
+                       STR_ARG(f->t[i].name), f->arch->arch);
     return 0;
 }
 
@@ -542,9 +594,13 @@ int folder_read_tensors(struct folder *f, struct err *e)
     const char *root = NULL;
     int rc;
     if (n_layer > FOLDER_LAYERS_MAX || !h.q || !h.kv || h.q > UINT16_MAX || h.dim > UINT16_MAX || h.q % h.kv)
-        return err(e, ERR_LIMIT, "config.json: %" PRIu64 " layers, %" PRIu64 " heads of %" PRIu64 ", %" PRIu64 " kv heads", n_layer, h.q, h.dim, h.kv);
+        return err(e, ERR_LIMIT,
+                   "config.json: %" PRIu64 " layers, %" PRIu64 " heads of %" PRIu64 ", %" PRIu64 " kv heads",
+                   n_layer, h.q, h.dim, h.kv);
     for (size_t i = 0; i < sizeof roots / sizeof *roots && !root; i++)
-        if (folder_tensor(f, "%sembed_tokens.weight", roots[i]) || folder_tensor(f, "%stok_embeddings.weight", roots[i]) || folder_tensor(f, "%swte.weight", roots[i]))
+        if (folder_tensor(f, "%sembed_tokens.weight", roots[i]) ||
+            folder_tensor(f, "%stok_embeddings.weight", roots[i]) ||
+            folder_tensor(f, "%swte.weight", roots[i]))
             root = roots[i];
     if (!root) return err(e, ERR_FORMAT, "no tensor 'model.embed_tokens.weight', nor one of its other names");
     if ((rc = put_ends(f, root, e)) || (rc = put_layers(f, root, &h, (int)n_layer, e))) return rc;

@@ -2,14 +2,15 @@
 /*
  * tokenizer.json -> keys tokenizer.ggml.*. Read are byte-pair encodings:
  *
- *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of token/tokenizer/split.c where
- *                     its patterns are the same, else by stages of its own   (pre = "tutti", keys tutti.pre.*)
- *   over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre = "tutti", SPLIT_CHARS; model llama
- *                     Mistral, Gemma as published)                           with scores where tokenizer.model has the same pieces
+ *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of
+ * token/tokenizer/split.c where its patterns are the same, else by stages of its own   (pre = "tutti", keys
+ * tutti.pre.*) over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre =
+ * "tutti", SPLIT_CHARS; model llama Mistral, Gemma as published)                           with scores where
+ * tokenizer.model has the same pieces
  *
  * Without tokenizer.json, tokenizer.model alone and the added tokens of tokenizer_config.json are read.
- * Everything in the file either has an equal here or is refused by name. A vocabulary shorter than the embedding is filled up
- * with unused tokens "[PAD7]".
+ * Everything in the file either has an equal here or is refused by name. A vocabulary shorter than the
+ * embedding is filled up with unused tokens "[PAD7]".
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -114,10 +115,15 @@ static int add_stage(struct reading *r, const char *pattern)
 /* Matches and what lies between them are pieces alike. */
 static int read_split(struct reading *r, const json_t *j)
 {
-    const json_t *pattern = json_object_get(j, "pattern"), *regex = json_object_get(pattern, "Regex"), *text = json_object_get(pattern, "String");
+    const json_t *pattern = json_object_get(j, "pattern"), *regex = json_object_get(pattern, "Regex"),
+                 *text = json_object_get(pattern, "String");
     bool removed = is(j, "behavior", "Removed") && json_is_true(json_object_get(j, "invert"));
     if (r->sign && is(pattern, "String", " ")) return 0; /* none is left */
-    if (!is(j, "behavior", "Isolated") && !removed) return refuse(r, "a Split with the behavior", json_string_value(json_object_get(j, "behavior")) ? json_string_value(json_object_get(j, "behavior")) : "?");
+    if (!is(j, "behavior", "Isolated") && !removed)
+        return refuse(r, "a Split with the behavior",
+                      json_string_value(json_object_get(j, "behavior"))
+                          ? json_string_value(json_object_get(j, "behavior"))
+                          : "?");
     struct buf *b = new_stage(r);
     if (!b) return refuse(r, "more splits than", "6");
     if (json_is_string(regex)) return regex_translate(text_of(regex), b, r->e);
@@ -149,7 +155,8 @@ static int read_metaspace(struct reading *r, const json_t *j)
     return 0;
 }
 
-/* Behind ByteLevel, which has put stand-ins for bytes, only ASCII digits are what they were: "[0-9][0-9][0-9]" of Falcon. */
+/* Behind ByteLevel, which has put stand-ins for bytes, only ASCII digits are what they were:
+ * "[0-9][0-9][0-9]" of Falcon. */
 static bool is_of_digits(const json_t *j)
 {
     const char *z = json_string_value(json_object_get(json_object_get(j, "pattern"), "Regex"));
@@ -173,7 +180,9 @@ static int read_pre(struct reading *r, const json_t *j)
     if (is(j, "type", "Split")) return read_split(r, j);
     if (is(j, "type", "ByteLevel")) return read_bytes(r, j);
     if (is(j, "type", "Metaspace")) return read_metaspace(r, j);
-    if (is(j, "type", "Digits")) return add_stage(r, json_is_true(json_object_get(j, "individual_digits")) ? "[" UC_N "]" : "[" UC_N "]+");
+    if (is(j, "type", "Digits"))
+        return add_stage(r, json_is_true(json_object_get(j, "individual_digits")) ? "[" UC_N "]"
+                                                                                  : "[" UC_N "]+");
     if (is(j, "type", "Punctuation")) {
         if (is(j, "behavior", "Contiguous")) return add_stage(r, "[" UC_P "$+<=>^~|`]+");
         return add_stage(r, "[" UC_P "$+<=>^~|`]");
@@ -186,7 +195,9 @@ static int read_pre(struct reading *r, const json_t *j)
 static int set_token(struct reading *r, json_int_t id, struct str s, int32_t type)
 {
     if (r->token[id].p && !str_eq(r->token[id], s))
-        return err(r->e, ERR_FORMAT, "tokenizer.json: '%.*s' and '%.*s' have the same id %" JSON_INTEGER_FORMAT, STR_ARG(r->token[id]), STR_ARG(s), id);
+        return err(r->e, ERR_FORMAT,
+                   "tokenizer.json: '%.*s' and '%.*s' have the same id %" JSON_INTEGER_FORMAT,
+                   STR_ARG(r->token[id]), STR_ARG(s), id);
     r->token[id] = s;
     r->type[id] = type;
     return 0;
@@ -194,7 +205,8 @@ static int set_token(struct reading *r, json_int_t id, struct str s, int32_t typ
 
 static int bad_id(const struct reading *r, struct str s)
 {
-    return err(r->e, ERR_FORMAT, "tokenizer.json: '%.*s': expected an id from 0 to %zu", STR_ARG(s), VOCAB_TOKENS_MAX - 1);
+    return err(r->e, ERR_FORMAT, "tokenizer.json: '%.*s': expected an id from 0 to %zu", STR_ARG(s),
+               VOCAB_TOKENS_MAX - 1);
 }
 
 static bool id_ok(const json_t *j)
@@ -207,8 +219,10 @@ static int count_rows(struct reading *r)
 {
     const json_t *rows = folder_value(r->f, "vocab_size");
     if (!rows || json_is_null(rows)) return 0;
-    if (!json_is_integer(rows) || json_integer_value(rows) < 1 || json_integer_value(rows) > (json_int_t)VOCAB_TOKENS_MAX)
-        return err(r->e, ERR_FORMAT, "config.json: vocab_size: expected a number from 1 to %zu", (size_t)VOCAB_TOKENS_MAX);
+    if (!json_is_integer(rows) || json_integer_value(rows) < 1 ||
+        json_integer_value(rows) > (json_int_t)VOCAB_TOKENS_MAX)
+        return err(r->e, ERR_FORMAT, "config.json: vocab_size: expected a number from 1 to %zu",
+                   (size_t)VOCAB_TOKENS_MAX);
     if ((size_t)json_integer_value(rows) > r->n) r->n = (size_t)json_integer_value(rows);
     return 0;
 }
@@ -264,12 +278,13 @@ static void put_added(struct reading *r, const int32_t *ids, const int32_t *flag
     gguf_make_i32s(r->f->g, VOCAB_KEY_ADDED_FLAGS, flags, n);
 }
 
-/* Added tokens that are not simply cut out where they stand. normalized says nothing of special ones: those are recognised in the
- * text as it was written. */
+/* Added tokens that are not simply cut out where they stand. normalized says nothing of special ones: those
+ * are recognised in the text as it was written. */
 static int32_t flags_of(const json_t *j)
 {
     bool late = json_is_true(json_object_get(j, "normalized")) && !json_is_true(json_object_get(j, "special"));
-    return (json_is_true(json_object_get(j, "lstrip")) ? ADDED_LEFT : 0) | (json_is_true(json_object_get(j, "rstrip")) ? ADDED_RIGHT : 0) |
+    return (json_is_true(json_object_get(j, "lstrip")) ? ADDED_LEFT : 0) |
+           (json_is_true(json_object_get(j, "rstrip")) ? ADDED_RIGHT : 0) |
            (json_is_true(json_object_get(j, "single_word")) ? ADDED_WORD : 0) | (late ? ADDED_NORMALIZED : 0);
 }
 
@@ -296,12 +311,16 @@ static int fill_tokens(struct reading *r, json_t *vocab, const json_t *added, bo
     json_object_foreach(vocab, key, j)
     {
         struct str s = str_from(key);
-        if ((rc = set_token(r, json_integer_value(j), s, fallback && is_byte_name(s) ? TOKEN_BYTE : TOKEN_NORMAL))) return rc;
+        if ((rc = set_token(r, json_integer_value(j), s,
+                            fallback && is_byte_name(s) ? TOKEN_BYTE : TOKEN_NORMAL)))
+            return rc;
     }
     json_array_foreach(added, i, j)
     {
         bool special = json_is_true(json_object_get(j, "special"));
-        if ((rc = set_token(r, json_integer_value(json_object_get(j, "id")), text_of(json_object_get(j, "content")), special ? TOKEN_CONTROL : TOKEN_USER_DEFINED)))
+        if ((rc = set_token(r, json_integer_value(json_object_get(j, "id")),
+                            text_of(json_object_get(j, "content")),
+                            special ? TOKEN_CONTROL : TOKEN_USER_DEFINED)))
             return rc;
     }
     fill_gaps(r);
@@ -317,7 +336,8 @@ static int put_merges(struct reading *r, const json_t *merges)
     struct buf joined;
     int rc = list ? 0 : err(r->e, ERR_MEMORY, "out of memory for %zu merges", n);
     buf_init(&joined, FOLDER_JSON_MAX);
-    if (n > VOCAB_MERGES_MAX) rc = err(r->e, ERR_LIMIT, "tokenizer.json: %zu merges, at most %zu are read", n, VOCAB_MERGES_MAX);
+    if (n > VOCAB_MERGES_MAX)
+        rc = err(r->e, ERR_LIMIT, "tokenizer.json: %zu merges, at most %zu are read", n, VOCAB_MERGES_MAX);
     json_array_foreach(merges, i, j)
     {
         struct str a = text_of(json_array_get(j, 0)), b = text_of(json_array_get(j, 1));
@@ -350,23 +370,30 @@ static int read_model(struct reading *r)
     static const char *const off[] = {"continuing_subword_prefix", "end_of_word_suffix", "dropout"};
     bool fallback = json_is_true(json_object_get(m, "byte_fallback"));
     int rc;
-    if (!is(m, "type", "BPE") && !(json_is_object(vocab) && json_object_get(m, "merges"))) return refuse(r, "the model", type_of(m));
+    if (!is(m, "type", "BPE") && !(json_is_object(vocab) && json_object_get(m, "merges")))
+        return refuse(r, "the model", type_of(m));
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
         const json_t *j = json_object_get(m, off[i]);
-        if (j && !json_is_null(j) && !(json_is_string(j) && json_string_length(j) == 0)) return refuse(r, "BPE with", off[i]);
+        if (j && !json_is_null(j) && !(json_is_string(j) && json_string_length(j) == 0))
+            return refuse(r, "BPE with", off[i]);
     }
     if (json_is_true(json_object_get(m, "ignore_merges"))) r->flags |= SPLIT_WHOLE_WORDS;
-    if (r->bytes == r->sign) return refuse(r, "BPE with neither ByteLevel nor spaces as U+2581, or both:", type_of(json_object_get(r->root, "pre_tokenizer")));
+    if (r->bytes == r->sign)
+        return refuse(r, "BPE with neither ByteLevel nor spaces as U+2581, or both:",
+                      type_of(json_object_get(r->root, "pre_tokenizer")));
     if (r->sign && r->n_stage) return refuse(r, "splits beside spaces as", "U+2581");
     if (r->sign) r->flags |= SPLIT_CHARS;
     return (rc = count_tokens(r, vocab, added)) ? rc : fill_tokens(r, vocab, added, fallback);
 }
 
-/* Whether tokenizer.model has the pieces of tokenizer.json, and treats a text as it does. Then its scores say what the merges say. */
+/* Whether tokenizer.model has the pieces of tokenizer.json, and treats a text as it does. Then its scores say
+ * what the merges say. */
 static bool spm_is_the_same(const struct reading *r)
 {
     bool each = r->flags & SPLIT_SPACE_EACH;
-    if (!r->sign || r->spm.n == 0 || r->spm.n > r->n || each != r->spm.space || r->norm || (r->flags & ~(unsigned)(SPLIT_CHARS | SPLIT_SPACE_EACH | SPLIT_SIGNS_FIRST))) return false;
+    if (!r->sign || r->spm.n == 0 || r->spm.n > r->n || each != r->spm.space || r->norm ||
+        (r->flags & ~(unsigned)(SPLIT_CHARS | SPLIT_SPACE_EACH | SPLIT_SIGNS_FIRST)))
+        return false;
     for (size_t i = 0; i < r->spm.n; i++)
         if (!str_eq(r->spm.piece[i], r->token[i])) return false;
     return true;
@@ -400,11 +427,13 @@ static int set_added(struct reading *r, bool count)
         char *end;
         unsigned long id = strtoul(key, &end, 10);
         const json_t *text = json_object_get(j, "content");
-        if (*end || end == key || id >= VOCAB_TOKENS_MAX || json_string_length(text) == 0) return bad_id(r, str_from(key));
+        if (*end || end == key || id >= VOCAB_TOKENS_MAX || json_string_length(text) == 0)
+            return bad_id(r, str_from(key));
         if (count && id >= r->n) r->n = id + 1;
         if (count) continue;
         r->token[id] = text_of(text);
-        if (r->type[id] != TOKEN_UNKNOWN) r->type[id] = json_is_true(json_object_get(j, "special")) ? TOKEN_CONTROL : TOKEN_USER_DEFINED;
+        if (r->type[id] != TOKEN_UNKNOWN)
+            r->type[id] = json_is_true(json_object_get(j, "special")) ? TOKEN_CONTROL : TOKEN_USER_DEFINED;
     }
     return 0;
 }
@@ -431,7 +460,10 @@ static int open_spm(struct reading *r, bool needed)
     r->spm.n = 0;
     if (!needed) return 0;
     if (r->e) *r->e = own;
-    if (rc == ERR_NOT_FOUND) return err(r->e, rc, "neither tokenizer.json nor tokenizer.model is there (tokenizer.tok.json of Grok 2 is another format: the tokenizer.json made of it, 'grok-2-tokenizer', goes beside it)");
+    if (rc == ERR_NOT_FOUND)
+        return err(
+            r->e, rc,
+            "neither tokenizer.json nor tokenizer.model is there (tokenizer.tok.json of Grok 2 is another format: the tokenizer.json made of it, 'grok-2-tokenizer', goes beside it)");
     return rc;
 }
 
@@ -493,21 +525,27 @@ static bool template_has(const struct reading *r, const json_t *post, bool end, 
 static void put_flag(struct reading *r, const char *key, const char *name, bool end, int64_t id)
 {
     const json_t *said = json_object_get(r->f->tokenizer, name);
-    bool v = json_is_boolean(said) ? json_is_true(said) : !r->root ? !end && id >= 0 : template_has(r, json_object_get(r->root, "post_processor"), end, id);
+    bool v = json_is_boolean(said) ? json_is_true(said)
+             : !r->root            ? !end && id >= 0
+                                   : template_has(r, json_object_get(r->root, "post_processor"), end, id);
     gguf_make_bool(r->f->g, key, v);
 }
 
 static void put_specials(struct reading *r)
 {
     struct gguf *g = r->f->g;
-    int64_t bos = named_token(r, "bos_token", "bos_token_id", r->spm.bos), eos = named_token(r, "eos_token", "eos_token_id", r->spm.eos);
-    int64_t unk = named_token(r, "unk_token", "unk_token_id", r->spm.unk), pad = named_token(r, "pad_token", "pad_token_id", r->spm.pad), more[2] = {-1, -1};
+    int64_t bos = named_token(r, "bos_token", "bos_token_id", r->spm.bos),
+            eos = named_token(r, "eos_token", "eos_token_id", r->spm.eos);
+    int64_t unk = named_token(r, "unk_token", "unk_token_id", r->spm.unk),
+            pad = named_token(r, "pad_token", "pad_token_id", r->spm.pad), more[2] = {-1, -1};
     int n_more = 0;
     const json_t *ends = json_object_get(r->f->generation, "eos_token_id"), *j;
     size_t i;
-    json_array_foreach(ends, i, j)
-        if (id_ok(j) && (size_t)json_integer_value(j) < r->n && json_integer_value(j) != eos && n_more < 2) more[n_more++] = json_integer_value(j);
-    if (id_ok(ends) && (size_t)json_integer_value(ends) < r->n && json_integer_value(ends) != eos) more[n_more++] = json_integer_value(ends);
+    json_array_foreach(ends, i, j) if (id_ok(j) && (size_t)json_integer_value(j) < r->n &&
+                                       json_integer_value(j) != eos && n_more < 2) more[n_more++] =
+        json_integer_value(j);
+    if (id_ok(ends) && (size_t)json_integer_value(ends) < r->n && json_integer_value(ends) != eos)
+        more[n_more++] = json_integer_value(ends);
     const struct {
         const char *key;
         int64_t id;

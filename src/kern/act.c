@@ -88,5 +88,6 @@ void act_copy(struct act *a, int to, int from)
     }
     for (int g = 0; g < a->groups; g++) a->d[act_at(a, a->groups, to, g)] = a->d[act_at(a, a->groups, from, g)];
     for (int s = 0; s < a->sums; s++) a->ns[act_at(a, a->sums, to, s)] = a->ns[act_at(a, a->sums, from, s)];
-    for (int g = 0; a->sd && g < a->groups; g++) a->sd[act_at(a, a->groups, to, g)] = a->sd[act_at(a, a->groups, from, g)];
+    for (int g = 0; a->sd && g < a->groups; g++)
+        a->sd[act_at(a, a->groups, to, g)] = a->sd[act_at(a, a->groups, from, g)];
 }

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * act: activation vectors, quantised once per (token, group) (contract section 3.2), in the layout that every matrix
- * kernel reads.
+ * act: activation vectors, quantised once per (token, group) (contract section 3.2), in the layout that every
+ * matrix kernel reads.
  *
- * Tokens come in tiles of 16. Per 64 bytes of codes along k the 16 tokens of a tile lie one after the other, so that
- * a kernel reaches all of them from one address with constant offsets, and an AMX A tile is 16 rows of 64 bytes:
+ * Tokens come in tiles of 16. Per 64 bytes of codes along k the 16 tokens of a tile lie one after the other,
+ * so that a kernel reaches all of them from one address with constant offsets, and an AMX A tile is 16 rows
+ * of 64 bytes:
  *
  *   A8   q  [tile][k/64][16 token][64]         int8
  *   A16  q  [tile][k/32][16 token][32]         int16 low byte planes  (x & 255), 0..255
  *        qh [tile][k/32][16 token][32]         int16 high byte planes (x >> 8), -128..127
  *   A16 for 8-bit weights: q holds the codes in one piece, no qh
- *        Words of four k lie in the order 0 2 1 3, so that the bytes of a weight line become words by a mask and a shift.
- *   d    [tile][k/A][16]                       float, scale of a group; A = 32 or 256
- *   ns   [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32, A16 for 8 bits) or 16 (A8/256)
- *   sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
+ *        Words of four k lie in the order 0 2 1 3, so that the bytes of a weight line become words by a mask
+ * and a shift. d    [tile][k/A][16]                       float, scale of a group; A = 32 or 256 ns
+ * [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32, A16 for 8 bits) or 16
+ * (A8/256) sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
  *
  * k is a multiple of 32; what lies past it in a line of 64 is never read.
  *
- * A step of one token has tiles of 1 in the same memory: at 16 its lines and scales, each on a line of the cache of its own, would
- * take as much of L1 as the weights that pass.
+ * A step of one token has tiles of 1 in the same memory: at 16 its lines and scales, each on a line of the
+ * cache of its own, would take as much of L1 as the weights that pass.
  */
 #ifndef TUTTI_KERN_ACT_H
 #define TUTTI_KERN_ACT_H
@@ -108,8 +109,8 @@ static inline int act_code(const struct act *a, int tok, int i)
     return high * 256 + v;
 }
 
-/* The vector of one token as it stands for itself, whatever the layout: all codes in order (int8, or int16 little-endian),
- * then all scales (float, little-endian), handed over in pieces. */
+/* The vector of one token as it stands for itself, whatever the layout: all codes in order (int8, or int16
+ * little-endian), then all scales (float, little-endian), handed over in pieces. */
 void act_row(const struct act *a, int tok, void (*put)(void *ud, const void *p, size_t n), void *ud);
 
 #endif

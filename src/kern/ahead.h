@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ahead: prefetching of packed weights (mat.h) for products of few tokens, which go at the speed of memory. While a block is
- * computed, its share of a panel's bytes is asked for AHEAD bytes further on, past the borders of chunks and panels; behind a
- * matrix stands the next product's, most often.
+ * ahead: prefetching of packed weights (mat.h) for products of few tokens, which go at the speed of memory.
+ * While a block is computed, its share of a panel's bytes is asked for AHEAD bytes further on, past the
+ * borders of chunks and panels; behind a matrix stands the next product's, most often.
  */
 #ifndef TUTTI_KERN_AHEAD_H
 #define TUTTI_KERN_AHEAD_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether AMX can be used here. Alone in its file, so that a test can link another answer (tests/kern/amx_machine.c). */
+/* Whether AMX can be used here. Alone in its file, so that a test can link another answer
+ * (tests/kern/amx_machine.c). */
 #ifndef TUTTI_KERN_AMX_CPU_H
 #define TUTTI_KERN_AMX_CPU_H
 

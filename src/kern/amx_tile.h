@@ -2,13 +2,14 @@
 /*
  * amx_tile: the AMX instructions that matmul_amx.c uses. A tile is a literal number 0..7.
  *
- * Own asm in place of the compilers' intrinsics: gcc 12's _tile_loadconfig says that it reads 8 of the 64 bytes, and its
- * _tile_loadd that it reads nothing, so that stores to a tile's memory may be dropped or moved past it (numerics, hazard
- * 14). Here each instruction that reads or writes memory is a barrier for the compiler.
+ * Own asm in place of the compilers' intrinsics: gcc 12's _tile_loadconfig says that it reads 8 of the 64
+ * bytes, and its _tile_loadd that it reads nothing, so that stores to a tile's memory may be dropped or moved
+ * past it (numerics, hazard 14). Here each instruction that reads or writes memory is a barrier for the
+ * compiler.
  *
- * With -DAMX_EMULATE the same names are plain C on a set of tiles per thread, with the semantics of the instruction
- * manual; what raises an exception there ends the program here. So does one thing that hardware allows: to configure
- * without a release in between, which would be a caller's leak.
+ * With -DAMX_EMULATE the same names are plain C on a set of tiles per thread, with the semantics of the
+ * instruction manual; what raises an exception there ends the program here. So does one thing that hardware
+ * allows: to configure without a release in between, which would be a caller's leak.
  */
 #ifndef TUTTI_KERN_AMX_TILE_H
 #define TUTTI_KERN_AMX_TILE_H
@@ -127,7 +128,8 @@ static inline void amx_dp(int c, int a, int b, bool a_signed, bool b_signed)
     amx_check(a), amx_check(b), amx_check(c);
     amx_must(a != b && b != c && a != c, "product of a tile with itself");
     amx_must(f->colsb[a] % 4 == 0 && f->colsb[b] % 4 == 0 && f->colsb[c] % 4 == 0, "columns are not dwords");
-    amx_must(f->rows[a] == f->rows[c] && f->colsb[b] == f->colsb[c] && f->colsb[a] / 4 == f->rows[b], "shapes do not fit");
+    amx_must(f->rows[a] == f->rows[c] && f->colsb[b] == f->colsb[c] && f->colsb[a] / 4 == f->rows[b],
+             "shapes do not fit");
     for (int m = 0; m < f->rows[c]; m++) {
         uint32_t row[AMX_COLSB / 4];
         memcpy(row, amx.byte[c][m], sizeof row);

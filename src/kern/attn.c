@@ -12,7 +12,8 @@
 
 int kv_supports(int D, int extra)
 {
-    return D >= ATTN_D_STEP && D <= KV_D_MAX && D % ATTN_D_STEP == 0 && extra >= 0 && extra <= KV_EXTRA_MAX && extra % ATTN_D_STEP == 0;
+    return D >= ATTN_D_STEP && D <= KV_D_MAX && D % ATTN_D_STEP == 0 && extra >= 0 && extra <= KV_EXTRA_MAX &&
+           extra % ATTN_D_STEP == 0;
 }
 
 size_t kv_view_bytes(enum kv_type type, int D, int extra)
@@ -70,7 +71,9 @@ int attn_store_extra(const struct kv_view *view, enum kv_type type, int extra, i
 {
     int32_t code[KV_EXTRA_MAX];
     bool wide = type == KV16;
-    if (!attn_quantise(k, extra, wide ? 32767.0f : 127.0f, wide ? ARITH_RQ16 : ARITH_RQ8, code, &view->dkr[slot])) return ERR_RANGE;
+    if (!attn_quantise(k, extra, wide ? 32767.0f : 127.0f, wide ? ARITH_RQ16 : ARITH_RQ8, code,
+                       &view->dkr[slot]))
+        return ERR_RANGE;
     if (wide)
         attn_put_key16(view->kr, extra, (size_t)slot, code);
     else

@@ -20,11 +20,12 @@
  *
  * 16-bit codes times 16-bit codes exceed int32, so the side of the query (q, or P) is split into
  * hi = v >> 8 and lo = v & 255. HI = sum code*hi and LO = sum code*lo are exact, and
- * fma(float(HI), 256, float(LO)) stands for the sum. Q*K of more than KV16_SLICE dimensions is the float sum of slices of
- * so many, ascending.
+ * fma(float(HI), 256, float(LO)) stands for the sum. Q*K of more than KV16_SLICE dimensions is the float sum
+ * of slices of so many, ascending.
  *
- * Latent attention (DeepSeek): keys have `extra` dimensions beyond those of the values, with a scale of their own, in
- * a second plane of the page: kr, dkr. The score is fma(float(sum of the extra), fl(dqs2 * dkr), fl(sum * fl(dqs * dk))).
+ * Latent attention (DeepSeek): keys have `extra` dimensions beyond those of the values, with a scale of their
+ * own, in a second plane of the page: kr, dkr. The score is fma(float(sum of the extra), fl(dqs2 * dkr),
+ * fl(sum * fl(dqs * dk))).
  */
 #ifndef TUTTI_KERN_ATTN_H
 #define TUTTI_KERN_ATTN_H
@@ -53,8 +54,9 @@ struct kv_view {
     float *dkr;
 };
 
-/* What will be read after the keys and values at hand. A kernel takes as many bytes as it computes on and prefetches them, so
- * that memory is read at a constant distance ahead, over the borders of pages and tiles. */
+/* What will be read after the keys and values at hand. A kernel takes as many bytes as it computes on and
+ * prefetches them, so that memory is read at a constant distance ahead, over the borders of pages and tiles.
+ */
 struct attn_ahead {
     const char *p;                       /* of this span, what is still to be taken */
     size_t bytes;
@@ -139,7 +141,8 @@ struct attn_kern {
      * written. */
     int (*store)(const struct kv_view *view, enum kv_type type, int D, int slot, const float *k,
                  const float *v);
-    /* Fills a tile: rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's. extra becomes 0. */
+    /* Fills a tile: rows[r] -> D floats, after RoPE; n = 1..ATTN_ROWS; scale = 1/sqrt(D) or the model's.
+     * extra becomes 0. */
     void (*quant_q)(struct attn_q *q, enum kv_type type, int D, int n, const float *const *rows, float scale);
     /* Walsh-Hadamard transform in place, unnormalised (x twice over is D*x); D a power of two, at least 16.
      * To rotate a cache, apply it to q and k after RoPE and put 1/D into the score scale. */
@@ -168,8 +171,8 @@ void attn_quant_extra(struct attn_q *q, int extra, const float *const *rows, flo
 /* By what scores of a query at position pos grow: fl(log(pos) / log(warm)) after position warm >= 2, else 1. */
 float attn_heat(int warm, int64_t pos);
 
-/* After quant_q and attn_quant_extra: row r's scores become fl(top * tanh(fl(s / cap))), top = fl(cap * heat[r]), or cap if heat is NULL. cap 0: heat
- * goes into the scale of the row. */
+/* After quant_q and attn_quant_extra: row r's scores become fl(top * tanh(fl(s / cap))), top = fl(cap *
+ * heat[r]), or cap if heat is NULL. cap 0: heat goes into the scale of the row. */
 void attn_set_cap(struct attn_q *q, float cap, const float *heat);
 
 void attn_state_init(struct attn_state *state, int D);
@@ -178,8 +181,8 @@ void attn_state_init(struct attn_state *state, int D);
 void attn_sink(struct attn_state *total, float sink, int D);
 
 /* A whole tile over all its chunks. Row r sees the absolute positions first[r]..last[r] (none if last <
- * first); sink[r]: its attn_sink, or sink = NULL; pages[c - page0] + offset is the page of chunk c. out[r] -> D floats; status[r]: 0 or ERR_RANGE.
- * scratch: attn_rows_scratch(D) bytes, aligned to 64. */
+ * first); sink[r]: its attn_sink, or sink = NULL; pages[c - page0] + offset is the page of chunk c. out[r] ->
+ * D floats; status[r]: 0 or ERR_RANGE. scratch: attn_rows_scratch(D) bytes, aligned to 64. */
 size_t attn_rows_scratch(int D);
 void attn_rows(const struct attn_kern *kern, const struct attn_q *q, void *const *pages, int64_t page0,
                size_t offset, const int64_t *first, const int64_t *last, const float *sink, float *const *out,

@@ -248,8 +248,8 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, cons
 #undef EACH
 #undef W
 
-static unsigned weights8(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
-                         const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+static unsigned weights8(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
+                         const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     return q->type == KV16 ? weigh(1, q, dqs, view, live, lo, hi, I, A, B, parts)
                            : weigh(0, q, dqs, view, live, lo, hi, I, A, B, parts);

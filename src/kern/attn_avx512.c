@@ -118,8 +118,9 @@ INLINE const char *lines(struct attn_ahead *ahead, int n)
 }
 
 /* n_groups groups in blocks of NG or, at the end, fewer, for NR rows. */
-INLINE void rows16(int NR, int NG, int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
-                   const int16_t *b, size_t row, float *out, size_t stride, struct attn_ahead *ahead)
+INLINE void rows16(int NR, int NG, int n_groups, const int16_t *x, size_t group, size_t line, int steps,
+                   const int16_t *a, const int16_t *b, size_t row, float *out, size_t stride,
+                   struct attn_ahead *ahead)
 {
     int g = 0;
 #define BLOCKS(N)                                                                                                   \
@@ -147,10 +148,10 @@ INLINE void rows8(int NR, int NG, int n_groups, const int8_t *x, size_t group, s
 }
 
 /* One instance per number of rows. */
-typedef void rows16_fn(int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a, const int16_t *b,
-                       size_t row, float *out, size_t stride, struct attn_ahead *ahead);
-typedef void rows8_fn(int n_groups, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a, size_t row, float *out,
-                      size_t stride, struct attn_ahead *ahead);
+typedef void rows16_fn(int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                       const int16_t *b, size_t row, float *out, size_t stride, struct attn_ahead *ahead);
+typedef void rows8_fn(int n_groups, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
+                      size_t row, float *out, size_t stride, struct attn_ahead *ahead);
 #define ROWS16(NR, NG)                                                                                              \
     static void rows16_##NR(int n_groups, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a, \
                             const int16_t *b, size_t row, float *out, size_t stride, struct attn_ahead *ahead)      \
@@ -297,7 +298,8 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, cons
         if (!(live >> r & 1)) continue;
         float *s = I + r * ATTN_CHUNK;
         __m512 top = scores64(s + begin, view->dk + begin, dqs[r], seen_bits(begin, lo[r], hi[r]));
-        if (end - begin > 64) top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, dqs[r], seen_bits(64, lo[r], hi[r])));
+        if (end - begin > 64)
+            top = _mm512_max_ps(top, scores64(s + 64, view->dk + 64, dqs[r], seen_bits(64, lo[r], hi[r])));
         m[r] = _mm512_reduce_max_ps(top) + 0.0f;
         if (!attn_header(attn_part_at(parts, q->D, r), m[r])) live &= ~(1u << r);
     }
@@ -308,15 +310,16 @@ INLINE unsigned weigh(int planes, const struct attn_q *q, const float *dqs, cons
         int16_t *a = A + r * ATTN_CHUNK, *b = B + r * ATTN_CHUNK;
         float v = view->pm[hi[r]], t = attn_p_scale(v);
         __m512i l = weights64(planes, s + begin, view->dv + begin, m[r], t, a + begin, b + begin);
-        if (end - begin > 64) l = _mm512_add_epi32(l, weights64(planes, s + 64, view->dv + 64, m[r], t, a + 64, b + 64));
+        if (end - begin > 64)
+            l = _mm512_add_epi32(l, weights64(planes, s + 64, view->dv + 64, m[r], t, a + 64, b + 64));
         part->l = (float)_mm512_reduce_add_epi32(l);
         part->sv = v / 32767.0f;
     }
     return live;
 }
 
-static unsigned weights16(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
-                          const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+static unsigned weights16(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
+                          const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     return q->type == KV16 ? weigh(1, q, dqs, view, live, lo, hi, I, A, B, parts)
                            : weigh(0, q, dqs, view, live, lo, hi, I, A, B, parts);

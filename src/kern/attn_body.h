@@ -130,7 +130,8 @@ static inline void attn_quant_q_body(struct attn_q *q, enum kv_type type, int D,
     q->type = type;
     q->cap = 0.0f;
     q->ahead = NULL;
-    for (int r = 0; r < n; r++) q->err[r] = attn_put_query(rows[r], D, type, scale, &q->dqs[r], q->a + r * D, q->b + r * D);
+    for (int r = 0; r < n; r++)
+        q->err[r] = attn_put_query(rows[r], D, type, scale, &q->dqs[r], q->a + r * D, q->b + r * D);
 }
 
 static inline void attn_hadamard_body(float *x, int D)
@@ -166,8 +167,8 @@ static inline float attn_p_scale(float v)
     return v > 0.0f ? 32767.0f / v : 0.0f;
 }
 
-/* Scores of one row from the sums Q*K, capped, in place: what attn_softmax then takes with scales of 1. Whole groups of lo..hi
- * only; of masked keys any value. */
+/* Scores of one row from the sums Q*K, capped, in place: what attn_softmax then takes with scales of 1. Whole
+ * groups of lo..hi only; of masked keys any value. */
 static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi, float cap, float top)
 {
     for (int j = lo / ATTN_BLOCK * ATTN_BLOCK; j < (hi / ATTN_BLOCK + 1) * ATTN_BLOCK; j++) {
@@ -176,8 +177,10 @@ static inline void attn_cap(float *I, float dqs, const float *dk, int lo, int hi
     }
 }
 
-/* Scores of one row from its two sums, in place: the common one in I and that of the extra dimensions in J. Whole groups. */
-static inline void attn_add_extra(float *restrict I, const float *restrict J, float dqs, float dqs2, const struct kv_view *view, int lo, int hi)
+/* Scores of one row from its two sums, in place: the common one in I and that of the extra dimensions in J.
+ * Whole groups. */
+static inline void attn_add_extra(float *restrict I, const float *restrict J, float dqs, float dqs2,
+                                  const struct kv_view *view, int lo, int hi)
 {
     const float *restrict dk = view->dk, *restrict dkr = view->dkr;
     for (int j = lo / ATTN_BLOCK * ATTN_BLOCK; j < (hi / ATTN_BLOCK + 1) * ATTN_BLOCK; j++)
@@ -267,10 +270,12 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     struct attn_ahead *ahead = q->ahead;
     if (q->type == KV16) {
         const int16_t *k = (const int16_t *)view->k + (size_t)g0 * 16 * d;
-        product16(n, n_groups, k, 16 * d, 32, (D < KV16_SLICE ? D : KV16_SLICE) / 2, q->a, q->b, d, I + g0 * 16, ATTN_CHUNK, ahead);
+        product16(n, n_groups, k, 16 * d, 32, (D < KV16_SLICE ? D : KV16_SLICE) / 2, q->a, q->b, d,
+                  I + g0 * 16, ATTN_CHUNK, ahead);
         for (int at = KV16_SLICE; at < D; at += KV16_SLICE) {
             int w = D - at < KV16_SLICE ? D - at : KV16_SLICE;
-            product16(n, n_groups, k + at * 16, 16 * d, 32, w / 2, q->a + at, q->b + at, d, J + g0 * 16, ATTN_CHUNK, NULL);
+            product16(n, n_groups, k + at * 16, 16 * d, 32, w / 2, q->a + at, q->b + at, d, J + g0 * 16,
+                      ATTN_CHUNK, NULL);
             for (int r = 0; r < n; r++)
                 for (int j = g0 * 16; j < (g0 + n_groups) * 16; j++) I[r * ATTN_CHUNK + j] += J[r * ATTN_CHUNK + j];
         }
@@ -287,12 +292,15 @@ attn_tile(const struct kv_view *view, const struct attn_q *q, const int *lo, con
     if (q->extra) {
         size_t e = (size_t)q->extra;
         if (q->type == KV16)
-            product16(n, n_groups, (const int16_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 32, q->extra / 2, q->a2, q->b2, e, J + g0 * 16,
-                      ATTN_CHUNK, NULL);
+            product16(n, n_groups, (const int16_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 32, q->extra / 2,
+                      q->a2, q->b2, e, J + g0 * 16, ATTN_CHUNK, NULL);
         else
-            product8(n, n_groups, (const int8_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 64, q->extra / 4, q->a2, e, J + g0 * 16, ATTN_CHUNK, NULL);
+            product8(n, n_groups, (const int8_t *)view->kr + (size_t)g0 * 16 * e, 16 * e, 64, q->extra / 4,
+                     q->a2, e, J + g0 * 16, ATTN_CHUNK, NULL);
         for (int r = 0; r < n; r++)
-            if (live >> r & 1) attn_add_extra(I + r * ATTN_CHUNK, J + r * ATTN_CHUNK, dqs[r], q->dqs2[r], view, lo[r], hi[r]);
+            if (live >> r & 1)
+                attn_add_extra(I + r * ATTN_CHUNK, J + r * ATTN_CHUNK, dqs[r], q->dqs2[r], view, lo[r],
+                               hi[r]);
         scored.dk = ones;
         dqs = ones;
     }

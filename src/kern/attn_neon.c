@@ -170,8 +170,8 @@ INLINE int softmax4(int planes, float *s, float dqs, const struct kv_view *view,
     return 1;
 }
 
-static unsigned weights4(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live, const int *lo,
-                         const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
+static unsigned weights4(const struct attn_q *q, const float *dqs, const struct kv_view *view, unsigned live,
+                         const int *lo, const int *hi, float *I, int16_t *A, int16_t *B, void *parts)
 {
     for (int r = 0; r < q->n; r++) {
         if (!(live >> r & 1)) continue;

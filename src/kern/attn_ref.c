@@ -63,14 +63,16 @@ static void chunk_ref(const struct kv_view *view, const struct attn_q *q, const 
         if (attn_skips(q, r, lo[r], hi[r], part)) continue;
         memset(I, 0, sizeof I);
         for (int j = lo[r]; j <= hi[r]; j++)
-            I[j] = q->type == KV16 ? dot16(view->k, D, q->a + r * D, q->b + r * D, j) : dot8(view->k, D, q->a + r * D, j);
+            I[j] = q->type == KV16 ? dot16(view->k, D, q->a + r * D, q->b + r * D, j)
+                                   : dot8(view->k, D, q->a + r * D, j);
         struct kv_view scored = *view;
         float dqs = q->dqs[r];
         if (q->extra) {
             int e = q->extra;
             const int16_t *a = q->a2 + r * e, *b = q->b2 + r * e;
             memset(J, 0, sizeof J);
-            for (int j = lo[r]; j <= hi[r]; j++) J[j] = q->type == KV16 ? dot16(view->kr, e, a, b, j) : dot8(view->kr, e, a, j);
+            for (int j = lo[r]; j <= hi[r]; j++)
+                J[j] = q->type == KV16 ? dot16(view->kr, e, a, b, j) : dot8(view->kr, e, a, j);
             attn_add_extra(I, J, dqs, q->dqs2[r], view, lo[r], hi[r]);
             scored.dk = ones;
             dqs = 1.0f;

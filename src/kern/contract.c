@@ -19,7 +19,18 @@ const char contract_text[] = "NC1\n"
 /* contract_selftest of the reference. A contract with other bits has another value: take it from the test's message. */
 #define GOLDEN UINT64_C(0xc2aef3b9d7974427)
 
-enum { K = 512, N = 32, TOKENS = 3, MAT_TOKENS = 19, D = 32, EXTRA = 16, KEYS = 40, MAT_BYTES = 64 * 1024, ACT_BYTES = 72 * 1024, PAGE_BYTES = 32 * 1024 };
+enum {
+    K = 512,
+    N = 32,
+    TOKENS = 3,
+    MAT_TOKENS = 19,
+    D = 32,
+    EXTRA = 16,
+    KEYS = 40,
+    MAT_BYTES = 64 * 1024,
+    ACT_BYTES = 72 * 1024,
+    PAGE_BYTES = 32 * 1024
+};
 
 struct state {
     uint64_t rng, hash;
@@ -76,11 +87,13 @@ void contract_row(uint64_t *rng, enum dtype type, uint8_t *row, int n)
         for (int i = 0; i < n; i++) {
             float v = (float)(int32_t)draw_from(rng) * 0x1p-33f;
             uint16_t h = type == DTYPE_F16 ? f16_from_f32(v) : (uint16_t)(f32_bits(v) >> 16);
-            memcpy(row + (type == DTYPE_F32 ? 4 : 2) * i, type == DTYPE_F32 ? (void *)&v : (void *)&h, type == DTYPE_F32 ? 4 : 2);
+            memcpy(row + (type == DTYPE_F32 ? 4 : 2) * i, type == DTYPE_F32 ? (void *)&v : (void *)&h,
+                   type == DTYPE_F32 ? 4 : 2);
         }
         return;
     }
-    for (uint64_t i = 0, bytes = dtype_row_bytes(type, (uint64_t)n); type == DTYPE_N4 && i < bytes; i++) row[i] = (uint8_t)draw_from(rng);
+    for (uint64_t i = 0, bytes = dtype_row_bytes(type, (uint64_t)n); type == DTYPE_N4 && i < bytes; i++)
+        row[i] = (uint8_t)draw_from(rng);
     for (int g = 0; type == DTYPE_N4 && g < n; g += N4_GROUP) {
         uint8_t *high = &row[g / N4_GROUP * N4_GROUP_BYTES + 1];
         *high = (uint8_t)(0x20 | (*high & 0x83));
@@ -127,7 +140,8 @@ static void test_elem(struct state *s, const struct kern *k)
     fill(s, s->x, K), fill(s, g, K), fill(s, cs, K);
     float z[K];
     k->elem->weights(s->w, s->x, K, s->x[0], 0.7f), add(s, s->w, sizeof s->w);
-    for (int i = GATE_SILU; i <= GATE_CLAMPED; i++) k->elem->gate(z, s->x, g, K, (enum gate_kind)i), add(s, z, sizeof z);
+    for (int i = GATE_SILU; i <= GATE_CLAMPED; i++)
+        k->elem->gate(z, s->x, g, K, (enum gate_kind)i), add(s, z, sizeof z);
     k->elem->cap(z, 3.0f, K), add(s, z, sizeof z);
     k->elem->axpy(z, s->x[2], g, K), add(s, z, sizeof z);
     k->elem->add(z, g, K), add(s, z, sizeof z);
@@ -186,7 +200,9 @@ static void test_latent(struct state *s, const struct attn_kern *k, enum kv_type
         must(attn_store_extra(&view, type, EXTRA, i, s->x + D) == 0 && k->store(&view, type, D, i, s->x, s->x) == 0);
     }
     fill(s, s->x, TOKENS * (D + EXTRA));
-    for (int t = 0; t < TOKENS; t++) rows[t] = s->x + t * D, extra[t] = s->x + TOKENS * D + t * EXTRA, out[t] = store[t], last[t] = KEYS - 1 - 9 * t;
+    for (int t = 0; t < TOKENS; t++)
+        rows[t] = s->x + t * D, extra[t] = s->x + TOKENS * D + t * EXTRA, out[t] = store[t],
+        last[t] = KEYS - 1 - 9 * t;
     k->quant_q(&s->q, type, D, TOKENS, rows, 0.01f);
     attn_quant_extra(&s->q, EXTRA, extra, 0.01f);
     attn_rows(k, &s->q, pages, 0, 0, first, last, NULL, out, status, s->parts);
@@ -195,10 +211,12 @@ static void test_latent(struct state *s, const struct attn_kern *k, enum kv_type
 
 uint64_t contract_selftest(const struct kern *k)
 {
-    static const enum dtype types[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_MXFP4, DTYPE_Q2_K,
-                                       DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_IQ4_XS, DTYPE_N4, DTYPE_F32, DTYPE_F16, DTYPE_BF16,
-                                       DTYPE_Q1_0, DTYPE_Q2_0, DTYPE_TQ1_0, DTYPE_TQ2_0, DTYPE_NVFP4, DTYPE_IQ1_S, DTYPE_IQ1_M,
-                                       DTYPE_IQ2_XXS, DTYPE_IQ2_XS, DTYPE_IQ2_S, DTYPE_IQ3_XXS, DTYPE_IQ3_S};
+    static const enum dtype types[] = {DTYPE_Q4_0,   DTYPE_Q4_1,  DTYPE_Q5_0,    DTYPE_Q5_1,  DTYPE_Q8_0,
+                                       DTYPE_IQ4_NL, DTYPE_MXFP4, DTYPE_Q2_K,    DTYPE_Q3_K,  DTYPE_Q4_K,
+                                       DTYPE_Q5_K,   DTYPE_Q6_K,  DTYPE_IQ4_XS,  DTYPE_N4,    DTYPE_F32,
+                                       DTYPE_F16,    DTYPE_BF16,  DTYPE_Q1_0,    DTYPE_Q2_0,  DTYPE_TQ1_0,
+                                       DTYPE_TQ2_0,  DTYPE_NVFP4, DTYPE_IQ1_S,   DTYPE_IQ1_M, DTYPE_IQ2_XXS,
+                                       DTYPE_IQ2_XS, DTYPE_IQ2_S, DTYPE_IQ3_XXS, DTYPE_IQ3_S};
     struct state *s = &(struct state){.rng = 1, .hash = 0xcbf29ce484222325u};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) test_matmul(s, k, types[i], MAT_BODY);
     test_matmul(s, k, DTYPE_Q8_0, MAT_HEAD);
@@ -214,7 +232,10 @@ int contract_check(const struct kern *k, struct err *e)
 {
     uint64_t h = contract_selftest(k);
     if (h == GOLDEN) return 0;
-    return err(e, ERR_MISMATCH, "self-test: kernels '%s' give %016" PRIx64 ", the contract is %016" PRIx64 "; use another set (--isa) and report this", k->name, h, GOLDEN);
+    return err(e, ERR_MISMATCH,
+               "self-test: kernels '%s' give %016" PRIx64 ", the contract is %016" PRIx64
+               "; use another set (--isa) and report this",
+               k->name, h, GOLDEN);
 }
 
 const struct kern *contract_select(const char *isa, const struct kern **refused, struct err *e)

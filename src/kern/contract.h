@@ -8,11 +8,12 @@
 /* All rows of arith.def, one line each ("CONST NAME bits\n"): what the contract's id is a hash of. */
 extern const char contract_text[];
 
-/* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about two milliseconds). */
+/* A hash over the outputs of every operation of a table, on fixed inputs of every weight type (about two
+ * milliseconds). */
 uint64_t contract_selftest(const struct kern *k);
 
-/* A row of n weights of any type that the contract knows, of modest size: the self-test's, and those of `tutti conform`. n is
- * whole blocks. */
+/* A row of n weights of any type that the contract knows, of modest size: the self-test's, and those of
+ * `tutti conform`. n is whole blocks. */
 void contract_row(uint64_t *rng, enum dtype type, uint8_t *row, int n);
 
 /*

@@ -96,7 +96,8 @@ static int quant_a16(struct act *a, int tok, const float *x)
                 memcpy(act_line(a, tok, line), lo, 64);
                 continue;
             }
-            for (int i = 0; i < 32; i++) lo[i] = (int16_t)(q[h + act_word(i)] & 255), hi[i] = (int16_t)(q[h + act_word(i)] >> 8);
+            for (int i = 0; i < 32; i++)
+                lo[i] = (int16_t)(q[h + act_word(i)] & 255), hi[i] = (int16_t)(q[h + act_word(i)] >> 8);
             memcpy(act_line(a, tok, line), lo, 64);
             memcpy(act_line(a, tok, line) + (a->qh - a->q), hi, 64);
         }
@@ -196,8 +197,9 @@ static void elem_rope(float *restrict x, const float *restrict cs, int n_head, i
 
 #define WEIGHT_WHOLE 0x37000000u /* 2^-17 */
 
-/* rne(p * 2^40) of 0 <= p <= 1 is m << shift: from 2^-17 up p * 2^40 is an integer, its mantissa shifted; below it is small
- * enough that adding 2^23 rounds it. In blocks and two loops, since narrow and wide integers in one do not vectorise. */
+/* rne(p * 2^40) of 0 <= p <= 1 is m << shift: from 2^-17 up p * 2^40 is an integer, its mantissa shifted;
+ * below it is small enough that adding 2^23 rounds it. In blocks and two loops, since narrow and wide
+ * integers in one do not vectorise. */
 static void elem_weights(uint64_t *w, const float *z, int n, float max, float temperature)
 {
     enum { BLOCK = 64 };
@@ -209,7 +211,8 @@ static void elem_weights(uint64_t *w, const float *z, int n, float max, float te
             float p = exp32(x > 0.0f ? 0.0f : x);
             uint32_t b = f32_bits(p);
             float small = b < WEIGHT_WHOLE ? p : 0.0f;
-            uint32_t rounded = f32_bits(small * 0x1p40f + 0x1p23f) - 0x4b000000u, mantissa = (b & 0x7fffffu) | 0x800000u;
+            uint32_t rounded = f32_bits(small * 0x1p40f + 0x1p23f) - 0x4b000000u,
+                     mantissa = (b & 0x7fffffu) | 0x800000u;
             m[i] = b < WEIGHT_WHOLE ? rounded : mantissa;
             shift[i] = b < WEIGHT_WHOLE ? 0 : (b >> 23) - 110;
         }
@@ -231,4 +234,5 @@ static int elem_largest(float *max, const float *x, int n)
 }
 
 extern const struct elem_kern ELEM_TABLE;
-const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add, elem_axpy, elem_scale, elem_cap, elem_rope, elem_weights, elem_largest};
+const struct elem_kern ELEM_TABLE = {elem_quant, elem_norm, elem_gate, elem_add,     elem_axpy,
+                                     elem_scale, elem_cap,  elem_rope, elem_weights, elem_largest};

@@ -115,7 +115,9 @@ static void encode_book(uint8_t *out, const float *x, const float *w)
     uint8_t q[B];
     for (int i = 0; i < B; i++) wide = f32_from_bits(abs_bits(x[i])) > wide ? f32_from_bits(abs_bits(x[i])) : wide;
     for (int t = 0; t < BOOK_TRIALS && wide > 0; t++) {
-        float s = wide / (float)(t % 2 ? -BOOK_FIRST - 3 * t : BOOK_FIRST + 3 * t); /* both signs: the book is not the same on both sides */
+        float s = wide / (float)(t % 2 ? -BOOK_FIRST - 3 * t
+                                       : BOOK_FIRST +
+                                             3 * t); /* both signs: the book is not the same on both sides */
         for (int round = 0; round < 2; round++) {
             uint16_t d = f16_from_f32(s);
             float ds = f32_from_f16(d);
@@ -315,10 +317,12 @@ int encode_row(enum dtype type, uint8_t *out, const float *x, const float *weigh
     return 0;
 }
 
-int encode_decode_rows(enum dtype type, float *x, const uint8_t *rows, uint64_t row_bytes, int n, uint64_t len, void *packed, struct err *e)
+int encode_decode_rows(enum dtype type, float *x, const uint8_t *rows, uint64_t row_bytes, int n,
+                       uint64_t len, void *packed, struct err *e)
 {
     if (type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16) {
-        for (int i = 0; i < n; i++) encode_load_floats(type, x + (size_t)i * len, rows + (size_t)i * row_bytes, (int64_t)len);
+        for (int i = 0; i < n; i++)
+            encode_load_floats(type, x + (size_t)i * len, rows + (size_t)i * row_bytes, (int64_t)len);
         return 0;
     }
     struct mat m;

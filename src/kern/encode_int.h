@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What encode.c and encode_k.c share: fitting a scale to 32 elements. Floats in a written order; a shorter block is filled with
- * elements of value and weight 0. */
+/* What encode.c and encode_k.c share: fitting a scale to 32 elements. Floats in a written order; a shorter
+ * block is filled with elements of value and weight 0. */
 #ifndef TUTTI_KERN_ENCODE_INT_H
 #define TUTTI_KERN_ENCODE_INT_H
 

@@ -5,8 +5,9 @@
  *   Q4_K, Q5_K   8 blocks of 32: x = d sub q - dmin min; sub and min of 6 bits, q of 4 or 5
  *   Q6_K         16 blocks of 16: x = d sub q; sub of 8 bits with sign, q from -32 to 31
  *
- * Each block is fitted by itself first. Then, for trial values of d (and dmin), every block takes the best of the whole numbers
- * around its own scale, and d (and dmin) become those that fit the codes best, by least squares, until that gains nothing.
+ * Each block is fitted by itself first. Then, for trial values of d (and dmin), every block takes the best of
+ * the whole numbers around its own scale, and d (and dmin) become those that fit the codes best, by least
+ * squares, until that gains nothing.
  */
 #include "kern/encode.h"
 #include "kern/encode_int.h"
@@ -57,7 +58,8 @@ static bool affine_least_squares(const float *x, const float *w, const float c[B
         a[0][i] = w[i], a[1][i] = w[i] * c[i], a[2][i] = w[i] * (c[i] * c[i]);
         a[3][i] = w[i] * x[i], a[4][i] = w[i] * (c[i] * x[i]);
     }
-    float s0 = sum32(a[0]), s1 = sum32(a[1]), s2 = sum32(a[2]), t0 = sum32(a[3]), t1 = sum32(a[4]), det = s0 * s2 - s1 * s1;
+    float s0 = sum32(a[0]), s1 = sum32(a[1]), s2 = sum32(a[2]), t0 = sum32(a[3]), t1 = sum32(a[4]),
+          det = s0 * s2 - s1 * s1;
     if (!(s2 > 0)) return false;
     *m = det > 0 ? (s1 * t1 - s2 * t0) / det : 0;
     *s = *m > 0 ? (s0 * t1 - s1 * t0) / det : t1 / s2;
@@ -70,8 +72,10 @@ static void affine_block(const float *x, const float *w, float top, float *best_
     float lo = 0, hi = x[0], best = -1, c[B], y[B];
     for (int i = 0; i < B; i++) lo = x[i] < lo ? x[i] : lo, hi = x[i] > hi ? x[i] : hi;
     *best_s = 0, *best_m = -lo;
-    for (int t = -K_STEPS; t < TRIALS && hi - lo > 0x1p-100f; t++) { /* t < 0: larger steps, as a grid of half as many values needs */
-        float shrink = t < 0 ? 0 : 0.014f * (float)(t - 1) * (hi - lo), s = (hi - lo - 2 * shrink) / (t < 0 ? top + 0.5f * (float)t : top), m = -lo - shrink;
+    for (int t = -K_STEPS; t < TRIALS && hi - lo > 0x1p-100f;
+         t++) { /* t < 0: larger steps, as a grid of half as many values needs */
+        float shrink = t < 0 ? 0 : 0.014f * (float)(t - 1) * (hi - lo),
+              s = (hi - lo - 2 * shrink) / (t < 0 ? top + 0.5f * (float)t : top), m = -lo - shrink;
         if (lo == 0 || m < 0) m = 0;
         for (int round = 0; round < 3; round++) {
             float e = affine_error(x, w, s, m, top);
@@ -125,7 +129,10 @@ static void affine_refine(const struct affine *a, float *d, float *dmin)
         bx = bx + min * sum32(p[3]);
     }
     float det = aa * bb - ab * ab;
-    float new_d = det > 0 ? (bb * ax - ab * bx) / det : aa > 0 ? ax / aa : 0, new_min = det > 0 ? (ab * ax - aa * bx) / det : 0;
+    float new_d = det > 0  ? (bb * ax - ab * bx) / det
+                  : aa > 0 ? ax / aa
+                           : 0,
+          new_min = det > 0 ? (ab * ax - aa * bx) / det : 0;
     if (new_d > 0 && new_min >= 0) *d = new_d, *dmin = new_min;
 }
 
@@ -142,7 +149,8 @@ static void pack_affine(uint8_t *out, const struct affine *a, uint16_t d, uint16
     memset(high, 0, (size_t)(low - high) + SUPER / 2);
     for (int b = 0; b < K_BLOCKS; b++) {
         float c[B], y[B];
-        affine_codes(c, y, a->x + B * b, f32_from_f16(d) * (float)a->sub[b], f32_from_f16(dmin) * (float)a->min[b], a->top);
+        affine_codes(c, y, a->x + B * b, f32_from_f16(d) * (float)a->sub[b],
+                     f32_from_f16(dmin) * (float)a->min[b], a->top);
         for (int i = 0; i < B; i++) {
             int q = (int)c[i];
             low[B * (b / 2) + i] |= (uint8_t)((q & 15) << 4 * (b % 2));

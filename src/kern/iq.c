@@ -50,7 +50,8 @@ static void entry_of(enum dtype type, const uint8_t *b, int i, uint8_t *code)
         break;
     }
     default: /* IQ3_S */
-        put(code, GRID_IQ3_S, own[i] | (own[64 + i / 8] >> (i % 8) & 1u) << 8, (uint32_t)own[72 + i / 2] >> (i % 2 * 4), 4);
+        put(code, GRID_IQ3_S, own[i] | (own[64 + i / 8] >> (i % 8) & 1u) << 8,
+            (uint32_t)own[72 + i / 2] >> (i % 2 * 4), 4);
     }
 }
 

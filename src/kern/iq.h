@@ -2,9 +2,9 @@
 /*
  * iq: blocks of the smallest GGUF types as digits, signs and scales (packed further by mat.c).
  *
- * A weight of the IQ types is d * (sub-scale) * (value of a code book's digit), with a sign or, of IQ1, a shift of an eighth.
- * In whole numbers: sub = 2 s + 1 for the stored s; code = an index of mat_iq1_book, mat_iq2_book, mat_iq3_*_book; what is
- * left is the factor mat_unit.
+ * A weight of the IQ types is d * (sub-scale) * (value of a code book's digit), with a sign or, of IQ1, a
+ * shift of an eighth. In whole numbers: sub = 2 s + 1 for the stored s; code = an index of mat_iq1_book,
+ * mat_iq2_book, mat_iq3_*_book; what is left is the factor mat_unit.
  *
  *   type     bits  block of 256                                                            codes of
  *   IQ1_S    1.56  d, 32 low bytes, 8 words: 4 x 3 high bits, 3 bits of s, shift           8 weights, 11 bits

@@ -52,15 +52,24 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
 {
     const struct mat_layout *l = layout_of(type);
     const struct dtype_info *info = dtype_info(type);
-    if (!l) return err(e, ERR_UNSUPPORTED, "weight type %s is not supported; take the model in Q4_K_M, IQ4_XS or Q8_0", dtype_name(type));
+    if (!l)
+        return err(e, ERR_UNSUPPORTED,
+                   "weight type %s is not supported; take the model in Q4_K_M, IQ4_XS or Q8_0",
+                   dtype_name(type));
     if (n < 1 || k < 1 || n > MAT_DIM_MAX || k > MAT_DIM_MAX)
         return err(e, ERR_LIMIT, "matrix of %" PRId64 " x %" PRId64 ": each side must be 1..%d", n, k, MAT_DIM_MAX);
     int64_t step = info->block > 32 ? info->block : 32;
     if (k % step)
         return err(e, ERR_UNSUPPORTED, "%s matrix with rows of %" PRId64 ": the length must be a multiple of %" PRId64,
                    info->name, k, step);
-    *m = (struct mat){.lay = l, .type = mat_form(type), .from = type, .n = (int)n, .k = (int)k, .n_panels = (int)((n + PANEL - 1) / PANEL)};
-    uint64_t blocks = (uint64_t)k / 32, groups = (blocks + 7) / 8, spans = l->span == 256 ? groups : (uint64_t)k / l->span;
+    *m = (struct mat){.lay = l,
+                      .type = mat_form(type),
+                      .from = type,
+                      .n = (int)n,
+                      .k = (int)k,
+                      .n_panels = (int)((n + PANEL - 1) / PANEL)};
+    uint64_t blocks = (uint64_t)k / 32, groups = (blocks + 7) / 8,
+             spans = l->span == 256 ? groups : (uint64_t)k / l->span;
     uint64_t bytes = blocks * (l->lo + l->hi) + groups * (l->sub + l->min) + spans * (l->d + l->m);
     if (bytes > INT32_MAX) return err(e, ERR_LIMIT, "a panel of %" PRIu64 " bytes is too large", bytes);
     m->panel_bytes = (bytes + 63) & ~(uint64_t)63;
@@ -145,7 +154,8 @@ static int pack_block32(enum dtype type, const struct place *o, const uint8_t *b
     int row = o->row, rc;
     if (type == DTYPE_MXFP4) {
         if (b[0] == 255 || (int)b[0] - 128 > 40)
-            return err(o->e, ERR_FORMAT, "row %d, block %d: MXFP4 scale %d is outside the supported range", row, o->span, b[0]);
+            return err(o->e, ERR_FORMAT, "row %d, block %d: MXFP4 scale %d is outside the supported range",
+                       row, o->span, b[0]);
         if ((int)b[0] - 128 < ARITH_MXFP4_MIN) { /* too small for the contract: a zero block */
             static const uint8_t zero[16];
             o->d[row] = 128;
@@ -313,7 +323,8 @@ static int pack_ternary(enum dtype type, const struct place *o, const uint8_t *b
     return rc;
 }
 
-/* NVFP4: 64 weights, four scales (e4m3 without a sign; 127 is zero), then per 16 weights 8 bytes of codes as in Q4_0. */
+/* NVFP4: 64 weights, four scales (e4m3 without a sign; 127 is zero), then per 16 weights 8 bytes of codes as
+ * in Q4_0. */
 static int pack_nvfp4(const struct place *o, const uint8_t *b)
 {
     for (int i = 0; i < 4; i++) {
@@ -339,7 +350,8 @@ static int pack_w16(const struct place *o, const float *x, int n)
     for (int i = 0; i < n; i++) b = abs_bits(x[i]) > b ? abs_bits(x[i]) : b;
     if (b >= 0x7f800000) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is NaN or infinite", o->row, o->span);
     float a = f32_from_bits(b);
-    if (a > ARITH_F32(SCALE_MAX)) return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is larger than 2^40", o->row, o->span);
+    if (a > ARITH_F32(SCALE_MAX))
+        return err(o->e, ERR_FORMAT, "row %d, group %d: a weight is larger than 2^40", o->row, o->span);
     if (a < ARITH_F32(W16_FLOOR)) a = ARITH_F32(W16_FLOOR);
     float id = (float)ARITH_QMAX16 / a, d = a * ARITH_F32(RQ16);
     memcpy(o->d + 4 * o->row, &d, 4);
@@ -395,7 +407,9 @@ int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct
 {
     const struct mat_layout *l = m->lay;
     int n_rows = m->n - p * PANEL < PANEL ? m->n - p * PANEL : PANEL, blocks = m->k / 32, step = step_of(m);
-    size_t step_bytes = m->type == DTYPE_N4 ? N4_GROUP_BYTES : (size_t)step / dtype_info(m->from)->block * dtype_info(m->from)->bytes;
+    size_t step_bytes = m->type == DTYPE_N4
+                            ? N4_GROUP_BYTES
+                            : (size_t)step / dtype_info(m->from)->block * dtype_info(m->from)->bytes;
     if (n_rows < PANEL) {
         memset(m->data + (size_t)p * m->panel_bytes, 0, m->panel_bytes);
         for (int g = 0; 8 * g < blocks; g++) {
@@ -485,7 +499,8 @@ void mat_scales(const struct mat *m, int p, int s, float d[PANEL], float min[PAN
         if (is_w16(m->type))
             memcpy(&d[r], pd + 4 * r, 4);
         else
-            d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r]) : f32_from_f16(get16(pd + 2 * r)) * mat_unit(m->type);
+            d[r] = m->type == DTYPE_MXFP4 ? f32_from_e8m0_half(pd[r])
+                                          : f32_from_f16(get16(pd + 2 * r)) * mat_unit(m->type);
     }
 }
 

@@ -2,10 +2,11 @@
 /*
  * mat: a weight matrix in the packed layout that every instruction set reads.
  *
- * A matrix of n outputs and reduction length k is cut into panels of 16 output rows. Along k a panel is a list of
- * 32-blocks. The codes of a 32-block are *lines* of 64 bytes: 16 rows in lanes, 4 consecutive k in the 4 bytes of a
- * lane, so a 32-block of bytes is 8 lines (line j: k = 4j .. 4j+3). One line is one zmm register, one row of an AMX
- * B tile, and four NEON vectors for a dot product by lane. Narrow codes are stored as bit planes of such lines:
+ * A matrix of n outputs and reduction length k is cut into panels of 16 output rows. Along k a panel is a
+ * list of 32-blocks. The codes of a 32-block are *lines* of 64 bytes: 16 rows in lanes, 4 consecutive k in
+ * the 4 bytes of a lane, so a 32-block of bytes is 8 lines (line j: k = 4j .. 4j+3). One line is one zmm
+ * register, one row of an AMX B tile, and four NEON vectors for a dot product by lane. Narrow codes are
+ * stored as bit planes of such lines:
  *
  *   nibbles    4 lines; low half of line j = line j, high half = line j+4                       256 bytes
  *   two bits   2 lines; bits 2i, 2i+1 of line t = line 4t+i                                     128 bytes
@@ -13,14 +14,16 @@
  *   bytes      8 lines                                                                          512 bytes
  *   words      16 lines of 16 rows x 2 k of int16 (W16), of each four k first 0 2, then 1 3    1024 bytes
  *
- * Along k a panel is a list of chunks of 512 codes, so that a product reads its memory from end to end. A chunk holds, one
- * after the other: lo plane, hi plane (both per 32-block), integer sub-scales and mins (per 256), scales d and offsets m
- * (per span: 16 or 32, or 256 for K-quants, N4 and W16), each of these with the 16 rows side by side. Whole chunks are
- * multiples of 64 bytes; the last one has only the blocks, groups and spans there are, and is padded. Rows past n and codes
- * past k are zero (numerics: codes 0 change no integer sum). Rows of K-quants are whole groups of 256.
+ * Along k a panel is a list of chunks of 512 codes, so that a product reads its memory from end to end. A
+ * chunk holds, one after the other: lo plane, hi plane (both per 32-block), integer sub-scales and mins (per
+ * 256), scales d and offsets m (per span: 16 or 32, or 256 for K-quants, N4 and W16), each of these with the
+ * 16 rows side by side. Whole chunks are multiples of 64 bytes; the last one has only the blocks, groups and
+ * spans there are, and is padded. Rows past n and codes past k are zero (numerics: codes 0 change no integer
+ * sum). Rows of K-quants are whole groups of 256.
  *
- * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract section 4.3). Types whose
- * values are those of another one's packed form share it (mat_form): the kernels know forms only.
+ * Packing is lossless except for W16 (F32, F16, BF16 become int16 codes per (row, 256), contract
+ * section 4.3). Types whose values are those of another one's packed form share it (mat_form): the kernels
+ * know forms only.
  */
 #ifndef TUTTI_KERN_MAT_H
 #define TUTTI_KERN_MAT_H
@@ -127,23 +130,27 @@ struct mat {
     int n_panels;
 };
 
-/* A 256-group of a panel: its blocks, and the regions' bytes of its first one. Regions that a form lacks are anywhere. */
+/* A 256-group of a panel: its blocks, and the regions' bytes of its first one. Regions that a form lacks are
+ * anywhere. */
 struct mat_group {
     uint8_t *lo, *hi, *sub, *min, *d, *m;
     int n; /* 32-blocks: 8, or fewer at the end of a row */
 };
 
-static inline __attribute__((always_inline)) struct mat_group mat_group(struct mat_layout l, uint8_t *panel, int blocks, int g)
+static inline __attribute__((always_inline)) struct mat_group mat_group(struct mat_layout l, uint8_t *panel,
+                                                                        int blocks, int g)
 {
     const int chunk_bytes = 16 * (l.lo + l.hi) + 2 * (l.sub + l.min) + MAT_CHUNK / l.span * (l.d + l.m), odd = g & 1;
-    int left = blocks - 16 * (g / 2), n = left < 16 ? left : 16, groups = (n + 7) / 8, spans = l.span == 256 ? groups : n * 32 / l.span;
+    int left = blocks - 16 * (g / 2), n = left < 16 ? left : 16, groups = (n + 7) / 8,
+        spans = l.span == 256 ? groups : n * 32 / l.span;
     struct mat_group r = {.lo = panel + (size_t)(g / 2) * (size_t)chunk_bytes, .n = n - 8 * odd < 8 ? n - 8 * odd : 8};
     r.hi = r.lo + n * l.lo;
     r.sub = r.hi + n * l.hi;
     r.min = r.sub + groups * l.sub;
     r.d = r.min + groups * l.min;
     r.m = r.d + spans * l.d + odd * (256 / l.span) * l.m;
-    r.lo += odd * 8 * l.lo, r.hi += odd * 8 * l.hi, r.sub += odd * l.sub, r.min += odd * l.min, r.d += odd * (256 / l.span) * l.d;
+    r.lo += odd * 8 * l.lo, r.hi += odd * 8 * l.hi, r.sub += odd * l.sub, r.min += odd * l.min,
+        r.d += odd * (256 / l.span) * l.d;
     return r;
 }
 
@@ -161,8 +168,9 @@ int mat_init(struct mat *m, enum dtype type, int64_t n, int64_t k, struct err *e
 size_t mat_bytes(const struct mat *m);
 
 /*
- * Packs panel p from its rows in the file's format: rows -> the first row of the panel, row_bytes apart. m->data must
- * be set. Rejects scales that are NaN, infinite or outside the contract's range (ERR_FORMAT; the message names the row).
+ * Packs panel p from its rows in the file's format: rows -> the first row of the panel, row_bytes apart.
+ * m->data must be set. Rejects scales that are NaN, infinite or outside the contract's range (ERR_FORMAT; the
+ * message names the row).
  */
 int mat_pack(struct mat *m, int p, const uint8_t *rows, size_t row_bytes, struct err *e);
 

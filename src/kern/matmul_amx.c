@@ -2,24 +2,27 @@
 /*
  * matmul_amx: the matrix product with AMX tiles for 8 tokens and more; fewer go to matmul_avx512.
  *
- * A tile instruction multiplies 16 tokens x up to 64 bytes (tile A, straight from struct act) by 64 bytes x 16 rows
- * (tile B: 16 lines as mat.h packs them) into 16 x 16 int32 (tile C). C goes to memory and the float fold runs over it
- * with AVX-512, the 16 rows of a panel in lanes, in the written order; the integers are exact in any order.
+ * A tile instruction multiplies 16 tokens x up to 64 bytes (tile A, straight from struct act) by 64 bytes x
+ * 16 rows (tile B: 16 lines as mat.h packs them) into 16 x 16 int32 (tile C). C goes to memory and the float
+ * fold runs over it with AVX-512, the 16 rows of a panel in lanes, in the written order; the integers are
+ * exact in any order.
  *
  * Loops:  up to TILES tiles of 16 tokens > PANELS panels > segments of 1024 > groups of 256 along k:
  *         the group's codes are unpacked once into B lines in L1, then used by all tiles of tokens
- *         > jobs (a tile of tokens, one or two panels, 2 to 8 blocks): issue() runs the tile instructions of the next
- *         job into one of two sets of four C tiles in memory, then fold() takes the other set.
+ *         > jobs (a tile of tokens, one or two panels, 2 to 8 blocks): issue() runs the tile instructions of
+ * the next job into one of two sets of four C tiles in memory, then fold() takes the other set.
  *
  *   tier     B lines (planes)              tile instructions per group, panel, 16 tokens
  *   A8/32    signed codes                  8, one per 32-block (K = 32: the fold wants a sum per block)
- *   A8/256   code * sub = 256 hi + lo      8 = 4 of K = 64 x planes (s8, u8); Q2_K fits one plane (u8), N4 (s8): 4
- *   A16/256  W16 = 256 hi + lo             16 = 4 x hi hi, hi lo, lo hi, lo lo; A planes are made from the words of act
- *   A16_W8   signed codes                  16 = 8 blocks x planes hi (s8), lo (u8) of the activations
+ *   A8/256   code * sub = 256 hi + lo      8 = 4 of K = 64 x planes (s8, u8); Q2_K fits one plane (u8), N4
+ * (s8): 4 A16/256  W16 = 256 hi + lo             16 = 4 x hi hi, hi lo, lo hi, lo lo; A planes are made from
+ * the words of act A16_W8   signed codes                  16 = 8 blocks x planes hi (s8), lo (u8) of the
+ * activations
  *
- * Limits in cycles, for 256 x 16 rows x 16 tokens = 131,072 operations (64 cycles at the peak of 2048 a cycle), by the
- * figures of the instructions: a product 16 whatever its depth, a tile load 8, a tile store 16, and two 512-bit operations
- * a cycle for the fold. Load, product, store and fold run on different units; the largest column is the limit.
+ * Limits in cycles, for 256 x 16 rows x 16 tokens = 131,072 operations (64 cycles at the peak of 2048 a
+ * cycle), by the figures of the instructions: a product 16 whatever its depth, a tile load 8, a tile store
+ * 16, and two 512-bit operations a cycle for the fold. Load, product, store and fold run on different units;
+ * the largest column is the limit.
  *
  *   tier                product   load   store   fold            limit   of peak   expected, with unpacking
  *   A8/32               128       96     128     8 x 24 = 192    192     33 %      20..25 %
@@ -28,10 +31,10 @@
  *   A16/256             256       128    64      72              256     25 %      12..17 %
  *   A16_W8              256       192    256     8 x 32 = 256    256     25 %      18 %
  *
- * Not measured yet on AMX. On an AVX-512 machine without it (Zen 5, K = 2048, 256 tokens) the same code with the tile
- * instructions left out, unpacking and fold alone, takes about 290 cycles (Q4_0), 350 (Q4_1), 180 (Q4_K), 380 (F16: its
- * two word planes come from L2 for every four panels), and matmul_avx512 890, 910, 890 and 3490. With 16 tokens, so
- * that an unpacking serves one tile, it is 430, 510, 590, 870.
+ * Not measured yet on AMX. On an AVX-512 machine without it (Zen 5, K = 2048, 256 tokens) the same code with
+ * the tile instructions left out, unpacking and fold alone, takes about 290 cycles (Q4_0), 350 (Q4_1), 180
+ * (Q4_K), 380 (F16: its two word planes come from L2 for every four panels), and matmul_avx512 890, 910, 890
+ * and 3490. With 16 tokens, so that an unpacking serves one tile, it is 430, 510, 590, 870.
  */
 #include <string.h>
 #include "kern/amx_tile.h"
@@ -530,7 +533,8 @@ static void close_segment(struct work *s, float *y, size_t stride, int n_tok, in
 {
     for (int t = 0; t < n_tok; t++) {
         for (int i = 0; i < s->n_panels; i++) {
-            float *acc = s->acc[t / ACT_TILE][i][t % ACT_TILE], *out = y + (size_t)(s->t0 + t) * stride + (s->p + i) * PANEL;
+            float *acc = s->acc[t / ACT_TILE][i][t % ACT_TILE],
+                  *out = y + (size_t)(s->t0 + t) * stride + (s->p + i) * PANEL;
             __m512 tot = first ? _mm512_setzero_ps() : _mm512_loadu_ps(out);
             _mm512_storeu_ps(out, _mm512_add_ps(tot, _mm512_load_ps(acc)));
         }
@@ -567,7 +571,8 @@ void matmul_amx(float *y, size_t stride, const struct mat *w, int p0, int p1, co
         matmul_avx512(y, stride, w, p0, p1, x, t0, n_tok);
         return;
     }
-    int tail = n_tok % ACT_TILE < MIN_TOKENS ? n_tok % ACT_TILE : 0, n = n_tok - tail; /* tokens for tiles: the first n */
+    int tail = n_tok % ACT_TILE < MIN_TOKENS ? n_tok % ACT_TILE : 0,
+        n = n_tok - tail; /* tokens for tiles: the first n */
     int tiles = (n + ACT_TILE - 1) / ACT_TILE, rounds = (tiles + TILES - 1) / TILES;
     if (p0 < p1 && n > 0) {
         struct work s;

@@ -149,7 +149,8 @@ INLINE void dots(int32x4_t s[2], const int8x16_t *w, const int8_t *q, int n, int
         int32x4_t a = vdupq_n_s32(0), b = a; /* rows 0,1 and rows 2,3, each by two tokens */
 #pragma GCC unroll 2
         for (int i = 0; i < n; i++) {
-            int64x2_t x = vreinterpretq_s64_s8(vld1q_s8(q + 16 * i)), y = vreinterpretq_s64_s8(vld1q_s8(q + 64 + 16 * i));
+            int64x2_t x = vreinterpretq_s64_s8(vld1q_s8(q + 16 * i)),
+                      y = vreinterpretq_s64_s8(vld1q_s8(q + 64 + 16 * i));
             int8x16_t u = vreinterpretq_s8_s64(vzip1q_s64(x, y)), v = vreinterpretq_s8_s64(vzip2q_s64(x, y));
             a = vmmlaq_s32(vmmlaq_s32(a, w[4 * i], u), w[4 * i + 2], v);
             b = vmmlaq_s32(vmmlaq_s32(b, w[4 * i + 1], u), w[4 * i + 3], v);
@@ -183,7 +184,8 @@ INLINE float32x4_t scale4(enum dtype type, const uint8_t *d, int c)
 
 INLINE int32x4_t sub4(enum dtype type, const uint8_t *sub, int j, int c)
 {
-    int32x4_t v = bytes4(sub + 16 * j + 4 * c, type == DTYPE_Q3_K || type == DTYPE_Q6_K || type == DTYPE_IQ4_XS || type == DTYPE_N4);
+    int32x4_t v = bytes4(sub + 16 * j + 4 * c, type == DTYPE_Q3_K || type == DTYPE_Q6_K ||
+                                                   type == DTYPE_IQ4_XS || type == DTYPE_N4);
     return type == DTYPE_Q2_K ? vandq_s32(v, vdupq_n_s32(15)) : v;
 }
 
@@ -278,7 +280,8 @@ INLINE void panel_pair(int one, float *y, size_t stride, const struct mat *w, in
                         for (int t = 0; t < end; t += 2) {
                             int32x4_t s[2];
                             dots(s, v + 4 * h, q + 64 * t + 16 * h, 1, 0, one);
-                            for (int i = 0; i < (one ? 1 : 2); i++) acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
+                            for (int i = 0; i < (one ? 1 : 2); i++)
+                                acc[c][t + i] = fold(acc[c][t + i], s[i], d, xd + t + i);
                         }
                     }
                 }
@@ -392,7 +395,8 @@ INLINE void panel_w16(float *y, size_t stride, const struct mat *w, int p, const
 #pragma GCC unroll 2
                     for (int i = 0; i < 2; i++) {
                         float32x4_t d = vld1q_f32((const float *)(const void *)(r.d + 32 * h + 16 * i));
-                        float32x4_t s = vfmaq_f32(vcvtq_f32_s32(sl[t][i]), vcvtq_f32_s32(sh[t][i]), vdupq_n_f32(256.0f));
+                        float32x4_t s =
+                            vfmaq_f32(vcvtq_f32_s32(sl[t][i]), vcvtq_f32_s32(sh[t][i]), vdupq_n_f32(256.0f));
                         acc[2 * h + i][t] = vfmaq_f32(acc[2 * h + i][t], s, vmulq_f32(d, vld1q_dup_f32(xd + t)));
                     }
                 }
@@ -421,7 +425,9 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
                 for (int h = 0; h < 2; h++) { /* 8 rows */
                     int32x4_t s[ACT_TILE][2];
                     for (int t = 0; t < n; t++) s[t][0] = s[t][1] = vdupq_n_s32(0);
-                    for (int j = 0; j < 4; j++) { /* 8 codes = 2 lines; codes of four in the order of the activations: 0 2 1 3 */
+                    for (
+                        int j = 0; j < 4;
+                        j++) { /* 8 codes = 2 lines; codes of four in the order of the activations: 0 2 1 3 */
                         const int8_t *q = act_line(x, t0, b) + 16 * j;
                         int16x8_t v[8];
 #pragma GCC unroll 2
@@ -436,12 +442,14 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
                     }
                     for (int t = 0; t < n; t++)
                         for (int i = 0; i < 2; i++)
-                            sum[2 * h + i][t] = vfmaq_f32(sum[2 * h + i][t], vcvtq_f32_s32(s[t][i]), scale4(DTYPE_Q8_0, r.d, 2 * h + i));
+                            sum[2 * h + i][t] = vfmaq_f32(sum[2 * h + i][t], vcvtq_f32_s32(s[t][i]),
+                                                          scale4(DTYPE_Q8_0, r.d, 2 * h + i));
                 }
             }
             for (int t = 0; t < n; t++)
                 for (int i = 0; i < QUADS; i++)
-                    acc[i][t] = vfmaq_f32(acc[i][t], sum[i][t], vld1q_dup_f32(x->d + act_at(x, x->groups, t0, g) + (size_t)t));
+                    acc[i][t] = vfmaq_f32(acc[i][t], sum[i][t],
+                                          vld1q_dup_f32(x->d + act_at(x, x->groups, t0, g) + (size_t)t));
         }
         close_segment(y, stride, acc, n, g0 == 0);
     }
@@ -492,10 +500,29 @@ static panel_fn *instance(enum dtype type, enum act_tier tier, int n)
 {
 #define ROW(type) [DTYPE_##type] = {panel_##type##_1, panel_##type##_16}
     static panel_fn *const table[][2] = {
-        ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(IQ4_NL), ROW(MXFP4),
-        ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_XS), ROW(N4),
-        ROW(Q2_0), ROW(NVFP4), ROW(IQ1_M), ROW(IQ2_S), ROW(IQ3_XXS), ROW(IQ3_S),
-        [DTYPE_F32] = {panel_W16, panel_W16}, [DTYPE_F16] = {panel_W16, panel_W16}, [DTYPE_BF16] = {panel_W16, panel_W16},
+        ROW(Q4_0),
+        ROW(Q4_1),
+        ROW(Q5_0),
+        ROW(Q5_1),
+        ROW(Q8_0),
+        ROW(IQ4_NL),
+        ROW(MXFP4),
+        ROW(Q2_K),
+        ROW(Q3_K),
+        ROW(Q4_K),
+        ROW(Q5_K),
+        ROW(Q6_K),
+        ROW(IQ4_XS),
+        ROW(N4),
+        ROW(Q2_0),
+        ROW(NVFP4),
+        ROW(IQ1_M),
+        ROW(IQ2_S),
+        ROW(IQ3_XXS),
+        ROW(IQ3_S),
+        [DTYPE_F32] = {panel_W16, panel_W16},
+        [DTYPE_F16] = {panel_W16, panel_W16},
+        [DTYPE_BF16] = {panel_W16, panel_W16},
     };
     return tier == ACT_A16_W8 ? panel_Q8_A16 : table[type][n > 1];
 }
@@ -511,7 +538,8 @@ void MATMUL_NAME(float *y, size_t stride, const struct mat *w, int p0, int p1, c
         for (int t = 0; t < n_tok; t += ACT_TILE) {
             int n = n_tok - t < ACT_TILE ? n_tok - t : ACT_TILE;
             panel_fn *fn = instance(w->type, x->tier, n);
-            for (int p = b; p < end; p++) fn(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
+            for (int p = b; p < end; p++)
+                fn(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
         }
     }
 }

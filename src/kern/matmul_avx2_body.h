@@ -170,7 +170,9 @@ INLINE __m256i line(enum dtype type, const uint8_t *lo, const uint8_t *hi, int j
     case DTYPE_Q8_0: return signed_codes(load256(lo + 64 * j));
     case DTYPE_Q2_0:
     case DTYPE_Q2_K: return pair(lo, j, 0);
-    case DTYPE_IQ1_M: return _mm256_add_epi8(look_up(mat_iq1_book, _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2))), _mm256_set1_epi8(16));
+    case DTYPE_IQ1_M:
+        return _mm256_add_epi8(look_up(mat_iq1_book, _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2))),
+                               _mm256_set1_epi8(16));
     case DTYPE_IQ2_S: return unsigned_codes(look_up(mat_iq2_book, _mm256_or_si256(pair(lo, j, 0), bit(hi, j, 2))));
     case DTYPE_IQ3_XXS: return unsigned_codes(look_up(mat_iq3_xxs_book, nibble(lo, j)));
     case DTYPE_IQ3_S: return _mm256_add_epi8(look_up(mat_iq3_s_book, nibble(lo, j)), _mm256_set1_epi8(16));
@@ -330,7 +332,8 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
 /* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
 
 /* 8 rows times 16 codes, the lines from j0 on, of T tokens. */
-INLINE void add_half(__m256 acc[T_MAX], int T, const uint8_t *lo, const uint8_t *wd, int h, int j0, const int8_t *qb, const float *xd)
+INLINE void add_half(__m256 acc[T_MAX], int T, const uint8_t *lo, const uint8_t *wd, int h, int j0,
+                     const int8_t *qb, const float *xd)
 {
     __m256i s[T_MAX];
     add_lines(s, T, DTYPE_NVFP4, lo + 32 * h, lo, qb, j0, j0 + 4, _mm256_set1_epi16(1), 1);
@@ -340,14 +343,16 @@ INLINE void add_half(__m256 acc[T_MAX], int T, const uint8_t *lo, const uint8_t 
 #ifdef __AVXVNNI__ /* there is no sum of 16 codes */
         __m256i o = _mm256_setzero_si256();
 #pragma GCC unroll 4
-        for (int j = j0; j < j0 + 4; j++) o = _mm256_dpbusd_avx_epi32(o, _mm256_set1_epi8(-128), bcast32(qb + 64 * t + 4 * j));
+        for (int j = j0; j < j0 + 4; j++)
+            o = _mm256_dpbusd_avx_epi32(o, _mm256_set1_epi8(-128), bcast32(qb + 64 * t + 4 * j));
         s[t] = _mm256_sub_epi32(s[t], o);
 #endif
         acc[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t]), _mm256_mul_ps(d, _mm256_broadcast_ss(xd + t)), acc[t]);
     }
 }
 
-INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes,
+                       int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_NVFP4);
@@ -415,8 +420,10 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) c[t] = _mm256_setzero_si256();
                 for (int i = 0; (has_min || off >= 0) && 2 * i < n_sub; i++) {
-                    __m256i v = has_min ? sub_pairs(min8(type, r.sub, r.min, 2 * i, h), min8(type, r.sub, r.min, 2 * i + 1, h))
-                                        : sub_pairs(sub8(type, r.sub, 2 * i, h), sub8(type, r.sub, 2 * i + 1, h));
+                    __m256i v = has_min
+                                    ? sub_pairs(min8(type, r.sub, r.min, 2 * i, h),
+                                                min8(type, r.sub, r.min, 2 * i + 1, h))
+                                    : sub_pairs(sub8(type, r.sub, 2 * i, h), sub8(type, r.sub, 2 * i + 1, h));
 #pragma GCC unroll 8
                     for (int t = 0; t < T; t++)
                         c[t] = _mm256_add_epi32(c[t], _mm256_madd_epi16(v, bcast32(&nsp[i][t])));
@@ -452,7 +459,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 
 /* --- W16, A16/256 ----------------------------------------------------------------------------------------- */
 
-INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes,
+                      int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_F16);
@@ -487,7 +495,8 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
                     __m256 dd = _mm256_mul_ps(d, _mm256_broadcast_ss(xd + t));
-                    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sh[t]), _mm256_set1_ps(256.0f), _mm256_cvtepi32_ps(sl[t]));
+                    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sh[t]), _mm256_set1_ps(256.0f),
+                                               _mm256_cvtepi32_ps(sl[t]));
                     acc[h][t] = _mm256_fmadd_ps(v, dd, acc[h][t]);
                 }
             }
@@ -498,7 +507,8 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
 
 /* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpmaddwd -------- */
 
-INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panel_q8_a16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes,
+                         int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_Q8_0);

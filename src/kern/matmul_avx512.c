@@ -2,19 +2,20 @@
 /*
  * matmul_avx512: the matrix product with AVX-512 VNNI.
  *
- * A zmm holds 16 output rows in lanes; vpdpbusd takes 4 k of unsigned weight codes from a packed line and 4 signed
- * activation codes broadcast from memory. Signed weights are stored or unpacked with an offset (code + 2^s); the
- * accumulator starts at -2^s * sum(q), so the sum is the exact one. The float fold then runs per lane in the written
- * order, so no lane ever adds to another and the bits are those of matmul_ref.c.
+ * A zmm holds 16 output rows in lanes; vpdpbusd takes 4 k of unsigned weight codes from a packed line and 4
+ * signed activation codes broadcast from memory. Signed weights are stored or unpacked with an offset (code +
+ * 2^s); the accumulator starts at -2^s * sum(q), so the sum is the exact one. The float fold then runs per
+ * lane in the written order, so no lane ever adds to another and the bits are those of matmul_ref.c.
  *
- * Up to T tokens share one unpacking of the weights: T accumulators of the fold live in registers over a segment, the
- * totals in y. T is a compile-time constant of each instance, chosen at run time by the number of tokens left; rows past the last
- * token of a tile are computed on whatever stands there (zero codes or old ones) and not stored.
+ * Up to T tokens share one unpacking of the weights: T accumulators of the fold live in registers over a
+ * segment, the totals in y. T is a compile-time constant of each instance, chosen at run time by the number
+ * of tokens left; rows past the last token of a tile are computed on whatever stands there (zero codes or old
+ * ones) and not stored.
  *
- * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + mul + fma (+ fma with offsets) = 10 or 11 operations on the two
- * units that multiply (Zen 5 converts on two others), for 1024 integer operations: 80 or 73 % of what vpdpbusd alone reaches;
- * and 10 or 11 loads of which two go at a time, so that 70 % is what is reached (doc/kern.md). At few tokens the stream of
- * packed bytes is the limit.
+ * Limits, per 32-block of 16 rows and token: 8 vpdpbusd + mul + fma (+ fma with offsets) = 10 or 11
+ * operations on the two units that multiply (Zen 5 converts on two others), for 1024 integer operations: 80
+ * or 73 % of what vpdpbusd alone reaches; and 10 or 11 loads of which two go at a time, so that 70 % is what
+ * is reached (doc/kern.md). At few tokens the stream of packed bytes is the limit.
  */
 #include "kern/ahead.h"
 #include "kern/arith.h"
@@ -42,8 +43,8 @@ INLINE __m512i dot(__m512i acc, const __m512i w[8], const int8_t *q, int j0, int
     return acc;
 }
 
-/* All eight lines, in two chains: with one, what waits for the last sum fills the scheduler, and the next tokens do not fit
- * beside it. */
+/* All eight lines, in two chains: with one, what waits for the last sum fills the scheduler, and the next
+ * tokens do not fit beside it. */
 INLINE __m512i dot8(__m512i acc, const __m512i w[8], const int8_t *q)
 {
     return _mm512_add_epi32(dot(acc, w, q, 0, 4), dot(_mm512_setzero_si512(), w, q, 4, 8));
@@ -114,7 +115,8 @@ INLINE void panel_block32(enum dtype type, int T, int has_m, float *y, size_t st
 
 /* --- NVFP4: the first half of a 32-block has one scale, the other another ----------------------------------- */
 
-INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes,
+                       int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_NVFP4);
@@ -140,7 +142,8 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
 #pragma GCC unroll 16
                     for (int t = 0; t < T; t++) {
                         __m512i zero = _mm512_setzero_si512(), s = dot(zero, c + 4 * h, qb + 64 * t + 16 * h, 0, 4);
-                        s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0, 4)); /* there is no sum of 16 codes */
+                        s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0,
+                                                    4)); /* there is no sum of 16 codes */
                         __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x, x->groups, t0, b) + (size_t)t]));
                         acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
                     }
@@ -151,11 +154,12 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
     }
 }
 
-/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd ----------
- * Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two
- * units that multiply. */
+/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd
+ * ---------- Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17
+ * operations of the two units that multiply. */
 
-INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p,
+                          const struct act *codes, int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_Q8_0);
@@ -205,7 +209,8 @@ INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct ma
                 for (int i = 0; i < P; i++) {
                     __m512 d = scale16(DTYPE_Q8_0, r.d + (size_t)i * w->panel_bytes);
 #pragma GCC unroll 16
-                    for (int t = 0; t < T; t++) sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)s[i][t]), d, sum[i][t]);
+                    for (int t = 0; t < T; t++)
+                        sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)s[i][t]), d, sum[i][t]);
                 }
             }
             const float *xd = x->d + act_at(x, x->groups, t0, g);
@@ -235,9 +240,10 @@ INLINE int32_t sum2(int32_t a, int32_t b)
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
-/* The mins of two sub-blocks as words of a lane, and the negated sums of all tokens' codes likewise (at most 32 * 127). */
-INLINE void min_pairs(__m512i mins[8], int32_t pairs[8][ACT_TILE], enum dtype type, int size, const uint8_t *sub, const uint8_t *min,
-                      const int32_t *ns, int tile)
+/* The mins of two sub-blocks as words of a lane, and the negated sums of all tokens' codes likewise (at most
+ * 32 * 127). */
+INLINE void min_pairs(__m512i mins[8], int32_t pairs[8][ACT_TILE], enum dtype type, int size,
+                      const uint8_t *sub, const uint8_t *min, const int32_t *ns, int tile)
 {
 #pragma GCC unroll 8
     for (int j = 0; j < 128 / size; j++) {
@@ -311,7 +317,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
                 if (has_min) {
                     __m512i nj = _mm512_setzero_si512(); /* minus J: the sums are stored negated */
 #pragma GCC unroll 8
-                    for (int j = 0; j < 128 / size; j++) nj = _mm512_dpwssd_epi32(nj, mins[j], _mm512_set1_epi32(pairs[j][t]));
+                    for (int j = 0; j < 128 / size; j++)
+                        nj = _mm512_dpwssd_epi32(nj, mins[j], _mm512_set1_epi32(pairs[j][t]));
                     acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(nj), _mm512_mul_ps(m, xd), acc[t]);
                 }
             }
@@ -322,7 +329,8 @@ INLINE void panel_k256(enum dtype type, int T, float *y, size_t stride, const st
 
 /* --- W16, A16/256 --------------------------------------------------------------------------------------- */
 
-INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes, int t0, int n)
+INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p, const struct act *codes,
+                      int t0, int n)
 {
     const struct act fixed = act_for(codes, T), *x = &fixed;
     const struct mat_layout l = mat_form_layout(DTYPE_F16);
@@ -356,7 +364,8 @@ INLINE void panel_w16(int T, float *y, size_t stride, const struct mat *w, int p
 #pragma GCC unroll 16
             for (int t = 0; t < T; t++) {
                 __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x, x->groups, t0, g) + (size_t)t]));
-                __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sh[t]), _mm512_set1_ps(256.0f), _mm512_cvtepi32_ps(sl[t]));
+                __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sh[t]), _mm512_set1_ps(256.0f),
+                                           _mm512_cvtepi32_ps(sl[t]));
                 acc[t] = _mm512_fmadd_ps(s, dd, acc[t]);
             }
         }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * matmul_n4_avx512: N4 with AVX-512 VNNI for a prompt (8 tokens and more; fewer go the way of the K-quants in
- * matmul_avx512.c). |code * sub| <= 120 is a byte, so weights are unpacked once to code * sub + 128, and then a group of 256
- * is one long vpdpbusd sum with nothing done per 32.
+ * matmul_avx512.c). |code * sub| <= 120 is a byte, so weights are unpacked once to code * sub + 128, and then
+ * a group of 256 is one long vpdpbusd sum with nothing done per 32.
  *
- * Loops:  up to TOKENS_MAX tokens > segments of 1024 along k > two panels: their bytes of the segment lie in L1 (32 KiB)
- *         > 8 tokens: 2 x 8 int32 sums in registers over a group, then the fold into 2 x 8 floats, which the end of the
- *         segment adds to y.
+ * Loops:  up to TOKENS_MAX tokens > segments of 1024 along k > two panels: their bytes of the segment lie in
+ * L1 (32 KiB) > 8 tokens: 2 x 8 int32 sums in registers over a group, then the fold into 2 x 8 floats, which
+ * the end of the segment adds to y.
  *
- * Limit: per group, panel and token 64 vpdpbusd, 1 mul, 1 fma on the two units that multiply: 97 % of what vpdpbusd alone
- * reaches. A broadcast code serves two products, so loads are no limit (10 for 16 products).
+ * Limit: per group, panel and token 64 vpdpbusd, 1 mul, 1 fma on the two units that multiply: 97 % of what
+ * vpdpbusd alone reaches. A broadcast code serves two products, so loads are no limit (10 for 16 products).
  */
 #include "kern/arith.h"
 #include "kern/unpack_avx512_body.h"
@@ -64,7 +64,8 @@ static void sum_codes(struct work *s, const struct act *x, int g0, int t0, int n
         for (int t = 0; t < n; t += ACT_TILE) {
             const int32_t *ns = x->ns + act_at(x, x->sums, t0 + t, 16 * (g0 + g));
             __m512i sum = _mm512_setzero_si512();
-            for (int i = 0; i < 2 * s->blocks[g]; i++) sum = _mm512_add_epi32(sum, _mm512_load_si512(ns + i * ACT_TILE));
+            for (int i = 0; i < 2 * s->blocks[g]; i++)
+                sum = _mm512_add_epi32(sum, _mm512_load_si512(ns + i * ACT_TILE));
             _mm512_storeu_si512(&s->start[g][t], _mm512_slli_epi32(sum, 7));
         }
 }
@@ -102,7 +103,8 @@ INLINE void add_group(const struct work *s, __m512 acc[T][2], const struct act *
 }
 
 /* y += the segment; the first adds to +0 */
-static void add_segment(const struct work *s, float *y, size_t stride, const struct act *x, int t0, int n, int g0, const int p[2])
+static void add_segment(const struct work *s, float *y, size_t stride, const struct act *x, int t0, int n,
+                        int g0, const int p[2])
 {
     for (int t = 0; t < n; t += T) {
         __m512 acc[T][2];
@@ -120,7 +122,8 @@ static void add_segment(const struct work *s, float *y, size_t stride, const str
 }
 
 matmul_fn matmul_n4_avx512;
-void matmul_n4_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
+void matmul_n4_avx512(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x,
+                      int t0, int n_tok)
 {
     struct work s;
     int blocks = w->k / 32, groups = (blocks + 7) / 8;

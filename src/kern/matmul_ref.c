@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * matmul_ref: the definition of the matrix product, to the bit (contract sections 3.3, 3.4, 4.3). Read this file to
- * know what a matrix product *is* here; the other matmul_*.c only compute it faster.
+ * matmul_ref: the definition of the matrix product, to the bit (contract sections 3.3, 3.4, 4.3). Read this
+ * file to know what a matrix product *is* here; the other matmul_*.c only compute it faster.
  *
  * Per output and token:
  *
@@ -13,15 +13,15 @@
  *       tot = tot + acc
  *   y = tot
  *
- *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m, fl(float(S)*d), acc)
- *   fold, NVFP4, A8/32               the first 16 codes, then the others: acc = fma(float(I), fl(w*d), acc)
- *   fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b of the group, from +0;
- *                                    acc = fma(t, d, acc)
- *   fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d), acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc)
- *   fold, W16, A16/256               acc = fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
+ *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m,
+ * fl(float(S)*d), acc) fold, NVFP4, A8/32               the first 16 codes, then the others: acc =
+ * fma(float(I), fl(w*d), acc) fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b
+ * of the group, from +0; acc = fma(t, d, acc) fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d),
+ * acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc) fold, W16, A16/256               acc =
+ * fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
  *
- * I = sum of sub*code*q, J = sum over sub-blocks of min * sum of q, S = sum of q; W16: HI = sum of code*(q >> 8),
- * LO = sum of code*(q & 255). All are exact int32.
+ * I = sum of sub*code*q, J = sum over sub-blocks of min * sum of q, S = sum of q; W16: HI = sum of code*(q >>
+ * 8), LO = sum of code*(q & 255). All are exact int32.
  */
 #include <string.h>
 #include "kern/arith.h"
@@ -92,7 +92,8 @@ static void step_q8_a16(struct fold *f, const struct mat *w, int p, int g, const
         }
     }
     for (int t = 0; t < n_tok; t++)
-        for (int r = 0; r < PANEL; r++) f->acc[t][r] = fma32(sum[t][r], x->d[act_at(x, x->groups, t0 + t, g)], f->acc[t][r]);
+        for (int r = 0; r < PANEL; r++)
+            f->acc[t][r] = fma32(sum[t][r], x->d[act_at(x, x->groups, t0 + t, g)], f->acc[t][r]);
 }
 
 static void step_k256(struct fold *f, const struct mat *w, int p, int g, const struct act *x, int t0, int n_tok)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * matmul_tiles_body: what matmul_avx512.c and matmul_avx2_body.h share, for a file that has defined TOKENS_MAX (8 or 16) and
+ * matmul_tiles_body: what matmul_avx512.c and matmul_avx2_body.h share, for a file that has defined
+ * TOKENS_MAX (8 or 16) and
  *
- *   panel_block32, panel_pair, panel_k256, panel_w16, panel_q8_a16      one panel times T tokens, T a constant
+ *   panel_block32, panel_pair, panel_k256, panel_w16, panel_q8_a16      one panel times T tokens, T a
+ * constant
  *
- * An instance of each for every type and 1, 2, 4 .. TOKENS_MAX tokens (half as many where a token has two sums), and the loops
- * over panels and tiles of tokens. TWO_PANELS(T): panel_q8_a16 for two panels at once, where the file has it.
+ * An instance of each for every type and 1, 2, 4 .. TOKENS_MAX tokens (half as many where a token has two
+ * sums), and the loops over panels and tiles of tokens. TWO_PANELS(T): panel_q8_a16 for two panels at once,
+ * where the file has it.
  */
 #include "kern/kern.h"
 
@@ -63,7 +66,8 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
 {
 #define ROW(form, type) [DTYPE_##type] = {FN(type), NULL},
     static const struct instances table[] = {
-        TYPES(ROW)[DTYPE_F32] = {FN_HALF(W16), NULL}, [DTYPE_F16] = {FN_HALF(W16), NULL}, [DTYPE_BF16] = {FN_HALF(W16), NULL}};
+        TYPES(ROW)[DTYPE_F32] = {FN_HALF(W16), NULL}, [DTYPE_F16] = {FN_HALF(W16), NULL},
+        [DTYPE_BF16] = {FN_HALF(W16), NULL}};
 #ifdef TWO_PANELS
     static const struct instances q8_a16 = {FN_HALF(Q8_A16), TWO_PANELS};
 #else
@@ -73,7 +77,8 @@ static const struct instances *instances(enum dtype type, enum act_tier tier)
 }
 
 /* Panels of a block stay in the L2 cache while all tiles of tokens pass; a tile of activations stays in L1. */
-INLINE void matmul_tiles(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
+INLINE void matmul_tiles(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x,
+                         int t0, int n_tok)
 {
     const struct instances *in = instances(w->type, x->tier);
     int block = (int)(BLOCK_BYTES / w->panel_bytes);
@@ -81,10 +86,15 @@ INLINE void matmul_tiles(float *y, size_t stride, const struct mat *w, int p0, i
     for (int b = p0; b < p1; b += block) {
         int end = b + block < p1 ? b + block : p1;
         for (int t = 0; t < n_tok;) {
-            int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1 ? 0 : n <= 2 ? 1 : n <= 4 ? 2 : n <= 8 ? 3 : 4;
+            int n = n_tok - t < in->max ? n_tok - t : in->max, i = n <= 1   ? 0
+                                                                   : n <= 2 ? 1
+                                                                   : n <= 4 ? 2
+                                                                   : n <= 8 ? 3
+                                                                            : 4;
             for (int p = b; p < end; p++) {
                 int two = in->two && n > in->max / 2 && p + 1 < end;
-                (two ? in->two : in->fn[i])(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p, x, t0 + t, n);
+                (two ? in->two : in->fn[i])(y + (size_t)(t0 + t) * stride + (size_t)p * PANEL, stride, w, p,
+                                            x, t0 + t, n);
                 p += two;
             }
             t += n;

@@ -175,7 +175,8 @@ static inline uint16_t bf16_from_f32(float x)
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-/* 8-bit floats of published weights, exactly: e4m3 has no infinity and NaN at 0x7f and 0xff, e5m2 is the high byte of an fp16. */
+/* 8-bit floats of published weights, exactly: e4m3 has no infinity and NaN at 0x7f and 0xff, e5m2 is the high
+ * byte of an fp16. */
 static inline float f32_from_e4m3(uint8_t b)
 {
     uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;

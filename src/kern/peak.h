@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * peak: how fast this machine multiplies bytes at best: each instruction set's product of codes on registers alone, in
- * enough independent chains to fill the unit. What a matrix product can be compared with; nothing that runs depends on it.
+ * peak: how fast this machine multiplies bytes at best: each instruction set's product of codes on registers
+ * alone, in enough independent chains to fill the unit. What a matrix product can be compared with; nothing
+ * that runs depends on it.
  */
 #ifndef TUTTI_KERN_PEAK_H
 #define TUTTI_KERN_PEAK_H

@@ -333,7 +333,8 @@ static int config_check(const struct rope_config *c, struct err *e)
 
 static void yarn_prepare(struct work *w)
 {
-    struct fix low = yarn_pair(w, w->cfg->beta_fast), high = yarn_pair(w, w->cfg->beta_slow), last = fix_int(w->cfg->dim - 1);
+    struct fix low = yarn_pair(w, w->cfg->beta_fast), high = yarn_pair(w, w->cfg->beta_slow),
+               last = fix_int(w->cfg->dim - 1);
     if (!w->cfg->yarn_exact) low = fix_int(fix_floor(low)), high = fix_int(fix_ceil(high));
     w->yarn_low = fix_negative(low) ? fix_int(0) : low;
     w->yarn_high = fix_less(last, high) ? last : high;
@@ -351,7 +352,10 @@ int rope_init(struct rope *r, const struct rope_config *cfg, uint64_t *step, str
 {
     int rc = config_check(cfg, e);
     if (rc) return rc;
-    struct work w = {.cfg = cfg, .ln_base = fix_ln(fix_f32(cfg->base)), .ln_2 = fix_ln_2(), .two_pi = fix_mul_small(fix_pi(), 2)};
+    struct work w = {.cfg = cfg,
+                     .ln_base = fix_ln(fix_f32(cfg->base)),
+                     .ln_2 = fix_ln_2(),
+                     .two_pi = fix_mul_small(fix_pi(), 2)};
     *r = (struct rope){.n = cfg->dim / 2, .attn = cfg->attn, .step = step};
     if (cfg->scaling != ROPE_PLAIN) w.factor = fix_f32(cfg->factor);
     if (cfg->scaling == ROPE_YARN) {

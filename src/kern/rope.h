@@ -87,8 +87,9 @@ static inline void rope_phase(uint64_t turns, float *c, float *s)
 /* c[n], s[n] for one position, scaled by r->attn. */
 void rope_angles(const struct rope *r, uint64_t pos, float *restrict c, float *restrict s);
 
-/* What converters of published configurations compute, each rounded once: v[i] = base^(2i/dim), i < dim/2, and longrope's factor on attention,
- * sqrt(1 + ln(scale) / ln(orig)). Arguments as rope_init checks them; scale and orig above 1. */
+/* What converters of published configurations compute, each rounded once: v[i] = base^(2i/dim), i < dim/2,
+ * and longrope's factor on attention, sqrt(1 + ln(scale) / ln(orig)). Arguments as rope_init checks them;
+ * scale and orig above 1. */
 void rope_powers(float base, int dim, float *v);
 float rope_long_attn(float scale, float orig);
 

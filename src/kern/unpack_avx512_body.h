@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * unpack_avx512_body.h: packed weights (mat.h) into zmm registers, for matmul_avx512.c and matmul_amx.c: the codes of a
- * 32-block as 8 lines of unsigned bytes (code + 2^offset_log2, 16 rows x 4 k), scales and sub-scales with the 16 rows in
- * lanes. With a constant type every function folds to its few instructions.
+ * unpack_avx512_body.h: packed weights (mat.h) into zmm registers, for matmul_avx512.c and matmul_amx.c: the
+ * codes of a 32-block as 8 lines of unsigned bytes (code + 2^offset_log2, 16 rows x 4 k), scales and
+ * sub-scales with the 16 rows in lanes. With a constant type every function folds to its few instructions.
  */
 #include <immintrin.h>
 #include "kern/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Sums are kept in this type, not in __m512i (eight 64-bit integers): where the types differ gcc 12 copies accumulators. */
+/* Sums are kept in this type, not in __m512i (eight 64-bit integers): where the types differ gcc 12 copies
+ * accumulators. */
 typedef int32_t sum16 __attribute__((vector_size(64)));
 
 INLINE void nibbles(__m512i w[8], const uint8_t *lo)
@@ -37,7 +38,8 @@ INLINE void add_bits(__m512i w[8], const uint8_t *hi, int at)
 /* Pair plane: bits 2i, 2i+1 of line t belong to line 4t + i; they land on bits at, at+1. */
 INLINE __m512i pair_line(__m512i v, int i, int at)
 {
-    __m512i s = 2 * i <= at ? _mm512_slli_epi16(v, (unsigned)(at - 2 * i)) : _mm512_srli_epi16(v, (unsigned)(2 * i - at));
+    __m512i s = 2 * i <= at ? _mm512_slli_epi16(v, (unsigned)(at - 2 * i))
+                            : _mm512_srli_epi16(v, (unsigned)(2 * i - at));
     return _mm512_and_si512(s, _mm512_set1_epi8((char)(3 << at)));
 }
 
@@ -57,7 +59,8 @@ INLINE void pairs(__m512i w[8], const uint8_t *p, int at, int fresh)
 /* Codes as their values, with the offset of the type. */
 INLINE void look_up(__m512i w[8], const int8_t book[16], int offset)
 {
-    __m512i table = _mm512_broadcast_i32x4(_mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)book), _mm_set1_epi8((char)offset)));
+    __m512i table = _mm512_broadcast_i32x4(
+        _mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)book), _mm_set1_epi8((char)offset)));
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) w[j] = _mm512_shuffle_epi8(table, w[j]);
 }
@@ -137,7 +140,9 @@ INLINE __m512 scale16(enum dtype type, const uint8_t *d)
 {
     if (type == DTYPE_MXFP4) /* 2^(e-128), e >= 92 (mat_pack): exponent field e - 1 */
         return _mm512_castsi512_ps(_mm512_slli_epi32(
-            _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)d)), _mm512_set1_epi32(1)), 23));
+            _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)d)),
+                             _mm512_set1_epi32(1)),
+            23));
     __m512 v = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)d));
     return mat_unit(type) == 1.0f ? v : _mm512_mul_ps(v, _mm512_set1_ps(mat_unit(type)));
 }

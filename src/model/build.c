@@ -98,7 +98,8 @@ static int read_factors(struct model *m, const char *name, int dim, const float 
     const struct tensor *f = gguf_tensor(m->file, name);
     if (!f) return 0;
     if (f->ne[0] != (uint64_t)dim / 2 || f->n_dims != 1)
-        return err(e, ERR_FORMAT, "tensor '%s': expected %d elements, got %llu", name, dim / 2, (unsigned long long)f->ne[0]);
+        return err(e, ERR_FORMAT, "tensor '%s': expected %d elements, got %llu", name, dim / 2,
+                   (unsigned long long)f->ne[0]);
     *out = model_floats(m, f, e);
     return *out ? 0 : ERR_FORMAT;
 }
@@ -107,7 +108,9 @@ static int read_factors(struct model *m, const char *name, int dim, const float 
 static int read_longrope(struct model *m, struct rope_config *c, struct err *e)
 {
     int orig, rc;
-    if (!gguf_tensor(m->file, "rope_factors_long.weight") && !gguf_tensor(m->file, "rope_factors_short.weight")) return 0;
+    if (!gguf_tensor(m->file, "rope_factors_long.weight") &&
+        !gguf_tensor(m->file, "rope_factors_short.weight"))
+        return 0;
     if ((rc = key_opt_u32(m, "rope.scaling.original_context_length", m->h.n_ctx_train, MODEL_CTX_MAX, &orig, e)) ||
         (rc = key_opt_f32(m, "rope.scaling.attn_factor", 1.0f, &c->attn, e)))
         return rc;
@@ -128,7 +131,8 @@ static int read_rope(struct model *m, struct err *e)
     int rc;
     *c = rope_config_default(0, 0);
     h->n_rope = 1;
-    if ((rc = key_opt_u32(m, "rope.dimension_count", h->head_dim, h->kv_extra ? h->kv_extra : h->head_dim, &c->dim, e)) ||
+    if ((rc = key_opt_u32(m, "rope.dimension_count", h->head_dim, h->kv_extra ? h->kv_extra : h->head_dim,
+                          &c->dim, e)) ||
         (rc = key_opt_f32(m, "rope.freq_base", 10000.0f, &c->base, e)) ||
         (rc = gguf_opt_str(m->file, name_of(m, "rope.scaling.type").z, STR("none"), &type, e)) ||
         (rc = key_opt_f32(m, "rope.scaling.factor", 1.0f, &c->factor, e)))
@@ -163,7 +167,8 @@ static int read_heads(struct model *m, struct err *e)
     if (!key_present(m, "attention.key_length") && h->n_embd % h->n_head)
         return err(e, ERR_FORMAT, "embedding length %d is not a multiple of %d heads", h->n_embd, h->n_head);
     if ((rc = key_opt_u32(m, "attention.value_length", h->head_dim, MODEL_WIDTH_MAX, &v_dim, e))) return rc;
-    if (v_dim != h->head_dim) return err(e, ERR_UNSUPPORTED, "value length %d differs from key length %d", v_dim, h->head_dim);
+    if (v_dim != h->head_dim)
+        return err(e, ERR_UNSUPPORTED, "value length %d differs from key length %d", v_dim, h->head_dim);
     if (h->head_dim % 16) return err(e, ERR_UNSUPPORTED, "head size %d is not a multiple of 16", h->head_dim);
     h->attn_scale = 1.0f / sqrt32((float)h->head_dim);
     return 0;
@@ -185,7 +190,8 @@ static int read_sizes(struct model *m, struct err *e)
     const struct tensor *embd = gguf_tensor(m->file, "token_embd.weight");
     if (!embd) return err(e, ERR_FORMAT, "tensor 'token_embd.weight' is missing");
     if (embd->ne[1] < 1 || embd->ne[1] > MODEL_VOCAB_MAX)
-        return err(e, ERR_LIMIT, "vocabulary of %llu tokens is outside 1..%d", (unsigned long long)embd->ne[1], MODEL_VOCAB_MAX);
+        return err(e, ERR_LIMIT, "vocabulary of %llu tokens is outside 1..%d",
+                   (unsigned long long)embd->ne[1], MODEL_VOCAB_MAX);
     h->n_vocab = (int)embd->ne[1];
     return 0;
 }
@@ -194,27 +200,40 @@ int hparams_read(struct model *m, struct err *e)
 {
     bool causal;
     int rc;
-    if ((rc = read_sizes(m, e)) || (rc = read_heads(m, e)) || (rc = key_opt_bool(m, "attention.causal", true, &causal, e))) return rc;
-    if (!causal) return err(e, ERR_UNSUPPORTED, "key '%s' is false: attention to both sides is not supported", name_of(m, "attention.causal").z);
+    if ((rc = read_sizes(m, e)) || (rc = read_heads(m, e)) ||
+        (rc = key_opt_bool(m, "attention.causal", true, &causal, e)))
+        return rc;
+    if (!causal)
+        return err(e, ERR_UNSUPPORTED, "key '%s' is false: attention to both sides is not supported",
+                   name_of(m, "attention.causal").z);
     return read_rope(m, e);
 }
 
 int hparams_read_latent(struct model *m, struct latent *l, struct err *e)
 {
     struct hparams *h = &m->h;
-    bool split = key_present(m, "attention.key_length_mla"); /* else the files before 2025-04: sizes of the plain heads */
+    bool split = key_present(
+        m, "attention.key_length_mla"); /* else the files before 2025-04: sizes of the plain heads */
     int k, rc;
-    if ((rc = read_sizes(m, e)) || (rc = key_opt_count(m, "attention.q_lora_rank", MODEL_WIDTH_MAX, &l->q_rank, e)) ||
+    if ((rc = read_sizes(m, e)) ||
+        (rc = key_opt_count(m, "attention.q_lora_rank", MODEL_WIDTH_MAX, &l->q_rank, e)) ||
         (rc = key_u32(m, "attention.kv_lora_rank", MODEL_WIDTH_MAX, &l->rank, e)) ||
-        (rc = key_u32(m, split ? "attention.key_length_mla" : "attention.key_length", MODEL_WIDTH_MAX / h->n_head, &k, e)) ||
-        (rc = key_u32(m, split ? "attention.value_length_mla" : "attention.value_length", MODEL_WIDTH_MAX / h->n_head, &l->v, e)) ||
+        (rc = key_u32(m, split ? "attention.key_length_mla" : "attention.key_length",
+                      MODEL_WIDTH_MAX / h->n_head, &k, e)) ||
+        (rc = key_u32(m, split ? "attention.value_length_mla" : "attention.value_length",
+                      MODEL_WIDTH_MAX / h->n_head, &l->v, e)) ||
         (rc = key_u32(m, "rope.dimension_count", k, &h->kv_extra, e)))
         return rc;
     l->nope = k - h->kv_extra;
     if (l->nope < 32 || l->nope % 32 || l->v % 16)
-        return err(e, ERR_UNSUPPORTED, "latent attention with heads of %d + %d and values of %d: expected multiples of 32, 16 and 16", l->nope, h->kv_extra, l->v);
+        return err(
+            e, ERR_UNSUPPORTED,
+            "latent attention with heads of %d + %d and values of %d: expected multiples of 32, 16 and 16",
+            l->nope, h->kv_extra, l->v);
     if (!kv_supports(l->rank, h->kv_extra) || l->rank % 32 || (int64_t)l->rank * h->n_head > MODEL_WIDTH_MAX)
-        return err(e, ERR_UNSUPPORTED, "latent attention of rank %d with %d rotated dimensions is not supported", l->rank, h->kv_extra);
+        return err(e, ERR_UNSUPPORTED,
+                   "latent attention of rank %d with %d rotated dimensions is not supported", l->rank,
+                   h->kv_extra);
     h->head_dim = l->rank, h->n_head_kv = 1;
     h->attn_scale = 1.0f / sqrt32((float)k);
     return read_rope(m, e);
@@ -294,7 +313,9 @@ static void own_scale(struct builder *b, int y, const char *name, const struct t
         b->rc = ERR_FORMAT;
         return;
     }
-    if (bias) b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': a matrix with a scale and a bias", tensor_name(b, file).z);
+    if (bias)
+        b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': a matrix with a scale and a bias",
+                    tensor_name(b, file).z);
     build_scale(b, y, *scale);
 }
 
@@ -323,7 +344,8 @@ int build_linear(struct builder *b, int x, const char *name, const char *out_nam
 }
 
 /* A tensor of dims elements, whose last dimension counts experts. */
-static const struct tensor *expert_stack(struct builder *b, bool optional, const char *what, int n_dims, const int64_t *dims)
+static const struct tensor *expert_stack(struct builder *b, bool optional, const char *what, int n_dims,
+                                         const int64_t *dims)
 {
     if (b->rc) return NULL;
     struct key_name name = tensor_name(b, what);
@@ -333,9 +355,11 @@ static const struct tensor *expert_stack(struct builder *b, bool optional, const
     bool fits = (int)t->n_dims == n_dims;
     for (int i = 0; fits && i < n_dims; i++) fits = t->ne[i] == (uint64_t)dims[i];
     if (fits) return t;
-    b->rc = err(b->e, ERR_FORMAT, "tensor '%s': expected %d dimensions, the first %lld, the last %lld (experts); got %u, %llu, %llu", name.z,
-                n_dims, (long long)dims[0], (long long)dims[n_dims - 1], t->n_dims, (unsigned long long)t->ne[0],
-                (unsigned long long)t->ne[t->n_dims - 1]);
+    b->rc = err(
+        b->e, ERR_FORMAT,
+        "tensor '%s': expected %d dimensions, the first %lld, the last %lld (experts); got %u, %llu, %llu",
+        name.z, n_dims, (long long)dims[0], (long long)dims[n_dims - 1], t->n_dims,
+        (unsigned long long)t->ne[0], (unsigned long long)t->ne[t->n_dims - 1]);
     return NULL;
 }
 
@@ -358,13 +382,15 @@ static const struct tensor *const *single_experts(struct builder *b, const char 
         snprintf(what, sizeof what, "%s.%d.weight", name, i);
         list[i] = build_tensor(b, false, k, n_out, what);
         if (list[i] && list[i]->type != list[0]->type)
-            b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': the experts of a layer are of different types", tensor_name(b, what).z);
+            b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': the experts of a layer are of different types",
+                        tensor_name(b, what).z);
     }
     if (!list && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
     return list;
 }
 
-int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name, const char *out_name, int n_out)
+int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name,
+                  const char *out_name, int n_out)
 {
     char file[64];
     int64_t k = width_of(b, x), dims[] = {k, n_out, r->n_expert}, bias_dims[] = {n_out, r->n_expert};
@@ -374,7 +400,9 @@ int build_experts(struct builder *b, int x, int route, const struct route *r, co
     const struct tensor *const *ws = single ? single_experts(b, name, k, n_out, r->n_expert)
                                             : expert_list(b, expert_stack(b, false, file, 3, dims), r->n_expert);
     snprintf(file, sizeof file, "%s_exps.scale", name);
-    if (!b->rc && build_present(b, file)) b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': experts with a scale of their own", tensor_name(b, file).z);
+    if (!b->rc && build_present(b, file))
+        b->rc = err(b->e, ERR_UNSUPPORTED, "tensor '%s': experts with a scale of their own",
+                    tensor_name(b, file).z);
     snprintf(file, sizeof file, "%s_exps.bias", name);
     const struct tensor *const *biases = expert_list(b, expert_stack(b, true, file, 2, bias_dims), r->n_expert);
     int y = build_value(b, out_name, n_out);
@@ -394,7 +422,8 @@ int build_take(struct builder *b, int x, int n_head, int from, int n, const char
 }
 
 /* One matrix for each head. */
-static int heads_node(struct builder *b, int x, const struct tensor *const *ws, bool turned, int n_out, const char *out_name)
+static int heads_node(struct builder *b, int x, const struct tensor *const *ws, bool turned, int n_out,
+                      const char *out_name)
 {
     int n_head = b->m->h.n_head, y = build_value(b, out_name, n_head * n_out);
     struct node *n = build_node(b, OP_HEADS, x, -1, -1, y);
@@ -408,13 +437,16 @@ int build_heads(struct builder *b, int x, const char *name, const char *out_name
     return heads_node(b, x, expert_list(b, expert_stack(b, false, name, 3, dims), (int)n_head), false, n_out, out_name);
 }
 
-int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name, const struct head_rows *r, bool turned)
+int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name,
+                     const struct head_rows *r, bool turned)
 {
     int n_head = b->m->h.n_head;
     const struct tensor *t = build_tensor(b, false, r->k, (int64_t)n_head * r->per_head, name);
     const struct tensor **list = b->rc ? NULL : ARENA_NEW(&b->m->arena, const struct tensor *, (size_t)n_head);
     for (int i = 0; i < n_head && list; i++)
-        if (!(list[i] = model_rows(b->m, t, (uint64_t)i * (uint64_t)r->per_head + (uint64_t)r->from, (uint64_t)r->n))) list = NULL;
+        if (!(list[i] = model_rows(b->m, t, (uint64_t)i * (uint64_t)r->per_head + (uint64_t)r->from,
+                                   (uint64_t)r->n)))
+            list = NULL;
     if (!list && !b->rc) b->rc = err(b->e, ERR_MEMORY, "out of memory");
     return heads_node(b, x, list, turned, turned ? r->k : r->n, out_name);
 }

@@ -54,18 +54,22 @@ int build_norm(struct builder *b, int x, const char *name, int n_head);
 int build_linear(struct builder *b, int x, const char *name, const char *out_name, int n_out);
 /* The same with n_out rows from row0 on of a matrix of n_all rows: several matrices stored as one. */
 int build_linear_rows(struct builder *b, int x, const char *name, const char *out_name, int row0, int n_out, int n_all);
-/* The matrices of all experts: NAME_exps.weight [k][n][experts] and, where the file has it, NAME_exps.bias; or, of older
- * files, NAME.0.weight, NAME.1.weight ... x has one vector per token or slots already; the result has slots. */
-int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name, const char *out_name, int n_out);
+/* The matrices of all experts: NAME_exps.weight [k][n][experts] and, where the file has it, NAME_exps.bias;
+ * or, of older files, NAME.0.weight, NAME.1.weight ... x has one vector per token or slots already; the
+ * result has slots. */
+int build_experts(struct builder *b, int x, int route, const struct route *r, const char *name,
+                  const char *out_name, int n_out);
 /* Of each of n_head parts of x the n numbers from `from` on. */
 int build_take(struct builder *b, int x, int n_head, int from, int n, const char *out_name);
 /* Each head's part of x times the head's own matrix: NAME [k][n_out][heads]. */
 int build_heads(struct builder *b, int x, const char *name, const char *out_name, int n_out);
-/* The same with rows of one matrix [k][heads * per_head]: n rows from `from` on of each head; turned: their transposed. */
+/* The same with rows of one matrix [k][heads * per_head]: n rows from `from` on of each head; turned: their
+ * transposed. */
 struct head_rows {
     int k, per_head, from, n;
 };
-int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name, const struct head_rows *r, bool turned);
+int build_heads_rows(struct builder *b, int x, const char *name, const char *out_name,
+                     const struct head_rows *r, bool turned);
 void build_rope(struct builder *b, int x, int n_head, int rope);
 void build_add(struct builder *b, int x, int y); /* x += y */
 void build_scale(struct builder *b, int x, float scale); /* x *= scale; nothing if scale is 1 */

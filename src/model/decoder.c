@@ -30,7 +30,9 @@ static void attention(struct builder *b, const struct decoder *d, int x)
     bool by_head = d->qk_norm == QK_NORM_HEAD;
     int a = d->no_input_norm ? x : build_norm(b, x, "attn_norm", 0);
     if (d->latent.rank) {
-        add_to(b, d, x, build_linear(b, latent_attention(b, &d->latent, a), "attn_output", "attn_out", h->n_embd), d->post_attn_norm);
+        add_to(b, d, x,
+               build_linear(b, latent_attention(b, &d->latent, a), "attn_output", "attn_out", h->n_embd),
+               d->post_attn_norm);
         return;
     }
     int q = projection(b, a, "attn_q", "q", 0, n_q);
@@ -59,7 +61,8 @@ static int experts(struct builder *b, const struct decoder *d, int f)
     const struct hparams *h = &b->m->h;
     const struct route *r = &d->route;
     int z = build_linear(b, f, "ffn_gate_inp", "router", r->n_expert);
-    int route = build_value(b, "route", 2 * r->n_used), s = build_value(b, "ffn", d->n_ff_expert), y = build_value(b, "ffn_out", h->n_embd);
+    int route = build_value(b, "route", 2 * r->n_used), s = build_value(b, "ffn", d->n_ff_expert),
+        y = build_value(b, "ffn_out", h->n_embd);
     struct node *n = d->router_cap > 0 ? build_node(b, OP_CAP, z, -1, -1, z) : NULL;
     if (n) n->cap = d->router_cap;
     n = build_node(b, OP_ROUTE, z, -1, -1, route);
@@ -74,7 +77,8 @@ static int experts(struct builder *b, const struct decoder *d, int f)
 /* The expert that all tokens share; where the file has a gate for it, times the sigmoid of that. */
 static int shared_expert(struct builder *b, const struct decoder *d, int f)
 {
-    int gate = build_linear(b, f, "ffn_gate_shexp", "gate", d->n_ff_shared), up = build_linear(b, f, "ffn_up_shexp", "up", d->n_ff_shared);
+    int gate = build_linear(b, f, "ffn_gate_shexp", "gate", d->n_ff_shared),
+        up = build_linear(b, f, "ffn_up_shexp", "up", d->n_ff_shared);
     int s = build_value(b, "ffn", d->n_ff_shared);
     struct node *n = build_node(b, OP_GATE, gate, up, -1, s);
     if (n) n->gate = d->gate;
@@ -122,14 +126,21 @@ int decoder_read_experts(struct model *m, struct decoder *d, struct err *e)
     int rc, groups, groups_used;
     if (!key_present(m, "expert_count")) return 0;
     if ((rc = key_opt_count(m, "expert_count", ROUTE_EXPERTS_MAX, &h->n_expert, e)) || !h->n_expert) return rc;
-    if ((rc = key_u32(m, "expert_used_count", h->n_expert < ROUTE_USED_MAX ? h->n_expert : ROUTE_USED_MAX, &h->n_expert_used, e)) ||
+    if ((rc = key_u32(m, "expert_used_count", h->n_expert < ROUTE_USED_MAX ? h->n_expert : ROUTE_USED_MAX,
+                      &h->n_expert_used, e)) ||
         (rc = key_opt_u32(m, "expert_feed_forward_length", h->n_ff, MODEL_WIDTH_MAX, &d->n_ff_expert, e)) ||
         (rc = key_opt_count(m, "expert_group_count", ROUTE_GROUPS_MAX, &groups, e)) ||
         (rc = key_opt_count(m, "expert_group_used_count", ROUTE_GROUPS_MAX, &groups_used, e)))
         return rc;
-    if (groups > 1 && (h->n_expert % groups || groups_used < 1 || groups_used > groups || h->n_expert / groups * groups_used < h->n_expert_used))
-        return err(e, ERR_FORMAT, "%d of %d groups of experts do not hold %d of %d experts", groups_used, groups, h->n_expert_used, h->n_expert);
-    d->route = (struct route){.n_expert = h->n_expert, .n_used = h->n_expert_used, .scale = 1.0f, .n_group = groups, .n_group_used = groups_used};
+    if (groups > 1 && (h->n_expert % groups || groups_used < 1 || groups_used > groups ||
+                       h->n_expert / groups * groups_used < h->n_expert_used))
+        return err(e, ERR_FORMAT, "%d of %d groups of experts do not hold %d of %d experts", groups_used,
+                   groups, h->n_expert_used, h->n_expert);
+    d->route = (struct route){.n_expert = h->n_expert,
+                              .n_used = h->n_expert_used,
+                              .scale = 1.0f,
+                              .n_group = groups,
+                              .n_group_used = groups_used};
     return 0;
 }
 
@@ -144,7 +155,8 @@ int decoder_read_mixed(struct model *m, struct decoder *d, enum route_kind kind,
         (rc = key_opt_bool(m, "expert_weights_norm", false, &d->route.over_used, e)) ||
         (rc = key_opt_f32(m, "expert_weights_scale", 1.0f, &d->route.scale, e)))
         return rc;
-    if (shared && d->n_ff_expert > MODEL_WIDTH_MAX / shared) return err(e, ERR_LIMIT, "%d shared experts of width %d", shared, d->n_ff_expert);
+    if (shared && d->n_ff_expert > MODEL_WIDTH_MAX / shared)
+        return err(e, ERR_LIMIT, "%d shared experts of width %d", shared, d->n_ff_expert);
     d->n_ff_shared = shared * d->n_ff_expert;
     d->route.kind = gating == GATING_SIGMOID ? ROUTE_SIGMOID : gating == GATING_SOFTMAX ? ROUTE_SOFTMAX : kind;
     return 0;
@@ -177,6 +189,7 @@ int decoder_build(struct model *m, const struct decoder *options, struct err *e)
     m->graph.logits = build_value(&b, "logits", h->n_vocab);
     if ((n = build_node(&b, OP_MATMUL, y, -1, -1, m->graph.logits))) n->w = out ? out : embd;
     build_scale(&b, m->graph.logits, factor(d->logit_scale));
-    if (d->logit_cap > 0 && (n = build_node(&b, OP_CAP, m->graph.logits, -1, -1, m->graph.logits))) n->cap = d->logit_cap;
+    if (d->logit_cap > 0 && (n = build_node(&b, OP_CAP, m->graph.logits, -1, -1, m->graph.logits)))
+        n->cap = d->logit_cap;
     return b.rc;
 }

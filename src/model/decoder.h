@@ -45,11 +45,12 @@ struct decoder {
     float embed_scale, residual_scale, logit_scale; /* factors; 0 counts as 1 */
 };
 
-/* expert_count, expert_used_count, expert_feed_forward_length (absent: the ffn's); no experts if the file has no count. */
+/* expert_count, expert_used_count, expert_feed_forward_length (absent: the ffn's); no experts if the file has
+ * no count. */
 int decoder_read_experts(struct model *m, struct decoder *d, struct err *e);
 
-/* These and what DeepSeek and its like have beside them: common ffns at the beginning, shared experts, the kind of scores (absent:
- * kind), factors of weights. */
+/* These and what DeepSeek and its like have beside them: common ffns at the beginning, shared experts, the
+ * kind of scores (absent: kind), factors of weights. */
 int decoder_read_mixed(struct model *m, struct decoder *d, enum route_kind kind, struct err *e);
 
 /* After hparams_read. Fills the graph. */

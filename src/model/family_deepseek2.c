@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * deepseek2: DeepSeek V2, V2-Lite, V2.5, V3, R1 and what is built like them: latent attention; experts from the layer
- * leading_dense_block_count on, with shared ones; V3 chooses by sigmoid and a bias, among the best groups. Long contexts by
- * yarn: the rotation keeps its length, and the scores take the square of mscale = 1 + log_multiplier * ln(factor).
- * Layers that predict further tokens (nextn) are left out.
+ * deepseek2: DeepSeek V2, V2-Lite, V2.5, V3, R1 and what is built like them: latent attention; experts from
+ * the layer leading_dense_block_count on, with shared ones; V3 chooses by sigmoid and a bias, among the best
+ * groups. Long contexts by yarn: the rotation keeps its length, and the scores take the square of mscale = 1
+ * + log_multiplier * ln(factor). Layers that predict further tokens (nextn) are left out.
  */
 #include "kern/mathf.h"
 #include "model/decoder.h"
@@ -25,8 +25,11 @@ static int build(struct model *m, struct err *e)
         r->attn_final = true;
         h->attn_scale = mscale * mscale * h->attn_scale;
     }
-    if (key_present(m, "attention.temperature_scale")) return err(e, ERR_UNSUPPORTED, "scores whose scale depends on the position (attention.temperature_scale)");
+    if (key_present(m, "attention.temperature_scale"))
+        return err(e, ERR_UNSUPPORTED,
+                   "scores whose scale depends on the position (attention.temperature_scale)");
     return decoder_build(m, &d, e);
 }
 
-const struct family family_deepseek2 = {.arch = "deepseek2", .models = "DeepSeek V2, V2-Lite, V2.5, V3, R1", .build = build};
+const struct family family_deepseek2 = {
+    .arch = "deepseek2", .models = "DeepSeek V2, V2-Lite, V2.5, V3, R1", .build = build};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gemma3: the text half of Gemma 3: gemma2 without soft caps, with norms of the heads of q and k. Five layers of six have
- * a sliding window and rotate by a base of their own, without the long context's scaling. The 27B model divides its
- * scores by the square root of width / heads.
+ * gemma3: the text half of Gemma 3: gemma2 without soft caps, with norms of the heads of q and k. Five layers
+ * of six have a sliding window and rotate by a base of their own, without the long context's scaling. The 27B
+ * model divides its scores by the square root of width / heads.
  */
 #include "kern/num.h"
 #include "model/decoder.h"

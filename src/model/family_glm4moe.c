@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * glm4moe: GLM-4.5, 4.6 and 4.7 with experts, GLM-4.5-Air: biases on q, k, v; their heads normed where the file has the gains;
- * halves rotate in a part of each head; the first layers have a common ffn, the others experts chosen by sigmoid and a bias,
- * and a shared one. Layers that predict further tokens (nextn) are left out.
+ * glm4moe: GLM-4.5, 4.6 and 4.7 with experts, GLM-4.5-Air: biases on q, k, v; their heads normed where the
+ * file has the gains; halves rotate in a part of each head; the first layers have a common ffn, the others
+ * experts chosen by sigmoid and a bias, and a shared one. Layers that predict further tokens (nextn) are left
+ * out.
  */
 #include "model/decoder.h"
 
@@ -19,4 +20,5 @@ static int build(struct model *m, struct err *e)
     return decoder_build(m, &d, e);
 }
 
-const struct family family_glm4moe = {.arch = "glm4moe", .models = "GLM-4.5 to 4.7 with experts, GLM-4.5-Air", .build = build};
+const struct family family_glm4moe = {
+    .arch = "glm4moe", .models = "GLM-4.5 to 4.7 with experts, GLM-4.5-Air", .build = build};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * granite: Granite 3.x: llama with four factors of the file: on the embedding, on what each half of a layer
- * adds, on the attention's scores (instead of 1 / sqrt(head size)), and one by which logits are divided. With experts
- * (granitemoe) the ffn is a choice of them, their weights a softmax over the chosen, and a shared one where the file has it.
+ * adds, on the attention's scores (instead of 1 / sqrt(head size)), and one by which logits are divided. With
+ * experts (granitemoe) the ffn is a choice of them, their weights a softmax over the chosen, and a shared one
+ * where the file has it.
  */
 #include "model/decoder.h"
 
@@ -19,10 +20,14 @@ static int build(struct model *m, struct err *e)
     if (!(logit_scale >= 0x1p-20f && logit_scale <= 0x1p20f))
         return err(e, ERR_FORMAT, "key 'logit_scale': %g is outside [2^-20, 2^20]", (double)logit_scale);
     d.logit_scale = 1.0f / logit_scale;
-    if ((rc = decoder_read_experts(m, &d, e)) || (rc = key_opt_count(m, "expert_shared_feed_forward_length", MODEL_WIDTH_MAX, &d.n_ff_shared, e)))
+    if ((rc = decoder_read_experts(m, &d, e)) ||
+        (rc = key_opt_count(m, "expert_shared_feed_forward_length", MODEL_WIDTH_MAX, &d.n_ff_shared, e)))
         return rc;
     d.route.over_used = true;
     return decoder_build(m, &d, e);
 }
 
-const struct family family_granite = {.arch = "granite", .arch_too = "granitemoe", .models = "Granite 3.x, dense and with experts", .build = build};
+const struct family family_granite = {.arch = "granite",
+                                      .arch_too = "granitemoe",
+                                      .models = "Granite 3.x, dense and with experts",
+                                      .build = build};

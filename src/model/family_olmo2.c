@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * olmo2: OLMo 2 and 3: no norms before the attention and the ffn but after them, before the addition; q and k normed as
- * whole vectors before the rotation of halves. OLMo 3 adds a sliding window to three layers of four; these rotate without
- * the long context's scaling.
+ * olmo2: OLMo 2 and 3: no norms before the attention and the ffn but after them, before the addition; q and k
+ * normed as whole vectors before the rotation of halves. OLMo 3 adds a sliding window to three layers of
+ * four; these rotate without the long context's scaling.
  */
 #include "model/decoder.h"
 

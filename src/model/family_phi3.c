@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * phi3: Phi-3, 3.5 and 4, also the mini ones: q, k, v in one matrix, gate and up in one; rotation of halves, of a part
- * of the head in Phi-4-mini; long contexts by a table of frequency factors (longrope). The published tables are two,
- * for texts up to the original context and beyond; here the context in use decides, once (model_use_context), since keys that
- * were rotated by one table mean nothing to queries rotated by the other. Phi-3-mini-4k has a sliding window in all layers.
+ * phi3: Phi-3, 3.5 and 4, also the mini ones: q, k, v in one matrix, gate and up in one; rotation of halves,
+ * of a part of the head in Phi-4-mini; long contexts by a table of frequency factors (longrope). The
+ * published tables are two, for texts up to the original context and beyond; here the context in use decides,
+ * once (model_use_context), since keys that were rotated by one table mean nothing to queries rotated by the
+ * other. Phi-3-mini-4k has a sliding window in all layers.
  */
 #include "model/decoder.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * qwen2moe: Qwen 1.5 and 2 with experts: qwen2 whose ffn is a choice of experts, weighted by a softmax over all of them, and one
- * expert that all tokens share, times the sigmoid of a gate.
+ * qwen2moe: Qwen 1.5 and 2 with experts: qwen2 whose ffn is a choice of experts, weighted by a softmax over
+ * all of them, and one expert that all tokens share, times the sigmoid of a gate.
  */
 #include "model/decoder.h"
 

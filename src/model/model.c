@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include "kern/num.h"
 
-const char *const op_name[] = {"embed", "norm", "matmul", "rope", "attend", "gate", "add", "scale", "cap", "route", "experts", "mix", "dim", "take", "heads", "select"};
+const char *const op_name[] = {"embed", "norm",  "matmul",  "rope", "attend", "gate", "add",   "scale",
+                               "cap",   "route", "experts", "mix",  "dim",    "take", "heads", "select"};
 
 /* Written by the Makefile: FAMILY(name) for every family_name.c. */
 #define FAMILY(name) extern const struct family family_##name;
@@ -37,10 +38,13 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
         size_t n = strlen(known);
         const char *too = families[i]->arch_too;
         snprintf(known + n, sizeof known - n, " %s%s%s", families[i]->arch, too ? " " : "", too ? too : "");
-        if (str_eqz(arch, families[i]->arch) || (families[i]->arch_too && str_eqz(arch, families[i]->arch_too))) f = families[i];
+        if (str_eqz(arch, families[i]->arch) ||
+            (families[i]->arch_too && str_eqz(arch, families[i]->arch_too)))
+            f = families[i];
     }
     if (!f)
-        return err(e, ERR_UNSUPPORTED, "architecture '%.*s' is not supported; this build runs:%s", STR_ARG(arch), known);
+        return err(e, ERR_UNSUPPORTED, "architecture '%.*s' is not supported; this build runs:%s",
+                   STR_ARG(arch), known);
     struct model *m = calloc(1, sizeof *m);
     if (!m) return err(e, ERR_MEMORY, "out of memory");
     m->file = g;
@@ -90,7 +94,9 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
     }
     uint64_t want1 = n1 ? (uint64_t)n1 : 1;
     if (t->ne[0] != (uint64_t)n0 || t->ne[1] != want1 || t->ne[2] != 1 || t->ne[3] != 1) {
-        err(e, ERR_FORMAT, "tensor '%s': expected shape [%" PRId64 ", %" PRIu64 "], got [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "]",
+        err(e, ERR_FORMAT,
+            "tensor '%s': expected shape [%" PRId64 ", %" PRIu64 "], got [%" PRIu64 ", %" PRIu64 ", %" PRIu64
+            ", %" PRIu64 "]",
             name, n0, want1, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
         return NULL;
     }
@@ -177,7 +183,8 @@ const float *model_floats(struct model *m, const struct tensor *t, struct err *e
             return NULL;
         }
         if (abs_bits(x[i]) >= 0x5d800000u) {
-            err(e, ERR_FORMAT, "tensor '%.*s': element %" PRIu64 " is NaN, infinite or at least 2^60", STR_ARG(t->name), i);
+            err(e, ERR_FORMAT, "tensor '%.*s': element %" PRIu64 " is NaN, infinite or at least 2^60",
+                STR_ARG(t->name), i);
             return NULL;
         }
     }

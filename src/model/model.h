@@ -49,11 +49,11 @@ enum op {
     OP_ROPE,   /* out = in0 rotated by the token's position, in place */
     OP_ATTEND, /* stores keys in1 and values in2 of the layer, out = attention of queries in0; w: sinks, or NULL.
                   Latent, if in3 is there: in1 is keys and values, in2 and in3 the extra dimensions of keys and queries */
-    OP_GATE,   /* out = activation(in0) * in1 */
-    OP_ADD,    /* out = in0 + in1, in place of in0 */
-    OP_SCALE,  /* out = in0 * scale, in place */
-    OP_CAP,    /* out = cap * tanh(in0 / cap), in place */
-    OP_ROUTE,  /* out = experts and their weights by route of the scores in0; w: bias, or NULL */
+    OP_GATE,  /* out = activation(in0) * in1 */
+    OP_ADD,   /* out = in0 + in1, in place of in0 */
+    OP_SCALE, /* out = in0 * scale, in place */
+    OP_CAP,   /* out = cap * tanh(in0 / cap), in place */
+    OP_ROUTE, /* out = experts and their weights by route of the scores in0; w: bias, or NULL */
     OP_EXPERTS, /* out = in0 times the matrix of each expert of the route in1, a slot each; in0 has slots or one vector */
     OP_MIX,    /* out = sum of the slots of in0 by the weights of the route in1 */
     OP_DIM,    /* out = in0 * sigmoid(in1), in1 one number, in place */
@@ -75,7 +75,7 @@ struct node {
     float scale;                /* OP_SCALE */
     float cap;                  /* OP_CAP; OP_ATTEND: of scores, 0 = none */
     int window;                 /* OP_ATTEND: positions that a query sees, its own included; 0 = all */
-    int warm;                   /* OP_ATTEND: after so many positions scores grow by log(position) / log(warm); 0 = never */
+    int warm; /* OP_ATTEND: after so many positions scores grow by log(position) / log(warm); 0 = never */
     const struct tensor *w;     /* weight matrix [out][in], table, or norm gain */
     const struct tensor *bias;  /* or NULL */
     const struct route *route;  /* OP_ROUTE, OP_EXPERTS */
@@ -106,9 +106,9 @@ struct model {
 /* Reads hyper-parameters, checks tensors, builds the graph. An unknown architecture is refused by name. */
 int model_open(struct model **m, const struct gguf *g, struct err *e);
 void model_close(struct model *m); /* accepts NULL */
-/* The context that the model is opened for. Files with factors of rotation for short and for long contexts (longrope) take
- * those of this context for all positions, so that keys and queries agree and nothing depends on how tokens come; or those
- * that the caller names. */
+/* The context that the model is opened for. Files with factors of rotation for short and for long contexts
+ * (longrope) take those of this context for all positions, so that keys and queries agree and nothing depends
+ * on how tokens come; or those that the caller names. */
 enum rotation { ROTATION_OF_CONTEXT, ROTATION_SHORT, ROTATION_LONG };
 void model_use_context(struct model *m, int n_ctx, enum rotation r);
 enum rotation model_rotation(const struct model *m); /* in use; ROTATION_OF_CONTEXT: the file has but one */
@@ -128,7 +128,8 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
                                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Rows row0 .. row0 + n - 1 of a matrix, and such elements of a vector, as a tensor of its own. NULL: out of memory. */
 const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_t row0, uint64_t n);
-const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64_t i); /* t[i] of three dimensions or two */
+const struct tensor *model_layer(struct model *m, const struct tensor *t,
+                                 uint64_t i); /* t[i] of three dimensions or two */
 const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n);
 int graph_value(struct model *m, const char *name, int width);
 struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out);

@@ -80,16 +80,21 @@ static enum dtype shorter(enum dtype t)
     return t == DTYPE_Q4_K ? DTYPE_Q5_0 : t == DTYPE_Q5_K ? DTYPE_Q5_1 : DTYPE_Q8_0;
 }
 
-static int target(const struct gguf *in, const struct tensor *t, const struct quantize_options *opt, enum dtype *to, struct err *e)
+static int target(const struct gguf *in, const struct tensor *t, const struct quantize_options *opt,
+                  enum dtype *to, struct err *e)
 {
     enum dtype want = is_head(in, t) ? opt->head : opt->mix && takes_more(in, t) ? DTYPE_Q6_K : opt->type;
     if (dtype_info(want)->block == 256 && t->ne[0] % 256) want = shorter(want);
     *to = t->type;
-    if (!is_matrix(t) || t->type == want || t->ne[0] % dtype_info(want)->block || dtype_row_bytes(want, t->ne[0]) == 0) return 0;
+    if (!is_matrix(t) || t->type == want || t->ne[0] % dtype_info(want)->block ||
+        dtype_row_bytes(want, t->ne[0]) == 0)
+        return 0;
     if (!is_float(t->type) && !mat_layout(t->type)) return 0;
     if (!is_float(t->type) && !opt->requantize)
-        return err(e, ERR_USAGE, "tensor '%.*s' is %s already: what it lost does not come back; start from F16, BF16 or F32, or say --allow-requantize",
-                   STR_ARG(t->name), dtype_name(t->type));
+        return err(
+            e, ERR_USAGE,
+            "tensor '%.*s' is %s already: what it lost does not come back; start from F16, BF16 or F32, or say --allow-requantize",
+            STR_ARG(t->name), dtype_name(t->type));
     *to = want;
     return 0;
 }
@@ -108,7 +113,9 @@ static void encode_share(void *arg, int worker)
         uint8_t *to = j->piece + r * j->to_bytes;
         if (encode_decode_rows(j->t->type, w->x, from, j->from_bytes, n, j->n, w->packed, &w->err)) return;
         for (int i = 0; i < n; i++)
-            if (encode_row(j->to, to + (size_t)i * j->to_bytes, w->x + (size_t)i * j->n, j->weight, (int64_t)j->n, &w->err)) return;
+            if (encode_row(j->to, to + (size_t)i * j->to_bytes, w->x + (size_t)i * j->n, j->weight,
+                           (int64_t)j->n, &w->err))
+                return;
         if (!j->opt->measure) continue;
         if (encode_decode_rows(j->to, w->y, to, j->to_bytes, n, j->n, w->packed, &w->err)) return;
         for (size_t i = 0; i < (size_t)n * j->n; i++) {
@@ -179,8 +186,8 @@ static void write_keys(struct gguf_writer *out, const struct gguf *in, enum dtyp
 {
     for (size_t i = 0; i < gguf_n_keys(in); i++) {
         const struct gguf_key *k = gguf_key_at(in, i);
-        if (str_starts(k->name, STR("split.")) || str_eqz(k->name, GGUF_KEY_N4) || str_eqz(k->name, "general.file_type") ||
-            str_eqz(k->name, "general.quantization_version"))
+        if (str_starts(k->name, STR("split.")) || str_eqz(k->name, GGUF_KEY_N4) ||
+            str_eqz(k->name, "general.file_type") || str_eqz(k->name, "general.quantization_version"))
             continue;
         gguf_write_key(out, k);
     }
@@ -204,7 +211,8 @@ static int make_workers(struct job *j, const struct quantize_tensor *list, struc
         }
         if (t->ne[0] > widest) widest = (size_t)t->ne[0];
         if (!t->data && dtype_row_bytes(t->type, t->ne[0]) > made) made = (size_t)dtype_row_bytes(t->type, t->ne[0]);
-        if (dtype_row_bytes(list[i].to, t->ne[0]) * PANEL > piece) piece = (size_t)dtype_row_bytes(list[i].to, t->ne[0]) * PANEL;
+        if (dtype_row_bytes(list[i].to, t->ne[0]) * PANEL > piece)
+            piece = (size_t)dtype_row_bytes(list[i].to, t->ne[0]) * PANEL;
     }
     j->workers = calloc((size_t)pool_size(j->pool), sizeof *j->workers);
     j->piece = malloc(piece);
@@ -265,12 +273,14 @@ static int plan(struct job *j, struct quantize_tensor *list, struct err *e)
     return 0;
 }
 
-int quantize_file(const struct gguf *in, const char *path, const struct quantize_options *opt, struct quantize_tensor *list, struct err *e)
+int quantize_file(const struct gguf *in, const char *path, const struct quantize_options *opt,
+                  struct quantize_tensor *list, struct err *e)
 {
     struct job j = {.in = in, .opt = opt};
     struct quantize_tensor *own = NULL;
     must(encode_supports(opt->type) && encode_supports(opt->head));
-    if (!list && !(list = own = calloc(gguf_n_tensors(in) + 1, sizeof *own))) return err(e, ERR_MEMORY, "out of memory");
+    if (!list && !(list = own = calloc(gguf_n_tensors(in) + 1, sizeof *own)))
+        return err(e, ERR_MEMORY, "out of memory");
     int rc = gguf_write_open(&j.out, path, gguf_alignment(in), e);
     if (!rc) rc = pool_create(&j.pool, opt->n_threads, e);
     if (!rc) rc = plan(&j, list, e);

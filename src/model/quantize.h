@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * quantize: one model file as another with other weight types. Keys and small tensors (norms, biases, routers) are copied;
- * matrices are encoded (kern/encode.h) row by row by all workers, in pieces of a few MiB, so that memory stays small. The
- * same input gives the same bytes on every machine, with any number of threads.
+ * quantize: one model file as another with other weight types. Keys and small tensors (norms, biases,
+ * routers) are copied; matrices are encoded (kern/encode.h) row by row by all workers, in pieces of a few
+ * MiB, so that memory stays small. The same input gives the same bytes on every machine, with any number of
+ * threads.
  */
 #ifndef TUTTI_MODEL_QUANTIZE_H
 #define TUTTI_MODEL_QUANTIZE_H
@@ -36,6 +37,7 @@ struct quantize_options {
  * Writes `path`, which appears when it is complete (file/gguf_write.h). list, if not NULL: [gguf_n_tensors(in)], what
  * became of each tensor.
  */
-int quantize_file(const struct gguf *in, const char *path, const struct quantize_options *opt, struct quantize_tensor *list, struct err *e);
+int quantize_file(const struct gguf *in, const char *path, const struct quantize_options *opt,
+                  struct quantize_tensor *list, struct err *e);
 
 #endif

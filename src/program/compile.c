@@ -16,7 +16,8 @@ int program_compile(struct program **out, const struct model *m, const struct pr
     p->max_out = opt->max_out;
     arena_init(&p->arena);
     int rc;
-    if ((rc = program_lower(p, e)) || (rc = program_fuse(p, e)) || (rc = program_plan(p, e)) || (rc = program_verify(p, e))) {
+    if ((rc = program_lower(p, e)) || (rc = program_fuse(p, e)) || (rc = program_plan(p, e)) ||
+        (rc = program_verify(p, e))) {
         program_close(p);
         return rc;
     }
@@ -39,7 +40,9 @@ void step_uses(const struct program *p, const struct step *s, void (*fn)(void *,
             const struct row_op *r = &s->row[i];
             if (r->src >= 0) fn(ud, r->src, false);
             if (r->src2 >= 0) fn(ud, r->src2, false);
-            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE || r->kind == ROW_CAP || r->kind == ROW_DIM) fn(ud, r->dst, false); /* in place */
+            if (r->kind == ROW_ADD || r->kind == ROW_ROPE || r->kind == ROW_SCALE || r->kind == ROW_CAP ||
+                r->kind == ROW_DIM)
+                fn(ud, r->dst, false); /* in place */
             fn(ud, r->dst, true);
         }
         break;

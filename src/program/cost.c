@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cost: what a step needs at least, for rooflines: bytes that come from memory (packed weights, keys and values; vectors
- * stay in caches) and operations on the unit that multiplies bytes, a multiplication and an addition being two. A word
- * takes the place of two bytes, so W16 in two planes counts four times, attention with a 16-bit cache as well.
+ * cost: what a step needs at least, for rooflines: bytes that come from memory (packed weights, keys and
+ * values; vectors stay in caches) and operations on the unit that multiplies bytes, a multiplication and an
+ * addition being two. A word takes the place of two bytes, so W16 in two planes counts four times, attention
+ * with a 16-bit cache as well.
  */
 #include "kern/attn.h"
 #include "program/program.h"
@@ -51,7 +52,8 @@ struct step_cost step_cost(const struct program *p, const struct step *s, int ro
     }
     case STEP_STORE: return (struct step_cost){position * rows, 0};
     case STEP_ATTEND: /* scores and sums of values */
-        return (struct step_cost){position * kv->positions, 2.0 * (kv->type == KV16 ? 4 : 2) * h->n_head * (2 * h->head_dim + h->kv_extra) * kv->pairs};
+        return (struct step_cost){position * kv->positions, 2.0 * (kv->type == KV16 ? 4 : 2) * h->n_head *
+                                                                (2 * h->head_dim + h->kv_extra) * kv->pairs};
     default: return (struct step_cost){0, 0};
     }
 }

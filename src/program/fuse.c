@@ -10,7 +10,9 @@ static bool joins(const struct step *a, const struct step *b)
 {
     if (a->kind != b->kind) return false;
     if (a->kind == STEP_ROWS) return a->n + b->n <= PROGRAM_ROW_OPS;
-    if ((a->kind != STEP_MATMUL && a->kind != STEP_EXPERTS) || a->n + b->n > PROGRAM_MATS || a->n_expert != b->n_expert) return false;
+    if ((a->kind != STEP_MATMUL && a->kind != STEP_EXPERTS) || a->n + b->n > PROGRAM_MATS ||
+        a->n_expert != b->n_expert)
+        return false;
     for (int i = 0; i < a->n; i++) /* no product of another's output */
         for (int j = 0; j < b->n; j++)
             if (a->mat[i].dst == b->mat[j].src) return false;

@@ -44,20 +44,28 @@ static void add_row(struct lower *l, int layer, struct row_op op)
     s->row[0] = op;
 }
 
-static int add_buffer(struct lower *l, const char *name, enum buffer_kind kind, enum act_tier tier, int width, int slots)
+static int add_buffer(struct lower *l, const char *name, enum buffer_kind kind, enum act_tier tier, int width,
+                      int slots)
 {
     struct program *p = l->p;
     struct buffer *b = grow(l, p->buffers, p->n_buffers, &p->cap_buffers, sizeof *b);
     if (!b) return -1;
     p->buffers = b;
-    b[p->n_buffers] = (struct buffer){.name = name, .kind = kind, .tier = tier, .width = width, .head = l->head, .slots = slots, .n_expert = slots ? p->model->h.n_expert : 0};
+    b[p->n_buffers] = (struct buffer){.name = name,
+                                      .kind = kind,
+                                      .tier = tier,
+                                      .width = width,
+                                      .head = l->head,
+                                      .slots = slots,
+                                      .n_expert = slots ? p->model->h.n_expert : 0};
     return p->n_buffers++;
 }
 
 static int value_buffer(struct lower *l, int value)
 {
     if (l->buffer_of[value] < 0)
-        l->buffer_of[value] = add_buffer(l, l->g->values[value].name, BUFFER_FLOAT, 0, l->g->values[value].width, l->g->values[value].slots);
+        l->buffer_of[value] = add_buffer(l, l->g->values[value].name, BUFFER_FLOAT, 0,
+                                         l->g->values[value].width, l->g->values[value].slots);
     return l->buffer_of[value];
 }
 
@@ -128,12 +136,14 @@ static void quantise_for(struct lower *l, int node, const struct node *product)
         new_weight(l, w, MAT_BODY); /* says what is wrong with it */
         return;
     }
-    enum act_tier tier = heads && product->turned ? mat_tier(DTYPE_F32, MAT_BODY) : mat_tier(w->type, role_of(l, product));
+    enum act_tier tier =
+        heads && product->turned ? mat_tier(DTYPE_F32, MAT_BODY) : mat_tier(w->type, role_of(l, product));
     int *c = heads ? &l->headed_of[value][tier] : &l->codes_of[value][tier], width = l->g->values[value].width;
     if (*c >= 0) return;
     *c = add_buffer(l, l->g->values[value].name, BUFFER_CODES, tier, heads ? width / product->n_head : width, 0);
     if (*c >= 0 && heads) l->p->buffers[*c].heads = product->n_head;
-    add_row(l, l->g->nodes[node].layer, (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
+    add_row(l, l->g->nodes[node].layer,
+            (struct row_op){ROW_QUANT, .dst = *c, .src = l->buffer_of[value], .src2 = -1, .w = -1});
 }
 
 /* Quantises a value that was just written for every tier that products need of it before it is written again. */
@@ -162,11 +172,16 @@ static void lower_row(struct lower *l, const struct node *n)
     case OP_EMBED: r.dst = value_buffer(l, n->out), r.w = add_weight(l, n->w, MAT_BODY); break;
     case OP_NORM: r.dst = value_buffer(l, n->out), r.src = in0, r.w = add_vector(l, n->w), r.n_head = n->n_head; break;
     case OP_ROPE: r.dst = in0, r.src = l->p->turn[n->rope], r.n_head = n->n_head, r.rope = n->rope; break;
-    case OP_GATE: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]], r.gate = n->gate; break;
+    case OP_GATE:
+        r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]], r.gate = n->gate;
+        break;
     case OP_ADD: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
     case OP_SCALE: r.dst = in0, r.scale = n->scale; break;
     case OP_CAP: r.dst = in0, r.scale = n->cap; break;
-    case OP_ROUTE: r.dst = value_buffer(l, n->out), r.src = in0, r.w = n->w ? add_vector(l, n->w) : -1, r.route = n->route; break;
+    case OP_ROUTE:
+        r.dst = value_buffer(l, n->out), r.src = in0, r.w = n->w ? add_vector(l, n->w) : -1,
+        r.route = n->route;
+        break;
     case OP_MIX: r.dst = value_buffer(l, n->out), r.src = in0, r.src2 = l->buffer_of[n->in[1]]; break;
     case OP_DIM: r.dst = in0, r.src = l->buffer_of[n->in[1]]; break;
     case OP_TAKE: r.dst = value_buffer(l, n->out), r.src = in0, r.n_head = n->n_head, r.from = n->from; break;
@@ -187,7 +202,8 @@ static void lower_row(struct lower *l, const struct node *n)
 
 static void lower_matmul(struct lower *l, const struct node *n)
 {
-    int w = add_weight(l, n->w, role_of(l, n)), bias = n->bias ? add_vector(l, n->bias) : -1, dst = value_buffer(l, n->out);
+    int w = add_weight(l, n->w, role_of(l, n)), bias = n->bias ? add_vector(l, n->bias) : -1,
+        dst = value_buffer(l, n->out);
     struct step *s = l->rc ? NULL : add_step(l, STEP_MATMUL, n->layer);
     if (!s) return;
     s->n = 1;
@@ -206,7 +222,8 @@ static void lower_place(struct lower *l, const struct node *n)
 static void lower_experts(struct lower *l, const struct node *n)
 {
     const struct value *in = &l->g->values[n->in[0]];
-    int n_expert = n->route->n_expert, w = l->p->n_weights, bias = n->biases ? l->p->n_vectors : -1, dst = value_buffer(l, n->out);
+    int n_expert = n->route->n_expert, w = l->p->n_weights, bias = n->biases ? l->p->n_vectors : -1,
+        dst = value_buffer(l, n->out);
     for (int i = 0; i < n_expert && !l->rc; i++) new_weight(l, n->ws[i], MAT_BODY);
     for (int i = 0; i < n_expert && n->biases && !l->rc; i++) add_vector(l, n->biases[i]);
     if (l->rc) return;
@@ -214,7 +231,9 @@ static void lower_experts(struct lower *l, const struct node *n)
     int *codes = &l->placed_of[n->in[0]][tier];
     if (*codes < 0) {
         *codes = add_buffer(l, in->name, BUFFER_CODES, tier, in->width, n->route->n_used);
-        add_row(l, n->layer, (struct row_op){ROW_QUANT, .dst = *codes, .src = l->buffer_of[n->in[0]], .src2 = -1, .w = -1});
+        add_row(
+            l, n->layer,
+            (struct row_op){ROW_QUANT, .dst = *codes, .src = l->buffer_of[n->in[0]], .src2 = -1, .w = -1});
     }
     struct step *s = l->rc ? NULL : add_step(l, STEP_EXPERTS, n->layer);
     if (!s) return;
@@ -231,7 +250,8 @@ static void lower_heads(struct lower *l, const struct node *n)
     if (!s) return;
     s->n = 1;
     s->n_expert = n->n_head;
-    s->mat[0] = (struct step_mat){w, -1, l->headed_of[n->in[0]][mat_tier(weight_type(&l->p->weights[w]), MAT_BODY)], dst};
+    s->mat[0] = (struct step_mat){
+        w, -1, l->headed_of[n->in[0]][mat_tier(weight_type(&l->p->weights[w]), MAT_BODY)], dst};
 }
 
 static void lower_attend(struct lower *l, const struct node *n)
@@ -280,7 +300,9 @@ int program_lower(struct program *p, struct err *e)
     }
     for (int i = 0; i < MODEL_ROPES; i++) {
         p->turn[i] = i < p->model->h.n_rope ? add_buffer(&l, "turn", BUFFER_FLOAT, 0, p->model->h.rope[i].dim, 0) : -1;
-        if (p->turn[i] >= 0) add_row(&l, -1, (struct row_op){ROW_TURN, .dst = p->turn[i], .src = -1, .src2 = -1, .w = -1, .rope = i});
+        if (p->turn[i] >= 0)
+            add_row(&l, -1,
+                    (struct row_op){ROW_TURN, .dst = p->turn[i], .src = -1, .src2 = -1, .w = -1, .rope = i});
     }
     for (int i = 0; i < g->n_nodes && !l.rc; i++) lower_node(&l, i);
     if (!l.rc) p->logits = l.buffer_of[g->logits];

@@ -2,7 +2,8 @@
 /* print: a program as text, one line per step, then the buffers. See program.h. */
 #include "program/program.h"
 
-const char *const row_op_name[] = {"turn", "embed", "select", "norm", "quant", "rope", "gate", "add", "scale", "cap", "route", "mix", "dim", "take"};
+const char *const row_op_name[] = {"turn", "embed", "select", "norm",  "quant", "rope", "gate",
+                                   "add",  "scale", "cap",    "route", "mix",   "dim",  "take"};
 static const char *const tier_name[] = {"A8/32", "A8/256", "A16/256", "A16/256"};
 
 static void print_buffer(const struct program *p, struct buf *out, int i)
@@ -46,7 +47,8 @@ static void print_step(const struct program *p, struct buf *out, int i)
             print_buffer(p, out, m->dst);
             buf_append_z(out, " <- ");
             print_buffer(p, out, m->src);
-            buf_printf(out, " x %.*s %s[%d][%d]%s", STR_ARG(w->t->name), dtype_name(weight_type(w)), w->n, w->k, m->bias >= 0 ? " + bias" : "");
+            buf_printf(out, " x %.*s %s[%d][%d]%s", STR_ARG(w->t->name), dtype_name(weight_type(w)), w->n,
+                       w->k, m->bias >= 0 ? " + bias" : "");
         }
     } else if (s->kind == STEP_STORE) {
         buf_printf(out, "layer %d <- ", s->layer);
@@ -65,16 +67,20 @@ static void print_step(const struct program *p, struct buf *out, int i)
 void program_print(const struct program *p, struct buf *out)
 {
     const struct hparams *h = &p->model->h;
-    buf_printf(out, "program: %d steps (%d body, %d head), %d matrices, up to %d tokens a step, %d rows of logits\n", p->n_steps,
-               p->n_body, p->n_steps - p->n_body, p->n_weights, p->max_rows, p->max_out);
-    buf_printf(out, "model:   %.*s, %d layers, width %d, %d heads of %d (%d kv), ffn %d, vocabulary %d\n\n", STR_ARG(h->arch),
-               h->n_layer, h->n_embd, h->n_head, h->head_dim, h->n_head_kv, h->n_ff, h->n_vocab);
+    buf_printf(
+        out, "program: %d steps (%d body, %d head), %d matrices, up to %d tokens a step, %d rows of logits\n",
+        p->n_steps, p->n_body, p->n_steps - p->n_body, p->n_weights, p->max_rows, p->max_out);
+    buf_printf(out, "model:   %.*s, %d layers, width %d, %d heads of %d (%d kv), ffn %d, vocabulary %d\n\n",
+               STR_ARG(h->arch), h->n_layer, h->n_embd, h->n_head, h->head_dim, h->n_head_kv, h->n_ff,
+               h->n_vocab);
     for (int i = 0; i < p->n_steps; i++) print_step(p, out, i);
-    buf_printf(out, "\nbuffers: %.2f MiB shared, %.2f MiB per worker\n", (double)p->block_bytes / 1048576, (double)p->scratch_bytes / 1048576);
+    buf_printf(out, "\nbuffers: %.2f MiB shared, %.2f MiB per worker\n", (double)p->block_bytes / 1048576,
+               (double)p->scratch_bytes / 1048576);
     for (int i = 0; i < p->n_buffers; i++) {
         const struct buffer *b = &p->buffers[i];
         if (b->first < 0 || b->local) continue;
         buf_printf(out, "%5d  %-10s %-7s width %-6d steps %4d..%-4d  at %10zu  bytes %10zu\n", i, b->name,
-                   b->kind == BUFFER_CODES ? tier_name[b->tier] : "float", b->width, b->first, b->last, b->at, b->bytes);
+                   b->kind == BUFFER_CODES ? tier_name[b->tier] : "float", b->width, b->first, b->last, b->at,
+                   b->bytes);
     }
 }

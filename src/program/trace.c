@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * trace: reads a program back as its graph. Every step, in order, must be the next node of the graph, with that node's
- * weights, on the buffers that hold that node's values. What a buffer holds is learned from the steps that wrote it. A value
- * that is changed in place (rotation, residual) gets a new version, and codes count only if they were made of the version
- * that the graph means.
+ * trace: reads a program back as its graph. Every step, in order, must be the next node of the graph, with
+ * that node's weights, on the buffers that hold that node's values. What a buffer holds is learned from the
+ * steps that wrote it. A value that is changed in place (rotation, residual) gets a new version, and codes
+ * count only if they were made of the version that the graph means.
  */
 #include "kern/num.h"
 #include "program/program.h"
@@ -70,13 +70,14 @@ static bool is_node(struct trace *t, const struct node *n, const struct row_op *
         return r->kind == ROW_ROUTE && r->route == n->route && holds(t, n->in[0], r->src) && vector_is(t, r->w, n->w) &&
                bind(t, n->out, r->dst);
     case OP_MIX:
-        return r->kind == ROW_MIX && t->placed == n->in[1] && holds(t, n->in[0], r->src) && holds(t, n->in[1], r->src2) &&
-               bind(t, n->out, r->dst);
+        return r->kind == ROW_MIX && t->placed == n->in[1] && holds(t, n->in[0], r->src) &&
+               holds(t, n->in[1], r->src2) && bind(t, n->out, r->dst);
     case OP_DIM:
         t->version[n->in[0]]++;
         return r->kind == ROW_DIM && holds(t, n->in[0], r->dst) && holds(t, n->in[1], r->src);
     case OP_TAKE:
-        return r->kind == ROW_TAKE && holds(t, n->in[0], r->src) && r->n_head == n->n_head && r->from == n->from && bind(t, n->out, r->dst);
+        return r->kind == ROW_TAKE && holds(t, n->in[0], r->src) && r->n_head == n->n_head &&
+               r->from == n->from && bind(t, n->out, r->dst);
     case OP_SELECT:
         return r->kind == ROW_SELECT && step == t->p->n_body && holds(t, n->in[0], r->src) &&
                bind(t, n->out, r->dst);
@@ -106,9 +107,9 @@ static bool trace_row(struct trace *t, const struct node *n, const struct row_op
 static bool trace_mat(struct trace *t, const struct node *n, const struct step_mat *m)
 {
     t->node++;
-    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && !t->p->weights[m->w].turned && vector_is(t, m->bias, n->bias) &&
-           t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] &&
-           bind(t, n->out, m->dst);
+    return n && n->op == OP_MATMUL && t->p->weights[m->w].t == n->w && !t->p->weights[m->w].turned &&
+           vector_is(t, m->bias, n->bias) && t->value_in[m->src] == n->in[0] &&
+           t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
 }
 
 /* The route of the last ROW_ROUTE, with its sizes. */
@@ -124,10 +125,13 @@ static bool trace_place(struct trace *t, const struct step *s)
 static bool trace_experts(struct trace *t, const struct node *n, const struct step *s, const struct step_mat *m)
 {
     t->node++;
-    if (!n || n->op != OP_EXPERTS || t->placed != n->in[1] || s->n_expert != n->route->n_expert || (m->bias >= 0) != (n->biases != NULL))
+    if (!n || n->op != OP_EXPERTS || t->placed != n->in[1] || s->n_expert != n->route->n_expert ||
+        (m->bias >= 0) != (n->biases != NULL))
         return false;
     for (int i = 0; i < s->n_expert; i++)
-        if (t->p->weights[m->w + i].t != n->ws[i] || (n->biases && t->p->vectors[m->bias + i].t != n->biases[i])) return false;
+        if (t->p->weights[m->w + i].t != n->ws[i] ||
+            (n->biases && t->p->vectors[m->bias + i].t != n->biases[i]))
+            return false;
     return t->value_in[m->src] == n->in[0] && t->version_in[m->src] == t->version[n->in[0]] && bind(t, n->out, m->dst);
 }
 
@@ -148,9 +152,11 @@ static bool trace_attn(struct trace *t, const struct node *n, const struct step 
         return holds(t, n->in[1], s->attn.k) && holds(t, n->in[2], s->attn.v);
     }
     t->node++;
-    return t->stored == n->layer && s->attn.window == n->window && s->attn.warm == n->warm && f32_bits(s->attn.cap) == f32_bits(n->cap) &&
-           vector_is(t, s->attn.sinks, n->w) && holds(t, n->in[0], s->attn.q) &&
-           (n->in[3] < 0 ? s->attn.q_extra < 0 : holds(t, n->in[3], s->attn.q_extra)) && bind(t, n->out, s->attn.out);
+    return t->stored == n->layer && s->attn.window == n->window && s->attn.warm == n->warm &&
+           f32_bits(s->attn.cap) == f32_bits(n->cap) && vector_is(t, s->attn.sinks, n->w) &&
+           holds(t, n->in[0], s->attn.q) &&
+           (n->in[3] < 0 ? s->attn.q_extra < 0 : holds(t, n->in[3], s->attn.q_extra)) &&
+           bind(t, n->out, s->attn.out);
 }
 
 static const struct node *next(const struct trace *t)

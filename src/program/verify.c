@@ -2,12 +2,13 @@
 /*
  * verify: re-checks a compiled program without trusting the passes.
  *
- *   here       numbers are in range; every buffer is large enough for the rows it holds, is written before it is read, holds
- *              the kind and width that its reader expects, and keeps its bytes until its last reader: no step writes a byte
- *              of another buffer that is still to be read
- *   trace.c    the steps, in order, are the model's graph
+ *   here       numbers are in range; every buffer is large enough for the rows it holds, is written before it
+ * is read, holds the kind and width that its reader expects, and keeps its bytes until its last reader: no
+ * step writes a byte of another buffer that is still to be read trace.c    the steps, in order, are the
+ * model's graph
  *
- * A failure is a defect of the compiler, not of the model. After it a chip may run the program without further checks.
+ * A failure is a defect of the compiler, not of the model. After it a chip may run the program without
+ * further checks.
  */
 #include "kern/act.h"
 #include "program/program.h"
@@ -44,8 +45,11 @@ static void check_buffer(struct check *c, int i)
     if (b->kind != BUFFER_FLOAT &&
         (b->kind != BUFFER_CODES || b->local || !below((int)b->tier, ACT_TIERS) || b->width % 32))
         fail(c, "kind of a buffer", i);
-    if (b->heads < 0 || b->heads > MODEL_HEADS_MAX || (b->heads && (b->kind != BUFFER_CODES || b->head || b->slots))) fail(c, "heads of a buffer", i);
-    if (b->slots < 0 || b->slots > ROUTE_USED_MAX || (b->slots && (b->local || b->head || b->n_expert != p->model->h.n_expert)))
+    if (b->heads < 0 || b->heads > MODEL_HEADS_MAX ||
+        (b->heads && (b->kind != BUFFER_CODES || b->head || b->slots)))
+        fail(c, "heads of a buffer", i);
+    if (b->slots < 0 || b->slots > ROUTE_USED_MAX ||
+        (b->slots && (b->local || b->head || b->n_expert != p->model->h.n_expert)))
         fail(c, "slots of a buffer", i);
     if (c->rc) return;
     int rows = buffer_rows(p, b);
@@ -60,7 +64,8 @@ static void check_buffer(struct check *c, int i)
 static void check_row_op(struct check *c, const struct row_op *r)
 {
     const struct program *p = c->p;
-    bool two = r->kind == ROW_GATE || r->kind == ROW_MIX, none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE || r->kind == ROW_CAP;
+    bool two = r->kind == ROW_GATE || r->kind == ROW_MIX,
+         none = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SCALE || r->kind == ROW_CAP;
     if (!below((int)r->kind, ROW_LAST + 1)) fail(c, "unknown row operation", r->dst);
     if (!below(r->dst, p->n_buffers) || none != (r->src < 0) || two != (r->src2 >= 0))
         fail(c, "operands of a row operation", r->dst);
@@ -70,7 +75,8 @@ static void check_row_op(struct check *c, const struct row_op *r)
     if (r->kind == ROW_ROUTE && (!r->route || (r->w != -1 && !below(r->w, p->n_vectors)))) fail(c, "no route", r->dst);
     if (r->kind == ROW_EMBED && !below(r->w, p->n_weights)) fail(c, "no such weight", r->dst);
     if (r->kind == ROW_NORM && !below(r->w, p->n_vectors)) fail(c, "no such vector", r->dst);
-    if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope)) fail(c, "no such rotation", r->dst);
+    if ((r->kind == ROW_TURN || r->kind == ROW_ROPE) && !below(r->rope, p->model->h.n_rope))
+        fail(c, "no such rotation", r->dst);
     if ((r->kind == ROW_ROPE || r->kind == ROW_NORM || r->kind == ROW_TAKE) && !below(r->n_head, MODEL_HEADS_MAX + 1))
         fail(c, "wrong number of heads", r->dst);
 }
@@ -97,8 +103,10 @@ static void check_numbers(struct check *c, const struct step *s)
             if (!below(m->w, p->n_weights)) fail(c, "no such weight", m->dst);
             if (m->bias != -1 && !below(m->bias, p->n_vectors)) fail(c, "no such vector", m->dst);
             int want = s->kind == STEP_EXPERTS ? p->model->h.n_expert : s->kind == STEP_HEADS ? p->model->h.n_head : 0;
-            if (s->n_expert != want || (s->kind != STEP_MATMUL && want < 1)) fail(c, "number of experts or heads", m->dst);
-            if (s->n_expert && (s->n_expert > p->n_weights - m->w || (m->bias != -1 && s->n_expert > p->n_vectors - m->bias)))
+            if (s->n_expert != want || (s->kind != STEP_MATMUL && want < 1))
+                fail(c, "number of experts or heads", m->dst);
+            if (s->n_expert && (s->n_expert > p->n_weights - m->w ||
+                                (m->bias != -1 && s->n_expert > p->n_vectors - m->bias)))
                 fail(c, "no such expert", m->dst);
         }
         return;
@@ -107,9 +115,13 @@ static void check_numbers(struct check *c, const struct step *s)
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.k);
         return;
     case STEP_ATTEND:
-        if ((s->attn.q_extra >= 0) != (p->model->h.kv_extra > 0) || (s->attn.q_extra != -1 && !below(s->attn.q_extra, n))) fail(c, "no such buffer", s->attn.q_extra);
+        if ((s->attn.q_extra >= 0) != (p->model->h.kv_extra > 0) ||
+            (s->attn.q_extra != -1 && !below(s->attn.q_extra, n)))
+            fail(c, "no such buffer", s->attn.q_extra);
         if (!below(s->attn.q, n) || !below(s->attn.out, n)) fail(c, "no such buffer", s->attn.q);
-        if (s->attn.window < 0 || s->attn.warm < 0 || s->attn.warm == 1 || (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors))) fail(c, "options of attention", s->attn.q);
+        if (s->attn.window < 0 || s->attn.warm < 0 || s->attn.warm == 1 ||
+            (s->attn.sinks != -1 && !below(s->attn.sinks, p->n_vectors)))
+            fail(c, "options of attention", s->attn.q);
         if (!below(s->layer, p->model->h.n_layer)) fail(c, "no such layer", s->attn.q);
         return;
     }
@@ -160,7 +172,8 @@ static void expect(struct check *c, int buffer, enum buffer_kind kind, int want)
     if (width(c, buffer) != want) fail(c, "wrong width", buffer);
 }
 
-/* Which buffers of a row operation have slots: all of the gate's, both or the codes of the quantiser's, the mix's source. */
+/* Which buffers of a row operation have slots: all of the gate's, both or the codes of the quantiser's, the
+ * mix's source. */
 static void check_slots(struct check *c, const struct row_op *r)
 {
     const struct buffer *b = c->p->buffers;
@@ -180,13 +193,15 @@ static void check_row_widths(struct check *c, const struct row_op *r)
     if (r->kind == ROW_ROUTE) {
         expect(c, r->src, BUFFER_FLOAT, r->route->n_expert);
         expect(c, r->dst, BUFFER_FLOAT, 2 * r->route->n_used);
-        if (r->w >= 0 && c->p->vectors[r->w].t->ne[0] != (uint64_t)r->route->n_expert) fail(c, "width differs from the bias", r->dst);
+        if (r->w >= 0 && c->p->vectors[r->w].t->ne[0] != (uint64_t)r->route->n_expert)
+            fail(c, "width differs from the bias", r->dst);
         return;
     }
     if (r->kind == ROW_TAKE) {
         int from = width(c, r->src), n = r->n_head;
         expect(c, r->src, BUFFER_FLOAT, from), expect(c, r->dst, BUFFER_FLOAT, w);
-        if (n < 1 || from % n || w % n || r->from < 0 || r->from > from / n - w / n) fail(c, "wrong part of a vector", r->dst);
+        if (n < 1 || from % n || w % n || r->from < 0 || r->from > from / n - w / n)
+            fail(c, "wrong part of a vector", r->dst);
         return;
     }
     if (r->kind == ROW_QUANT && c->p->buffers[r->dst].heads) {
@@ -194,10 +209,15 @@ static void check_row_widths(struct check *c, const struct row_op *r)
         return;
     }
     expect(c, r->dst, r->kind == ROW_QUANT ? BUFFER_CODES : BUFFER_FLOAT, w);
-    if (r->src >= 0) expect(c, r->src, BUFFER_FLOAT, r->kind == ROW_ROPE ? h->rope[r->rope].dim : r->kind == ROW_DIM ? 1 : w);
+    if (r->src >= 0)
+        expect(c, r->src, BUFFER_FLOAT,
+               r->kind == ROW_ROPE  ? h->rope[r->rope].dim
+               : r->kind == ROW_DIM ? 1
+                                    : w);
     if (r->src2 >= 0) expect(c, r->src2, BUFFER_FLOAT, r->kind == ROW_MIX ? 2 * c->p->buffers[r->src].slots : w);
     if (r->kind == ROW_TURN && w != h->rope[r->rope].dim) fail(c, "wrong width", r->dst);
-    if (r->kind == ROW_ROPE && (r->n_head < 1 || w % r->n_head || w / r->n_head < h->rope[r->rope].dim)) fail(c, "wrong number of heads", r->dst);
+    if (r->kind == ROW_ROPE && (r->n_head < 1 || w % r->n_head || w / r->n_head < h->rope[r->rope].dim))
+        fail(c, "wrong number of heads", r->dst);
     if (r->kind == ROW_EMBED && w != c->p->weights[r->w].k) fail(c, "width differs from the table", r->dst);
     if (r->kind == ROW_NORM && (uint64_t)w != c->p->vectors[r->w].t->ne[0] * (uint64_t)(r->n_head ? r->n_head : 1))
         fail(c, "width differs from the gain", r->dst);
@@ -210,12 +230,17 @@ static void check_experts(struct check *c, const struct step *s, const struct st
     const struct weight *w = &p->weights[m->w];
     bool heads = s->kind == STEP_HEADS;
     if (p->buffers[m->src].heads != (heads ? s->n_expert : 0)) fail(c, "heads of a product", m->src);
-    if (heads && (m->bias >= 0 || w->n % PANEL)) fail(c, "bias or width of heads", m->dst); /* products write whole panels */
-    if (p->buffers[m->src].slots != p->buffers[m->dst].slots || (s->kind == STEP_EXPERTS) != (p->buffers[m->dst].slots > 0))
+    if (heads && (m->bias >= 0 || w->n % PANEL))
+        fail(c, "bias or width of heads", m->dst); /* products write whole panels */
+    if (p->buffers[m->src].slots != p->buffers[m->dst].slots ||
+        (s->kind == STEP_EXPERTS) != (p->buffers[m->dst].slots > 0))
         fail(c, "slots of a product", m->dst);
     for (int i = 1; i < s->n_expert; i++) {
-        if (w[i].n != w->n || w[i].k != w->k || w[i].t->type != w->t->type || w[i].turned != w->turned || w[i].role != w->role) fail(c, "experts differ", m->dst);
-        if (m->bias >= 0 && p->vectors[m->bias + i].t->ne[0] != (uint64_t)w->n) fail(c, "width differs from the bias", m->dst);
+        if (w[i].n != w->n || w[i].k != w->k || w[i].t->type != w->t->type || w[i].turned != w->turned ||
+            w[i].role != w->role)
+            fail(c, "experts differ", m->dst);
+        if (m->bias >= 0 && p->vectors[m->bias + i].t->ne[0] != (uint64_t)w->n)
+            fail(c, "width differs from the bias", m->dst);
     }
 }
 
@@ -248,7 +273,8 @@ static void check_widths(struct check *c, const struct step *s)
         expect(c, s->attn.q, BUFFER_FLOAT, n_q);
         expect(c, s->attn.out, BUFFER_FLOAT, n_q);
         if (s->attn.q_extra >= 0) expect(c, s->attn.q_extra, BUFFER_FLOAT, h->n_head * h->kv_extra);
-        if (s->attn.sinks >= 0 && p->vectors[s->attn.sinks].t->ne[0] != (uint64_t)h->n_head) fail(c, "number of sinks", s->attn.q);
+        if (s->attn.sinks >= 0 && p->vectors[s->attn.sinks].t->ne[0] != (uint64_t)h->n_head)
+            fail(c, "number of sinks", s->attn.q);
     }
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * library: include/tutti.h on top of the engine. What the header promises of threads, ownership and errors is kept here:
- * arguments are checked, results are copied, no state outlives its handle.
+ * library: include/tutti.h on top of the engine. What the header promises of threads, ownership and errors is
+ * kept here: arguments are checked, results are copied, no state outlives its handle.
  *
- * A session is the list of its tokens, the cache of the first n_run of them, and the logits after token n_run - 1 if
- * `fresh`. tutti_session_next only appends; `catch_up` runs what was appended, of one session or of many in common steps.
+ * A session is the list of its tokens, the cache of the first n_run of them, and the logits after token n_run
+ * - 1 if `fresh`. tutti_session_next only appends; `catch_up` runs what was appended, of one session or of
+ * many in common steps.
  */
 #include "tutti.h"
 

@@ -29,8 +29,12 @@ struct sampler {
 
 void sampler_params_default(struct sampler_params *p)
 {
-    *p = (struct sampler_params){
-        .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repetition_penalty = 1.0f, .penalty_last = 64};
+    *p = (struct sampler_params){.temperature = 0.8f,
+                                 .top_k = 40,
+                                 .top_p = 0.95f,
+                                 .min_p = 0.05f,
+                                 .repetition_penalty = 1.0f,
+                                 .penalty_last = 64};
 }
 
 static int check(struct err *e, const char *name, float v, float lo, float hi)
@@ -43,15 +47,18 @@ int sampler_params_check(const struct sampler_params *p, struct err *e)
 {
     int rc;
     if ((rc = check(e, "temperature", p->temperature, 0, 100)) || (rc = check(e, "top_p", p->top_p, 0, 1)) ||
-        (rc = check(e, "min_p", p->min_p, 0, 1)) || (rc = check(e, "repetition penalty", p->repetition_penalty, 0.01f, 100)) ||
+        (rc = check(e, "min_p", p->min_p, 0, 1)) ||
+        (rc = check(e, "repetition penalty", p->repetition_penalty, 0.01f, 100)) ||
         (rc = check(e, "frequency penalty", p->frequency_penalty, -100, 100)) ||
         (rc = check(e, "presence penalty", p->presence_penalty, -100, 100)))
         return rc;
-    if (p->temperature > 0 && p->temperature < 0x1p-20f) return err(e, ERR_USAGE, "temperature %g is too small: use 0 for greedy", (double)p->temperature);
+    if (p->temperature > 0 && p->temperature < 0x1p-20f)
+        return err(e, ERR_USAGE, "temperature %g is too small: use 0 for greedy", (double)p->temperature);
     for (int i = 0; i < p->n_bias; i++)
         if ((rc = check(e, "logit bias", p->bias[i].bias, -SAMPLER_BIAS_MAX, SAMPLER_BIAS_MAX))) return rc;
     if (p->top_k < 0) return err(e, ERR_USAGE, "top_k is %d: must be 0 (all) or more", p->top_k);
-    if (p->penalty_last < -1) return err(e, ERR_USAGE, "penalty window is %d: must be -1 (all) or more", p->penalty_last);
+    if (p->penalty_last < -1)
+        return err(e, ERR_USAGE, "penalty window is %d: must be -1 (all) or more", p->penalty_last);
     return 0;
 }
 
@@ -84,7 +91,8 @@ void sampler_destroy(struct sampler *s)
 }
 
 /* Bias, then penalties; the logits themselves where there are none. */
-static const float *adjust(struct sampler *s, const struct sampler_params *p, const float *logits, const int32_t *context, int n)
+static const float *adjust(struct sampler *s, const struct sampler_params *p, const float *logits,
+                           const int32_t *context, int n)
 {
     int first = p->penalty_last < 0 || p->penalty_last > n ? 0 : n - p->penalty_last;
     bool none = p->repetition_penalty == 1.0f && p->frequency_penalty == 0.0f && p->presence_penalty == 0.0f;
@@ -195,7 +203,8 @@ struct cut {
     int n_marked;
 };
 
-/* Top-k, then top-p, of n candidates whose weights sum to `sum`. Only the buckets where the two limits fall are put in order. */
+/* Top-k, then top-p, of n candidates whose weights sum to `sum`. Only the buckets where the two limits fall
+ * are put in order. */
 static struct cut cut_off(struct sampler *s, const float *z, int n, uint64_t sum, int k, uint64_t tp)
 {
     memset(s->bucket, 0, sizeof s->bucket);
@@ -213,7 +222,8 @@ static struct cut cut_off(struct sampler *s, const float *z, int n, uint64_t sum
         total = k == n ? sum : total + s->bucket[low].sum;
     unsigned __int128 want = (unsigned __int128)tp * total;
     struct cut c = {BUCKETS - 1, 0, 0};
-    for (; c.bucket > low && ((unsigned __int128)(c.sum + s->bucket[c.bucket].sum) << 32) < want; c.bucket--) c.sum += s->bucket[c.bucket].sum;
+    for (; c.bucket > low && ((unsigned __int128)(c.sum + s->bucket[c.bucket].sum) << 32) < want; c.bucket--)
+        c.sum += s->bucket[c.bucket].sum;
     int most = c.bucket == low ? k - above : s->bucket[c.bucket].n;
     for (int m = heap_bucket(s, z, n, c.bucket); c.n_marked < most; m--) {
         int32_t id = pop(s, z, m);
@@ -240,8 +250,8 @@ static uint64_t random_below(const struct sampler_params *p, int64_t pos, uint64
     return (uint64_t)(((unsigned __int128)((uint64_t)r[1] << 32 | r[0]) * total) >> 64);
 }
 
-int sampler_draw(struct sampler *s, const struct sampler_params *p, const float *logits, const int32_t *context, int n_context,
-                 int64_t pos, const uint32_t *allowed)
+int sampler_draw(struct sampler *s, const struct sampler_params *p, const float *logits,
+                 const int32_t *context, int n_context, int64_t pos, const uint32_t *allowed)
 {
     const float *z = adjust(s, p, logits, context, n_context);
     float max;

@@ -44,7 +44,8 @@ enum { SAMPLER_VOCAB_MAX = 1 << 20, SAMPLER_TOP_MAX = 128 /* logprobs per token 
 #define SAMPLER_BIAS_MAX 1000.0f /* magnitude */
 
 void sampler_params_default(struct sampler_params *p); /* 0.8, top-k 40, top-p 0.95, min-p 0.05, no penalties, seed 0 */
-/* Ranges of every field; the message names field, value and range. Bias for an id outside the vocabulary has no effect. */
+/* Ranges of every field; the message names field, value and range. Bias for an id outside the vocabulary has
+ * no effect. */
 int sampler_params_check(const struct sampler_params *p, struct err *e);
 
 struct sampler; /* work memory for one vocabulary; one thread at a time */
@@ -55,8 +56,8 @@ void sampler_destroy(struct sampler *s); /* accepts NULL */
  * Draws the token for position pos. context: the tokens before it, for penalties. allowed: a bit per id, or NULL for
  * all (a grammar's mask). Returns the id, or ERR_RANGE (a logit is not finite) or ERR_USAGE (nothing is allowed).
  */
-int sampler_draw(struct sampler *s, const struct sampler_params *p, const float *logits, const int32_t *context, int n_context,
-                 int64_t pos, const uint32_t *allowed);
+int sampler_draw(struct sampler *s, const struct sampler_params *p, const float *logits,
+                 const int32_t *context, int n_context, int64_t pos, const uint32_t *allowed);
 
 struct sampler_logprob {
     int32_t id;

@@ -15,7 +15,8 @@ _Static_assert(STOP_BYTES_MAX <= UINT16_MAX, "border holds lengths");
 static int add_string(struct stop *s, struct str text, struct err *e)
 {
     if (text.n == 0) return err(e, ERR_USAGE, "a stop string is empty");
-    if (text.n > STOP_BYTES_MAX) return err(e, ERR_USAGE, "a stop string has %zu bytes: at most %d", text.n, STOP_BYTES_MAX);
+    if (text.n > STOP_BYTES_MAX)
+        return err(e, ERR_USAGE, "a stop string has %zu bytes: at most %d", text.n, STOP_BYTES_MAX);
     if (utf8_valid(text) != text.n) return err(e, ERR_USAGE, "stop string '%.*s' is not UTF-8", STR_ARG(text));
     struct stop_string *t = &s->list[s->n++];
     t->p = malloc(text.n);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * amx_trap: carries out tile instructions on an x86-64 processor without AMX. There they raise SIGILL; the handler decodes
- * them (their machine code: what the assembler made of kern/amx_tile.h, with the compiler's registers and order) and does
- * what the instruction manual says on tiles in memory, one set per thread. What the manual forbids ends the program, and
- * so does a SIGILL of any other instruction. A product takes AVX-512 VNNI and a signal, which costs most, serves all
- * tile instructions in a row, so that whole models can be run this way.
+ * amx_trap: carries out tile instructions on an x86-64 processor without AMX. There they raise SIGILL; the
+ * handler decodes them (their machine code: what the assembler made of kern/amx_tile.h, with the compiler's
+ * registers and order) and does what the instruction manual says on tiles in memory, one set per thread. What
+ * the manual forbids ends the program, and so does a SIGILL of any other instruction. A product takes AVX-512
+ * VNNI and a signal, which costs most, serves all tile instructions in a row, so that whole models can be run
+ * this way.
  */
 #include "amx_trap.h"
 
@@ -48,7 +49,8 @@ static uint64_t reg(const ucontext_t *u, int n)
 }
 
 /* The memory operand at modrm: base and stride (the index, scaled); *len its bytes. */
-static uint8_t *operand(const ucontext_t *u, const uint8_t *modrm, int index_high, int base_high, uint64_t *stride, int *len)
+static uint8_t *operand(const ucontext_t *u, const uint8_t *modrm, int index_high, int base_high,
+                        uint64_t *stride, int *len)
 {
     int mod = modrm[0] >> 6, rm = modrm[0] & 7;
     const uint8_t *p = modrm + 1;
@@ -99,11 +101,13 @@ VNNI __m512i words(__m512i v, int odd, int is_signed)
     return is_signed ? _mm512_srai_epi16(v, 8) : _mm512_srli_epi16(v, 8);
 }
 
-/* c += a * b by words, which hold every byte and whose products of pairs fit int32; sums wrap as the instruction's do. */
+/* c += a * b by words, which hold every byte and whose products of pairs fit int32; sums wrap as the
+ * instruction's do. */
 VNNI void multiply(int c, int a, int b, int a_signed, int b_signed, const uint8_t *at)
 {
     if (a == b || b == c || a == c) refuse("a tile twice", at);
-    if (!rows(a) || !rows(b) || rows(a) != rows(c) || colsb(b) != colsb(c) || colsb(a) != 4 * rows(b)) refuse("shapes", at);
+    if (!rows(a) || !rows(b) || rows(a) != rows(c) || colsb(b) != colsb(c) || colsb(a) != 4 * rows(b))
+        refuse("shapes", at);
     __m512i even[16], odd[16];
     for (int k = 0; k < rows(b); k++) {
         __m512i v = _mm512_loadu_si512(tile.byte[b][k]);
@@ -126,7 +130,8 @@ VNNI void multiply(int c, int a, int b, int a_signed, int b_signed, const uint8_
 /* VEX: c4, R X B map, W vvvv L pp, opcode, modrm; all of map 0f38, W 0, L 0 */
 static int is_tile(const uint8_t *at)
 {
-    return at[0] == 0xc4 && (at[1] & 31) == 2 && (at[2] & 0x84) == 0 && (at[3] == 0x49 || at[3] == 0x4b || at[3] == 0x5e);
+    return at[0] == 0xc4 && (at[1] & 31) == 2 && (at[2] & 0x84) == 0 &&
+           (at[3] == 0x49 || at[3] == 0x4b || at[3] == 0x5e);
 }
 
 /* Carries out the instruction at `at`; its length. */
@@ -145,7 +150,8 @@ static int execute(const ucontext_t *u, const uint8_t *at)
     } else if (at[3] == 0x49 && !mem && pp == 3) { /* tilezero */
         if (!rows(r)) refuse("no such tile", at);
         memset(tile.byte[r], 0, sizeof tile.byte[r]);
-    } else if (at[3] == 0x4b && mem && rm == 4 && (pp == 3 || pp == 1 || pp == 2)) { /* tileloadd, tileloaddt1, tilestored */
+    } else if (at[3] == 0x4b && mem && rm == 4 &&
+               (pp == 3 || pp == 1 || pp == 2)) { /* tileloadd, tileloaddt1, tilestored */
         if (!rows(r)) refuse("no such tile", at);
         if (pp != 2) memset(tile.byte[r], 0, sizeof tile.byte[r]);
         for (int i = 0; i < rows(r); i++, p += stride) {

@@ -101,8 +101,9 @@ static void check_product(const struct shape *s)
     act_init(&a2, tier, k, n_tok, mem2);
     float *x = guard_alloc((size_t)k * 4, 4);
     uint64_t at = rng_state;
-    snprintf(what, sizeof what, "%s%s n=%d k=%d tok=%d %s%s", dtype_name(s->type), s->role == MAT_HEAD ? " head" : "", s->n,
-             k, n_tok, fill_name[s->fill], s->extreme ? " extreme" : "");
+    snprintf(what, sizeof what, "%s%s n=%d k=%d tok=%d %s%s", dtype_name(s->type),
+             s->role == MAT_HEAD ? " head" : "", s->n, k, n_tok, fill_name[s->fill],
+             s->extreme ? " extreme" : "");
     for (int t = 0; t < n_tok; t++) {
         fill_row(x, k, s->fill);
         rc[t] = ref->elem->quant(&a, t, x);
@@ -153,7 +154,8 @@ static void check_products(void)
                 }
             }
             check_product(&(struct shape){type, role, 70, 2 * step, TOK_MAX, 0, FILL_NORMAL});
-            for (int f = 0; f < N_FILL; f++) check_product(&(struct shape){type, role, 16, 2 * step, 3, 1, (enum fill)f});
+            for (int f = 0; f < N_FILL; f++)
+                check_product(&(struct shape){type, role, 16, 2 * step, 3, 1, (enum fill)f});
         }
     }
 }
@@ -161,7 +163,8 @@ static void check_products(void)
 /* --- element-wise operations ------------------------------------------------------------------------------ */
 
 enum { NORM, SILU, GELU, CLAMPED, ROPE, ADD, AXPY, SCALE, CAP, WEIGHTS, N_ELEM };
-static const char *const elem_name[N_ELEM] = {"norm", "silu", "gelu", "clamped gate", "rope", "add", "axpy", "scale", "cap", "weights"};
+static const char *const elem_name[N_ELEM] = {"norm", "silu", "gelu",  "clamped gate", "rope",
+                                              "add",  "axpy", "scale", "cap",          "weights"};
 
 /* Sets results below 2^-90 to zero (--ftz, above). */
 static void drop_tiny(float *x, int n)
@@ -211,7 +214,8 @@ static void check_elem(void)
             for (int i = 0; i < table_count(); i++) {
                 if (!isa_selected(i)) continue;
                 const char *isa = table_at(i)->name;
-                if (run_elem(table_at(i)->elem, got, size, x, g, n) != rc) bad("norm", isa, fill_name[f], "the return value");
+                if (run_elem(table_at(i)->elem, got, size, x, g, n) != rc)
+                    bad("norm", isa, fill_name[f], "the return value");
                 for (int o = 0; o < count; o++) compare(elem_name[o], isa, fill_name[f], want[o], got[o], size[o]);
                 memcpy(got[ADD], x, (size_t)n * 4); /* in place */
                 table_at(i)->elem->norm(got[ADD], got[ADD], g, n, 1e-5f);
@@ -263,7 +267,8 @@ static void check_golden(const char *path)
             if (strcmp(name, parts[i].name)) continue;
             found++;
             if (want == parts[i].hash) continue;
-            printf("%s: hash of %s is %016" PRIx64 ", not %016" PRIx64 ": put the new one there if the arithmetic or the test's data changed on purpose\n",
+            printf("%s: hash of %s is %016" PRIx64 ", not %016" PRIx64
+                   ": put the new one there if the arithmetic or the test's data changed on purpose\n",
                    path, name, parts[i].hash, want);
             n_bad++;
         }
@@ -274,7 +279,9 @@ static void check_golden(const char *path)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: checkkern [--isa NAME] [--kern SUBSTRING] [--seed N] [--all] [--ftz] [--golden FILE] [--bench]\n");
+    fprintf(
+        stderr,
+        "usage: checkkern [--isa NAME] [--kern SUBSTRING] [--seed N] [--all] [--ftz] [--golden FILE] [--bench]\n");
     return 2;
 }
 

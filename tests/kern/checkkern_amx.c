@@ -6,7 +6,8 @@
 #include "amx_trap.h"
 
 /* With the handler in place for this call only, so that a SIGILL elsewhere stays one. */
-void matmul_amx_trapped(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x, int t0, int n_tok)
+void matmul_amx_trapped(float *y, size_t stride, const struct mat *w, int p0, int p1, const struct act *x,
+                        int t0, int n_tok)
 {
     struct sigaction before;
     amx_trap_begin(&before);

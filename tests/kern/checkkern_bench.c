@@ -11,7 +11,13 @@
 #include "checkkern.h"
 #include "kern/peak.h"
 
-enum { K = 4096, BIG = 128 << 20 /* bytes of weights that are read from memory */, MANY_ROWS = 1024, ROUNDS = 9, PEAK_ROUNDS = 1000000 };
+enum {
+    K = 4096,
+    BIG = 128 << 20 /* bytes of weights that are read from memory */,
+    MANY_ROWS = 1024,
+    ROUNDS = 9,
+    PEAK_ROUNDS = 1000000
+};
 
 static double now(void)
 {
@@ -74,7 +80,8 @@ static void bench_one(enum dtype type, enum mat_role role, int v, int n_tok, dou
         best = dt < best ? dt : best;
     }
     double g = (double)mat_bytes(&w) / best * 1e-9, o = 2.0 * n * K * n_tok / best * 1e-12;
-    printf("%-7s %-5s %-8s %6d %9.2f", dtype_name(type), role == MAT_HEAD ? "head" : "body", kern_at(v)->name, n_tok, g);
+    printf("%-7s %-5s %-8s %6d %9.2f", dtype_name(type), role == MAT_HEAD ? "head" : "body", kern_at(v)->name,
+           n_tok, g);
     if (n_tok <= 2)
         printf(" %5.0f %%", 100 * g / gbs);
     else

@@ -129,7 +129,11 @@ void fill_weights(uint8_t *p, enum dtype type, int64_t k, int extreme)
             for (int i = 0; i < 4; i++) p[49 + 2 * i] = (uint8_t)((p[49 + 2 * i] & 15) | (d >> (4 * i) & 15) << 4);
             continue;
         }
-        static const uint8_t at[DTYPE_ID_MAX] = {[DTYPE_Q6_K] = 208, [DTYPE_Q3_K] = 108, [DTYPE_Q2_K] = 80, [DTYPE_TQ2_0] = 64, [DTYPE_TQ1_0] = 52};
+        static const uint8_t at[DTYPE_ID_MAX] = {[DTYPE_Q6_K] = 208,
+                                                 [DTYPE_Q3_K] = 108,
+                                                 [DTYPE_Q2_K] = 80,
+                                                 [DTYPE_TQ2_0] = 64,
+                                                 [DTYPE_TQ1_0] = 52};
         memcpy(p + at[type], &d, 2);
         if (type == DTYPE_Q4_1 || type == DTYPE_Q5_1 || type == DTYPE_Q4_K || type == DTYPE_Q5_K) memcpy(p + 2, &m, 2);
         if (type == DTYPE_Q2_K) memcpy(p + 82, &m, 2);

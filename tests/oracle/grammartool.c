@@ -3,11 +3,11 @@
  * The side of Tutti in tests/oracle/grammar.py, and the measure of what masks cost.
  *
  *   grammartool GGUF walk SEED WALKS MAX_TOKENS   < names of schema files
- *       a JSON line for each: {"file", "error"} or {"file", "compile_ms", "outputs": [{"text", "ended", "tokens"}]}. A walk
- *       takes random allowed tokens, such with a quote, comma or bracket more often.
+ *       a JSON line for each: {"file", "error"} or {"file", "compile_ms", "outputs": [{"text", "ended",
+ * "tokens"}]}. A walk takes random allowed tokens, such with a quote, comma or bracket more often.
  *   grammartool GGUF replay   < lines "schema file, tab, text file"
- *       follows the texts, token by token as the tokenizer writes them, and prints the times of masks: cold, the grammar
- *       being new, then warm, after the same text was followed once.
+ *       follows the texts, token by token as the tokenizer writes them, and prints the times of masks: cold,
+ * the grammar being new, then warm, after the same text was followed once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,8 +136,8 @@ static void print_times(const char *name, double *us, int n)
     if (!n) return;
     qsort(us, (size_t)n, sizeof *us, compare_double);
     for (int i = 0; i < n; i++) sum += us[i];
-    printf("%s: %d masks, mean %.1f, median %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, most %.1f us\n", name, n, sum / n, us[n / 2], us[(int)(n * 0.9)],
-           us[(int)(n * 0.99)], us[(int)(n * 0.999)], us[n - 1]);
+    printf("%s: %d masks, mean %.1f, median %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, most %.1f us\n", name, n,
+           sum / n, us[n / 2], us[(int)(n * 0.9)], us[(int)(n * 0.99)], us[(int)(n * 0.999)], us[n - 1]);
 }
 
 /* Mask and step of every token of ids, times into us. */
@@ -206,7 +206,8 @@ int main(int argc, char **argv)
     struct grammar_vocab *v;
     struct err e = {0};
     if (argc < 3) fail("usage: grammartool GGUF walk SEED WALKS MAX_TOKENS | GGUF replay", NULL);
-    if (gguf_open(&file, argv[1], &e) || text_open(&t, file, &e) || grammar_vocab_create(&v, t.tok, 0, &e)) fail(argv[1], &e);
+    if (gguf_open(&file, argv[1], &e) || text_open(&t, file, &e) || grammar_vocab_create(&v, t.tok, 0, &e))
+        fail(argv[1], &e);
     if (argc == 6 && strcmp(argv[2], "walk") == 0) {
         seed = strtoull(argv[3], NULL, 10);
         walk_all(&t, v, (int)strtol(argv[4], NULL, 10), (int)strtol(argv[5], NULL, 10));

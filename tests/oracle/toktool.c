@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each; VOCAB may be a folder
- * (native order) toktool VOCAB decode [special]  < ids > texts toktool VOCAB bench FILE [repeats] MB/s of
- * encoding FILE, with the cache kept and with a new one The side of Tutti in tests/oracle/tokenizer.py.
+ * toktool VOCAB encode [special]  < texts > ids     a text: u32 length, bytes; ids: u32 count, i32 each;
+ * VOCAB may be a folder (native order) toktool VOCAB decode [special]  < ids > texts toktool VOCAB bench FILE
+ * [repeats] MB/s of encoding FILE, with the cache kept and with a new one The side of Tutti in
+ * tests/oracle/tokenizer.py.
  */
 #include <time.h>
 #include "base/path.h"

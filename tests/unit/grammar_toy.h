@@ -20,10 +20,12 @@ struct grammar_toy {
 };
 
 static const char *const grammar_toy_piece[] = {
-    "ab",     "abc",  "bc",     "\"a",  "a\"",   "\",",    "\":",   "\": ",  "\": \"", ", \"", "{\"",   "\"}",  "}}",   "\"}}", "[[",
-    "]]",     "[1",   "1,",     ", ",   "12",    "123",    "0.",    "true",  "tru",    "ue",   "false", "null", "nul",  "l,",   "\n  ",
-    "\n    ", "  ",   "{}",     "[]",   "\\\"",  "\\u",    "\\u00", "00",    "name",   "e\":", "value", "\"\"", "\", \"", "\xC3", "\xA9\"",
-    "\xC3\xA9", "\xE2\x82\xAC", "\xE2\x82", "a\xC3", "-1",  "-",      "2024-", "-01",   "10:",   "T1",    "Z\"",   "word word", "ab", "yes", "no ",
+    "ab",     "abc",   "bc",     "\"a",  "a\"",    "\",",      "\":",          "\": ",     "\": \"", ", \"",
+    "{\"",    "\"}",   "}}",     "\"}}", "[[",     "]]",       "[1",           "1,",       ", ",     "12",
+    "123",    "0.",    "true",   "tru",  "ue",     "false",    "null",         "nul",      "l,",     "\n  ",
+    "\n    ", "  ",    "{}",     "[]",   "\\\"",   "\\u",      "\\u00",        "00",       "name",   "e\":",
+    "value",  "\"\"",  "\", \"", "\xC3", "\xA9\"", "\xC3\xA9", "\xE2\x82\xAC", "\xE2\x82", "a\xC3",  "-1",
+    "-",      "2024-", "-01",    "10:",  "T1",     "Z\"",      "word word",    "ab",       "yes",    "no ",
 };
 
 /* Printable ASCII stands for itself in byte-level BPE; other bytes have stand-ins. */

@@ -135,9 +135,9 @@ static void cache_fill(struct cache *c, int n)
 }
 
 /* cap 0 and sink NULL: plain attention */
-static void attend_with(const struct attn_kern *kern, const struct cache *c, int n, const float *const *rows, float scale,
-                        const int64_t *first, const int64_t *last, float cap, const float *sink, float *const *out,
-                        int32_t *status)
+static void attend_with(const struct attn_kern *kern, const struct cache *c, int n, const float *const *rows,
+                        float scale, const int64_t *first, const int64_t *last, float cap, const float *sink,
+                        float *const *out, int32_t *status)
 {
     struct attn_q *q = alloc64(sizeof *q);
     void *scratch = alloc64(attn_rows_scratch(c->D));
@@ -231,7 +231,8 @@ static void caps_and_sinks_in_double(void **state)
             const float *s = i / 3 ? sink : NULL;
             attend_with(&attn_kern_ref, &c, 3, rows, 0.125f, first, last, caps[i % 3], s, out, status);
             for (int r = 0; r < 3; r++) {
-                double e = oracle_error(&c, q[r], 0.125f, (int)first[r], (int)last[r], (double)caps[i % 3], s ? &s[r] : NULL, o[r]);
+                double e = oracle_error(&c, q[r], 0.125f, (int)first[r], (int)last[r], (double)caps[i % 3],
+                                        s ? &s[r] : NULL, o[r]);
                 assert_int_equal(status[r], 0);
                 assert_true(e < (type == KV16 ? 1e-3 : 5e-2));
             }
@@ -587,7 +588,8 @@ static void latent_in_double_and_alike(void **state)
         const float *rows[ROWS], *extra[ROWS];
         float scale = 1.0f / sqrtf((float)(D + E));
         int32_t status[ROWS];
-        for (int p = 0; p < 3; p++) memset(pages[p] = alloc64(kv_view_bytes(type, D, E)), 0x5a, kv_view_bytes(type, D, E));
+        for (int p = 0; p < 3; p++)
+            memset(pages[p] = alloc64(kv_view_bytes(type, D, E)), 0x5a, kv_view_bytes(type, D, E));
         for (int j = 0; j < KEYS; j++) {
             struct kv_view view;
             for (int d = 0; d < D + E; d++) k[j][d] = random_normal();

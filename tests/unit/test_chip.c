@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chip/: the cache of keys and values; the same bits for every instruction set, number of threads, chunk size, batch and
- * place; what a number out of range does; and what the token path takes from the system: nothing.
+ * chip/: the cache of keys and values; the same bits for every instruction set, number of threads, chunk
+ * size, batch and place; what a number out of range does; and what the token path takes from the system:
+ * nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -255,7 +256,10 @@ static uint64_t digest_among(struct engine *en, int n_other)
             rows += k;
             len[j] += k;
         }
-        assert_int_equal(chip_step(en->chip, &(struct batch){.parts = parts, .n_parts = np, .out = out, .n_out = n}, add, &s, &e), 0);
+        assert_int_equal(chip_step(en->chip,
+                                   &(struct batch){.parts = parts, .n_parts = np, .out = out, .n_out = n},
+                                   add, &s, &e),
+                         0);
     }
     for (int j = 0; j <= n_other; j++) kv_seq_finish(&seq[j]);
     assert_int_equal(s.bad, 0);
@@ -367,13 +371,23 @@ static void bad_batches_are_refused(void **state)
     struct batch_part cases[] = {{&seq, ids, 9, 0},   {&seq, ids, 0, 0},   {&seq, ids, 1, -1},
                                  {&seq, ids, 8, 128}, {&seq, wrong, 2, 0}, {&seq, ids, 1, INT32_MAX}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &cases[i], .n_parts = 1, .out = out, .n_out = 1}, note_rows, &r, &e),
+        assert_int_equal(chip_step(en->chip,
+                                   &(struct batch){.parts = &cases[i], .n_parts = 1, .out = out, .n_out = 1},
+                                   note_rows, &r, &e),
                          ERR_USAGE);
     struct batch_part ok = {&seq, ids, 8, 0};
-    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 0, .out = out, .n_out = 0}, note_rows, &r, &e), ERR_USAGE);
-    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = out, .n_out = 3}, note_rows, &r, &e), ERR_USAGE);
-    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = &far, .n_out = 1}, note_rows, &r, &e), ERR_USAGE);
-    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = out, .n_out = 1}, note_rows, &r, &e), 0);
+    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 0, .out = out, .n_out = 0},
+                               note_rows, &r, &e),
+                     ERR_USAGE);
+    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = out, .n_out = 3},
+                               note_rows, &r, &e),
+                     ERR_USAGE);
+    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = &far, .n_out = 1},
+                               note_rows, &r, &e),
+                     ERR_USAGE);
+    assert_int_equal(chip_step(en->chip, &(struct batch){.parts = &ok, .n_parts = 1, .out = out, .n_out = 1},
+                               note_rows, &r, &e),
+                     0);
     kv_seq_finish(&seq);
     engine_close(en);
 }

@@ -58,7 +58,9 @@ static void page_names_the_id(void **state)
     size_t n = fread(page, 1, sizeof page - 1, f);
     page[n] = 0;
     fclose(f);
-    if (!strstr(page, id)) fail_msg("doc/arithmetic.md does not name the contract id %s: arith.def changed, so update the page", id);
+    if (!strstr(page, id))
+        fail_msg("doc/arithmetic.md does not name the contract id %s: arith.def changed, so update the page",
+                 id);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* device: steps of models on every chip that has a datasheet: above their floors, sums that agree, memory, figures that are missing. */
+/* device: steps of models on every chip that has a datasheet: above their floors, sums that agree, memory,
+ * figures that are missing. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,18 +40,23 @@ static double sum(const double *x, int n)
 
 static void check_step(const char *chip, const struct device_step *t)
 {
-    bool ok = isfinite(t->seconds) && t->seconds > 0 && t->seconds >= 0.999999 * t->floor && t->interval > 0 && t->interval <= 1.000001 * t->seconds &&
-              fabs(sum(t->part, DEVICE_PARTS) / t->seconds - 1) < 1e-6 && fabs(sum(t->resource, DEVICE_RESOURCES) / t->seconds - 1) < 1e-6 &&
-              t->use_compute < 1.000001 && t->use_memory < 1.000001 && (isnan(t->joules) || fabs(sum(t->joule, DEVICE_JOULES) / t->joules - 1) < 1e-6);
+    bool ok = isfinite(t->seconds) && t->seconds > 0 && t->seconds >= 0.999999 * t->floor &&
+              t->interval > 0 && t->interval <= 1.000001 * t->seconds &&
+              fabs(sum(t->part, DEVICE_PARTS) / t->seconds - 1) < 1e-6 &&
+              fabs(sum(t->resource, DEVICE_RESOURCES) / t->seconds - 1) < 1e-6 && t->use_compute < 1.000001 &&
+              t->use_memory < 1.000001 &&
+              (isnan(t->joules) || fabs(sum(t->joule, DEVICE_JOULES) / t->joules - 1) < 1e-6);
     if (!ok)
-        fail_msg("%s: %g s, floor %g, interval %g, parts %g, resources %g, use %g %g, %g J", chip, t->seconds, t->floor, t->interval,
-                 sum(t->part, DEVICE_PARTS), sum(t->resource, DEVICE_RESOURCES), t->use_compute, t->use_memory, t->joules);
+        fail_msg("%s: %g s, floor %g, interval %g, parts %g, resources %g, use %g %g, %g J", chip, t->seconds,
+                 t->floor, t->interval, sum(t->part, DEVICE_PARTS), sum(t->resource, DEVICE_RESOURCES),
+                 t->use_compute, t->use_memory, t->joules);
 }
 
 /* Every chip of the tree; those that lack a figure must name it. */
 static void steps_lie_above_their_floor(void **state)
 {
-    static const char *const names[] = {"smollm2-135m", "llama-3.1-8b", "mixtral-8x7b"}, *const precisions[] = {"16-bit", "fp8", "fp4", "q4"};
+    static const char *const names[] = {"smollm2-135m", "llama-3.1-8b", "mixtral-8x7b"},
+                             *const precisions[] = {"16-bit", "fp8", "fp4", "q4"};
     static const int chips[] = {1, 2, 8, 16, 72, 300};
     static const double batches[] = {1, 7, 256}, contexts[] = {1, 900, 100000};
     (void)state;
@@ -92,10 +98,12 @@ static void more_work_takes_longer(void **state)
     assert_int_equal(device_prefill(d, &s, 1, 4096, 0, &text, &e), 0);
     assert_int_equal(device_prefill(d, &s, 1, 4096, 8192, &behind, &e), 0);
     assert_true(one.floor >= 2 * (shape_weights(&m) - m.vocab * m.hidden) / d->memory_rate);
-    assert_true(many.seconds > one.seconds && many.seconds < 16 * one.seconds && many.joules > one.joules && many.joules < 64 * one.joules);
+    assert_true(many.seconds > one.seconds && many.seconds < 16 * one.seconds && many.joules > one.joules &&
+                many.joules < 64 * one.joules);
     assert_true(behind.seconds > text.seconds);
     assert_int_equal(one.evidence, EVIDENCE_FITTED);
-    assert_true(one.resource[DEVICE_DRAM] > one.resource[DEVICE_COMPUTE] && text.resource[DEVICE_COMPUTE] > text.resource[DEVICE_DRAM]);
+    assert_true(one.resource[DEVICE_DRAM] > one.resource[DEVICE_COMPUTE] &&
+                text.resource[DEVICE_COMPUTE] > text.resource[DEVICE_DRAM]);
     device_split(d, &s, 4);
     assert_int_equal(device_decode(d, &s, 1, 1000, &split, &e), 0);
     assert_true(split.part[DEVICE_REDUCE] > 0 && split.seconds < one.seconds);
@@ -125,9 +133,11 @@ static void memory_says_how_many_chips_do(void **state)
 /* A sheet of a chip of which little is known: the class names what it cannot do without, and takes it by --assume. */
 static void missing_figures_are_named_and_assumed(void **state)
 {
-    static const char text[] = "[about]\nname = Unknown\nclass = roofline\nlevel = roofline\n[peak]\nint8 = 10 TOP/s | published | somewhere\n"
-                               "[memory]\nsize = 4 GB | published | somewhere\nrate = n/p GB/s | published | not stated\n";
-    static const char *const rate[] = {"memory.rate=20", NULL}, *const bad[] = {"memory.rate=-1", NULL}, *const typo[] = {"memory.speed=1", NULL};
+    static const char text[] =
+        "[about]\nname = Unknown\nclass = roofline\nlevel = roofline\n[peak]\nint8 = 10 TOP/s | published | somewhere\n"
+        "[memory]\nsize = 4 GB | published | somewhere\nrate = n/p GB/s | published | not stated\n";
+    static const char *const rate[] = {"memory.rate=20", NULL}, *const bad[] = {"memory.rate=-1", NULL},
+                             *const typo[] = {"memory.speed=1", NULL};
     char path[] = "/tmp/tutti-device-XXXXXX.ini";
     struct shape m = shape_of("qwen3-1.7b");
     struct device_setup s = {.shape = &m, .precision = device_precision("int8")};
@@ -171,7 +181,9 @@ static void published_micro_figures_follow(void **state)
     assert_true(fabs(d->memory_bytes / d->memory_rate / 19.8e-3 - 1) < 0.02); /* all of its memory, once */
     device_close(d);
     d = opened("gc200", NULL);
-    assert_true(fabs(figures_value(&d->figures, FIGURE_chip_cores) * 4 * 1e6 * figures_value(&d->figures, FIGURE_chip_clock) / 7.8e12 - 1) < 0.01);
+    assert_true(fabs(figures_value(&d->figures, FIGURE_chip_cores) * 4 * 1e6 *
+                         figures_value(&d->figures, FIGURE_chip_clock) / 7.8e12 -
+                     1) < 0.01);
     assert_true(fabs(d->memory_rate / 47e12 - 1) < 0.01);
     device_close(d);
     d = opened("lpu", NULL);
@@ -182,8 +194,9 @@ static void published_micro_figures_follow(void **state)
     assert_non_null(strstr(e.msg, "which is no stated peak"));
 }
 
-/* A layer of a vertex: the busiest tile of one product takes the estimator's cycles. 1472 tiles, 4096 x 4096, one row: 46 x 32 parts of 90
- * outputs and 128 inputs: 50 + 6 x 31 + 6 x 8 blocks x (32 + 24) cycles; 64 + 88 of exchange; two synchronisations of 200. */
+/* A layer of a vertex: the busiest tile of one product takes the estimator's cycles. 1472 tiles, 4096 x 4096,
+ * one row: 46 x 32 parts of 90 outputs and 128 inputs: 50 + 6 x 31 + 6 x 8 blocks x (32 + 24) cycles; 64 + 88
+ * of exchange; two synchronisations of 200. */
 static void tiles_of_the_ipu_count_cycles(void **state)
 {
     struct device *d = opened("gc200", NULL);
@@ -239,7 +252,8 @@ static double error_of(const char *chip, const char *shape, const char *precisio
     return step.error;
 }
 
-/* H100 has measured rows of bf16 and fp8 products and of int4 experts; none of int8, of 4-bit products, of latent attention. */
+/* H100 has measured rows of bf16 and fp8 products and of int4 experts; none of int8, of 4-bit products, of
+ * latent attention. */
 static void errors_widen_where_no_row_of_the_type_is(void **state)
 {
     double chip, error;
@@ -251,9 +265,11 @@ static void errors_widen_where_no_row_of_the_type_is(void **state)
     static const char *const strange[] = {"int8", "fp4", "q4"};
     for (int i = 0; i < 3; i++) {
         error = error_of("h100", "llama-3.1-8b", strange[i], &chip);
-        if (!(error > 1.3 * chip && error < hypot(chip, op_gemm.other_type) + 1e-9)) fail_msg("%s: %g of a chip's %g", strange[i], error, chip);
+        if (!(error > 1.3 * chip && error < hypot(chip, op_gemm.other_type) + 1e-9))
+            fail_msg("%s: %g of a chip's %g", strange[i], error, chip);
         double experts = error_of("h100", "mixtral-8x7b", strange[i], &chip);
-        if (!(experts > 1.1 * chip && experts < 2.5 * chip)) fail_msg("%s: experts %g, products %g, chip %g", strange[i], experts, error, chip);
+        if (!(experts > 1.1 * chip && experts < 2.5 * chip))
+            fail_msg("%s: experts %g, products %g, chip %g", strange[i], experts, error, chip);
     }
     assert_true(error_of("h100", "deepseek-v3", "fp8", &chip) > 1.02 * chip);
     assert_true(error_of("b200", "llama-3.1-8b", "fp4", &chip) > 1.05 * chip);

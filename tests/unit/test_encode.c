@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights as types of files: what a group of N4 means, read by hand; that an encoded row decodes close to what it was, in
- * every type and for every length of the last group; faults. */
+/* Weights as types of files: what a group of N4 means, read by hand; that an encoded row decodes close to
+ * what it was, in every type and for every length of the last group; faults. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +51,12 @@ static void a_group_by_hand(void **state)
     row[138 + 15] = 0x98;        /* code 31: 1 */
     decode(DTYPE_N4, row, x, 288);
     for (int i = 0; i < 288; i++) {
-        float want = i == 0 ? 7 * 3 * 0.5f : i == 16 ? -8 * 3 * 0.5f : i == 32 ? -7 * -15 * 0.5f : i == 48 ? 7 * -15 * 0.5f : i == 287 ? -2.0f : 0;
+        float want = i == 0     ? 7 * 3 * 0.5f
+                     : i == 16  ? -8 * 3 * 0.5f
+                     : i == 32  ? -7 * -15 * 0.5f
+                     : i == 48  ? 7 * -15 * 0.5f
+                     : i == 287 ? -2.0f
+                                : 0;
         if (x[i] < want || x[i] > want) fail_msg("element %d is %g, not %g", i, (double)x[i], (double)want);
     }
 }
@@ -99,7 +104,8 @@ static void rows_come_back(void **state)
             for (int i = -3; i <= 3; i += 3) {
                 double e = error_of(want[t].type, k, NULL, i < 0 ? 0x1p-10f : i ? 0x1p8f : 1);
                 if (e > want[t].percent * want[t].percent * (k < 256 ? 1.3 : 1))
-                    fail_msg("%s, rows of %d: %g %%, expected at most %g", dtype_name(want[t].type), k, sqrt32((float)e) > 0 ? (double)sqrt32((float)e) : 0, want[t].percent);
+                    fail_msg("%s, rows of %d: %g %%, expected at most %g", dtype_name(want[t].type), k,
+                             sqrt32((float)e) > 0 ? (double)sqrt32((float)e) : 0, want[t].percent);
             }
         }
     }
@@ -117,13 +123,18 @@ static void grids_are_found(void **state)
         uint64_t s = 5;
         for (int i = 0; i < 512; i++) {
             float step = 1.0f + 0.05f * (float)(i / 32 % 3);
-            x[i] = i % 32 < 2 ? (i % 32 ? 7.5f : -7.5f) : (float)(int)(8.0f + 8.0f * draw(&s)) - 7.5f; /* both ends are there */
+            x[i] = i % 32 < 2 ? (i % 32 ? 7.5f : -7.5f)
+                              : (float)(int)(8.0f + 8.0f * draw(&s)) - 7.5f; /* both ends are there */
             x[i] = x[i] * step;
         }
         assert_int_equal(encode_row(types[t], row, x, NULL, 512, NULL), 0);
         decode(types[t], row, y, 512);
-        for (int i = 0; i < 512; i++) e += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]), n += (double)x[i] * (double)x[i];
-        if (e > 1e-4 * n) fail_msg("%s: %g %% error on a grid, expected at most 1", dtype_name(types[t]), 100 * (double)sqrt32((float)(e / n)));
+        for (int i = 0; i < 512; i++)
+            e += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]),
+                n += (double)x[i] * (double)x[i];
+        if (e > 1e-4 * n)
+            fail_msg("%s: %g %% error on a grid, expected at most 1", dtype_name(types[t]),
+                     100 * (double)sqrt32((float)(e / n)));
     }
 }
 
@@ -142,9 +153,12 @@ static void importance_moves_the_error(void **state)
         for (int k = 0; k < 2; k++) {
             assert_int_equal(encode_row(type, row, x, k ? w : NULL, 576, NULL), 0);
             decode(type, row, y, 576);
-            for (int i = 0; i < 576; i++) *(k ? &with : &without) += (double)w[i] * ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+            for (int i = 0; i < 576; i++)
+                *(k ? &with : &without) +=
+                    (double)w[i] * ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
         }
-        if (with > 0.8 * without) fail_msg("%s: weighted error %g with importance, %g without", dtype_name(type), with, without);
+        if (with > 0.8 * without)
+            fail_msg("%s: weighted error %g with importance, %g without", dtype_name(type), with, without);
     }
 }
 
@@ -152,7 +166,9 @@ static void importance_moves_the_error(void **state)
 static void extremes(void **state)
 {
     (void)state;
-    static const enum dtype types[] = {DTYPE_N4, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_F16};
+    static const enum dtype types[] = {DTYPE_N4,   DTYPE_Q4_0, DTYPE_Q4_1,   DTYPE_Q5_0,
+                                       DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_Q4_K,
+                                       DTYPE_Q5_K, DTYPE_Q6_K, DTYPE_F16};
     static float x[512], y[512], none[512];
     uint8_t row[1024];
     struct err e;
@@ -163,7 +179,8 @@ static void extremes(void **state)
         assert_int_equal(encode_row(types[t], row, x, NULL, 512, NULL), 0);
         decode(types[t], row, y, 512);
         for (int i = 0; i < 512; i++)
-            if (!(y[i] >= -70000 && y[i] <= 70000) || (i < 32 && (y[i] < 0 || y[i] > 0))) fail_msg("%s: element %d of extremes is %g", dtype_name(types[t]), i, (double)y[i]);
+            if (!(y[i] >= -70000 && y[i] <= 70000) || (i < 32 && (y[i] < 0 || y[i] > 0)))
+                fail_msg("%s: element %d of extremes is %g", dtype_name(types[t]), i, (double)y[i]);
         assert_int_equal(encode_row(types[t], row, x, none, 512, NULL), 0); /* nothing counts */
         decode(types[t], row, y, 512);
         x[3] = f32_from_bits(0x7fc00000);
@@ -178,7 +195,9 @@ static void extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_group_by_hand), cmocka_unit_test(rows_come_back), cmocka_unit_test(grids_are_found), cmocka_unit_test(importance_moves_the_error), cmocka_unit_test(extremes),
+        cmocka_unit_test(a_group_by_hand), cmocka_unit_test(rows_come_back),
+        cmocka_unit_test(grids_are_found), cmocka_unit_test(importance_moves_the_error),
+        cmocka_unit_test(extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

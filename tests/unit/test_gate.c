@@ -29,7 +29,8 @@ static int64_t add_key(const char *name, const struct limit_set *set, char secre
     struct ledger *l;
     struct key k;
     struct err e = {0};
-    if (ledger_open(&l, db, &e) || key_make(&k, secret, name, set, &e) || ledger_key_add(l, &k, &e)) fail_msg("%s", e.msg);
+    if (ledger_open(&l, db, &e) || key_make(&k, secret, name, set, &e) || ledger_key_add(l, &k, &e))
+        fail_msg("%s", e.msg);
     ledger_close(l);
     return k.id;
 }
@@ -45,7 +46,8 @@ static const struct gate *open_gate(bool required)
 
 static int enter(const struct gate *g, const char *key, struct gate_pass *p, struct gate_refusal *no)
 {
-    struct gate_request q = {.id = "req_x", .key = key, .remote = "127.0.0.1", .method = "POST", .path = "/v1/chat/completions"};
+    struct gate_request q = {
+        .id = "req_x", .key = key, .remote = "127.0.0.1", .method = "POST", .path = "/v1/chat/completions"};
     memset(no, 0, sizeof *no);
     return g->enter(g->ud, &q, p, no);
 }
@@ -58,7 +60,13 @@ static int admit(const struct gate *g, struct gate_pass *p, enum gate_tier tier,
 
 static void leave(const struct gate *g, struct gate_pass *p, const char *id, int status)
 {
-    struct gate_done d = {.id = id, .route = "/v1/chat/completions", .model = "small", .status = status, .n_prompt = PROMPT, .n_cached = 40, .n_answer = ANSWER,
+    struct gate_done d = {.id = id,
+                          .route = "/v1/chat/completions",
+                          .model = "small",
+                          .status = status,
+                          .n_prompt = PROMPT,
+                          .n_cached = 40,
+                          .n_answer = ANSWER,
                           .start_us = (int64_t)time(NULL) * 1000000};
     g->leave(g->ud, p, &d);
 }
@@ -84,7 +92,8 @@ static const char *header(const struct gate_pass *p, const char *name)
 static int count(void *ud, const struct ledger_sum *s)
 {
     struct ledger_sum *t = ud;
-    t->n_requests += s->n_requests, t->n_prompt += s->n_prompt, t->n_cached += s->n_cached, t->n_answer += s->n_answer, t->cost_nusd += s->cost_nusd;
+    t->n_requests += s->n_requests, t->n_prompt += s->n_prompt, t->n_cached += s->n_cached,
+        t->n_answer += s->n_answer, t->cost_nusd += s->cost_nusd;
     return 0;
 }
 
@@ -249,7 +258,8 @@ static void many_leave_at_once(void **state)
         assert_int_equal(c[i].bad, 0);
         if (c[i].worst_s > worst) worst = c[i].worst_s;
     }
-    printf("%d rows by %d threads in %.3f s, a leave took at most %.3f s\n", CLIENTS * EACH, CLIENTS, now_s() - begin, worst);
+    printf("%d rows by %d threads in %.3f s, a leave took at most %.3f s\n", CLIENTS * EACH, CLIENTS,
+           now_s() - begin, worst);
     struct ledger_sum t = total(); /* before the gate closes: all is on the disk */
     assert_int_equal(t.n_requests, CLIENTS * EACH);
     assert_int_equal(t.n_answer, CLIENTS * EACH * ANSWER);
@@ -263,7 +273,8 @@ int main(void)
     snprintf(prices, sizeof prices, "%s/prices.ini", dir);
     FILE *f = fopen(prices, "w");
     if (!f || fputs("[small]\nprompt = 0.02\ncached = 0.01\nanswer = 0.05\nbatch = 50\n", f) < 0 || fclose(f)) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_asked), cmocka_unit_test(limits_hold), cmocka_unit_test(money_runs_out),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_asked), cmocka_unit_test(limits_hold),
+                                       cmocka_unit_test(money_runs_out),
                                        cmocka_unit_test(many_leave_at_once)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     path_remove_tree(dir, &e);

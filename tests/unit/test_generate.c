@@ -55,7 +55,8 @@ static int open_all(void **state)
     struct err e = {0};
     struct engine_options opt = {.n_threads = 2, .n_ctx = CTX, .n_seqs = 2, .n_batch = 64};
     assert_non_null(f);
-    if (engine_open(&f->en, MODEL, &opt, &e) || text_open(&f->text, f->en->file, &e) || generate_open(&f->g, f->en, &f->text, 0, &e)) {
+    if (engine_open(&f->en, MODEL, &opt, &e) || text_open(&f->text, f->en->file, &e) ||
+        generate_open(&f->g, f->en, &f->text, 0, &e)) {
         fprintf(stderr, "%s\n", e.msg);
         return -1;
     }
@@ -92,7 +93,8 @@ static int take(void *ud, struct str s)
 
 static struct generate_params params(struct sink *k, int max_tokens)
 {
-    struct generate_params p = {.max_tokens = max_tokens, .ignore_end = true, .show_special = true, .text = take, .ud = k};
+    struct generate_params p = {
+        .max_tokens = max_tokens, .ignore_end = true, .show_special = true, .text = take, .ud = k};
     *k = (struct sink){0};
     buf_init(&k->text, TEXT_MAX);
     buf_append(&k->text, "", 0);
@@ -261,14 +263,16 @@ static void nothing_is_allocated_per_token(void **state)
     buf_finish(&k.text);
 }
 
-/* A control token is hidden unless it is a mark; either way no stop string reaches across it, and none is found in it. */
+/* A control token is hidden unless it is a mark; either way no stop string reaches across it, and none is
+ * found in it. */
 static void marks_are_shown(void **state)
 {
     struct fixture *f = *state;
     const struct tokenizer *t = f->text.tok;
     int32_t control = -1, letter = -1;
     for (int32_t i = 0; i < (int32_t)tokenizer_n_tokens(t); i++) {
-        if (tokenizer_type(t, i) == TOKEN_CONTROL && tokenizer_piece(t, i).n > 1 && !tokenizer_is_end(t, i)) control = i;
+        if (tokenizer_type(t, i) == TOKEN_CONTROL && tokenizer_piece(t, i).n > 1 && !tokenizer_is_end(t, i))
+            control = i;
         if (str_eqz(tokenizer_piece(t, i), "a")) letter = i;
     }
     assert_true(control >= 0 && letter >= 0);

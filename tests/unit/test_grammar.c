@@ -125,12 +125,13 @@ static void test_gbnf(void **state)
 {
     (void)state;
     CHECK(GBNF, "root ::= \"yes\" | \"no\"", "+yes", "+no", "~n", "-yesno");
-    CHECK(GBNF, "# comment\nroot ::= item (\", \" item){0,2} # more\nitem ::= [a-c]+ |\n  \"(\" item \")\"\n", "+a", "+ab, (c)", "+a, b, ((c))", "-a, b, c, d",
-          "~(a");
+    CHECK(GBNF, "# comment\nroot ::= item (\", \" item){0,2} # more\nitem ::= [a-c]+ |\n  \"(\" item \")\"\n",
+          "+a", "+ab, (c)", "+a, b, ((c))", "-a, b, c, d", "~(a");
     CHECK(GBNF, "root ::= a\n  | b\na ::= \"x\"\nb ::= \"y\"+", "+x", "+yyy", "-xy");
     CHECK(GBNF, "root ::= [^\\n\"]* \"\\n\"", "+ab\xC3\xA9\n", "~ab", "-a\"");
     CHECK(GBNF, "root ::= .? [\\x41-\\u0043]{2}", "+AB", "+xAB", "+\xF0\x9F\x98\x80" "CC", "-xyA");
-    CHECK(GBNF, "root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9] | \"(\" expr \")\"", "+1+(2+3)", "~1+", "-1++", "+((1))");
+    CHECK(GBNF, "root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9] | \"(\" expr \")\"", "+1+(2+3)",
+          "~1+", "-1++", "+((1))");
     CHECK(GBNF, "root ::= \"a\" root | \"\"", "+", "+aaaa", "-b");
     CHECK(GBNF, "root ::= \"a\" root \"b\" | \"\"", "+", "+aabb", "~aab", "-aabbb");
     CHECK(GBNF, "root ::= x{2} x{1,} x?\nx ::= \"x\"", "~xx", "+xxx", "+xxxxxx");
@@ -181,7 +182,9 @@ static void walk(struct grammar_toy *y, enum kind kind, const char *text, unsign
                 want = grammar_match(g, buf_str(&b), NULL) >= 0;
                 b.n = len;
             }
-            if (bit != want && !max_tokens) fail_msg("'%s' after '%.*s': token %d is %d, expected %d", text, (int)b.n, b.p, id, bit, want);
+            if (bit != want && !max_tokens)
+                fail_msg("'%s' after '%.*s': token %d is %d, expected %d", text, (int)b.n, b.p, id, bit,
+                         want);
             if (bit) allowed[n++] = id;
         }
         assert_true(n > 0);
@@ -190,7 +193,8 @@ static void walk(struct grammar_toy *y, enum kind kind, const char *text, unsign
         if (grammar_state_accept(s, id, &e)) fail_msg("%s", e.msg);
         if (id == y->end) break;
         buf_append_str(&b, tokenizer_piece(y->tok, id));
-        if (max_tokens && step + 1 == max_tokens) fail_msg("'%s': '%.*s' did not end within %d tokens", text, (int)b.n, b.p, max_tokens);
+        if (max_tokens && step + 1 == max_tokens)
+            fail_msg("'%s': '%.*s' did not end within %d tokens", text, (int)b.n, b.p, max_tokens);
     }
     buf_finish(&b);
     grammar_state_destroy(s);
@@ -207,8 +211,9 @@ static const struct {
     {REGEX, "\"([^\"\\\\]|\\\\[\"nu])*\""},
     {REGEX, "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\dZ"},
     {CHOICE, "abc|ab|name value|true|null"},
-    {GBNF, "root ::= obj\nobj ::= \"{\" (pair (\", \" pair)*)? \"}\"\npair ::= str \": \" val\nval ::= str | obj | arr | [0-9]+ | \"true\" | \"null\"\n"
-           "arr ::= \"[\" (val (\", \" val)*)? \"]\"\nstr ::= \"\\\"\" [^\"]* \"\\\"\""},
+    {GBNF,
+     "root ::= obj\nobj ::= \"{\" (pair (\", \" pair)*)? \"}\"\npair ::= str \": \" val\nval ::= str | obj | arr | [0-9]+ | \"true\" | \"null\"\n"
+     "arr ::= \"[\" (val (\", \" val)*)? \"]\"\nstr ::= \"\\\"\" [^\"]* \"\\\"\""},
     {GBNF, "root ::= \"a\" root \"b\" | \"1\""},
     {GBNF, "root ::= (a | b | c)*\na ::= \"a\" [bc]?\nb ::= \"ab\"\nc ::= a b | \"\""},
 };
@@ -254,8 +259,10 @@ static void test_accept_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_regex),  cmocka_unit_test(test_regex_refused), cmocka_unit_test(test_gbnf),           cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_masks),  cmocka_unit_test(test_closing),       cmocka_unit_test(test_accept_refuses),
+        cmocka_unit_test(test_regex),          cmocka_unit_test(test_regex_refused),
+        cmocka_unit_test(test_gbnf),           cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_masks),          cmocka_unit_test(test_closing),
+        cmocka_unit_test(test_accept_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chip/cpu/hot: with any memory for experts, given or found by the engine, and any number of threads the logits are those of a
- * model that is in memory as a whole. What the machine has left is said by this test.
+ * chip/cpu/hot: with any memory for experts, given or found by the engine, and any number of threads the
+ * logits are those of a model that is in memory as a whole. What the machine has left is said by this test.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,8 @@ static void keep(void *ud, int i_out, const float *logits, int status)
     memcpy(l->p + (size_t)i_out * (size_t)l->n_vocab, logits, (size_t)l->n_vocab * sizeof *logits);
 }
 
-/* Opens, feeds a text in steps of `chunk` twice, and compares with want; want NULL: fills it. Returns what the engine did with experts. */
+/* Opens, feeds a text in steps of `chunk` twice, and compares with want; want NULL: fills it. Returns what
+ * the engine did with experts. */
 static struct hot_use run(const struct engine_options *opt, int chunk, struct logits *want)
 {
     struct engine *en;
@@ -116,6 +117,7 @@ static void the_engine_finds_a_share(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(any_memory_gives_the_same_bits), cmocka_unit_test(the_engine_finds_a_share)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_memory_gives_the_same_bits),
+                                       cmocka_unit_test(the_engine_finds_a_share)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,8 +37,19 @@ static struct ledger *must_open(void)
 
 static struct ledger_row row_of(const char *request, int64_t key, int64_t time_us)
 {
-    struct ledger_row r = {.model = "m\"1", .endpoint = "/v1/chat/completions", .finish = "stop", .key = key, .time_us = time_us, .status = 200,
-                           .n_prompt = 100, .n_cached = 40, .n_answer = 7, .queue_us = 1, .prompt_us = 2, .answer_us = 3, .cost_nusd = 11};
+    struct ledger_row r = {.model = "m\"1",
+                           .endpoint = "/v1/chat/completions",
+                           .finish = "stop",
+                           .key = key,
+                           .time_us = time_us,
+                           .status = 200,
+                           .n_prompt = 100,
+                           .n_cached = 40,
+                           .n_answer = 7,
+                           .queue_us = 1,
+                           .prompt_us = 2,
+                           .answer_us = 3,
+                           .cost_nusd = 11};
     snprintf(r.request, sizeof r.request, "%s", request);
     return r;
 }
@@ -53,7 +64,8 @@ static int add(void *ud, const struct ledger_sum *s)
 {
     struct total *t = ud;
     t->lines++;
-    t->requests += s->n_requests, t->prompt += s->n_prompt, t->cached += s->n_cached, t->answer += s->n_answer, t->cost += s->cost_nusd;
+    t->requests += s->n_requests, t->prompt += s->n_prompt, t->cached += s->n_cached,
+        t->answer += s->n_answer, t->cost += s->cost_nusd;
     t->last = *s;
     return 0;
 }
@@ -231,8 +243,8 @@ int main(void)
         snprintf(where, sizeof where, "%s", given);
     else
         snprintf(where, sizeof where, "%s/made/ledger.db", dir);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_kept), cmocka_unit_test(rows_count_once), cmocka_unit_test(many_post),
-                                       cmocka_unit_test(faults_say_what)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_kept), cmocka_unit_test(rows_count_once),
+                                       cmocka_unit_test(many_post), cmocka_unit_test(faults_say_what)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     struct err e;
     if (!given) path_remove_tree(dir, &e);

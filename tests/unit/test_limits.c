@@ -183,7 +183,9 @@ static void money(void **state)
         const char *in;
         int64_t nusd;
         const char *out;
-    } good[] = {{"1", 1000000000, "1.00"}, {"12.50", 12500000000, "12.50"}, {".5", 500000000, "0.50"}, {"0.000000001", 1, "0.000000001"}, {"0", 0, "0.00"}, {"7.", 7000000000, "7.00"}};
+    } good[] = {{"1", 1000000000, "1.00"}, {"12.50", 12500000000, "12.50"},
+                {".5", 500000000, "0.50"}, {"0.000000001", 1, "0.000000001"},
+                {"0", 0, "0.00"},          {"7.", 7000000000, "7.00"}};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_int_equal(money_parse(good[i].in, &v, &e), 0);
         assert_int_equal(v, good[i].nusd);
@@ -201,19 +203,28 @@ static void price_files(void **state)
     (void)state;
     struct prices p;
     struct err e;
-    static const char text[] = "# x\n[small*]\nprompt = 0.02\ncached=0.01 ; y\n answer = 0.05\nbatch = 50\n\n[*]\r\nprompt = 1\r\nanswer = 2.000001";
+    static const char text[] =
+        "# x\n[small*]\nprompt = 0.02\ncached=0.01 ; y\n answer = 0.05\nbatch = 50\n\n[*]\r\nprompt = 1\r\nanswer = 2.000001";
     assert_int_equal(prices_parse(&p, text, "t", &e), 0);
     assert_int_equal(p.n, 2);
     assert_int_equal(prices_cost(&p, "small-1", 1000, 400, 100, false), 600 * 20 + 400 * 10 + 100 * 50);
     assert_int_equal(prices_cost(&p, "small-1", 1000, 400, 100, true), (600 * 20 + 400 * 10 + 100 * 50) / 2);
-    assert_int_equal(prices_cost(&p, "big", 10, 10, 1, false), 10 * 1000 + 2000); /* cached as prompt; 2000.001 rounded */
+    assert_int_equal(prices_cost(&p, "big", 10, 10, 1, false),
+                     10 * 1000 + 2000); /* cached as prompt; 2000.001 rounded */
     prices_finish(&p);
     assert_int_equal(prices_cost(&p, "big", 10, 0, 1, false), 0);
     assert_int_equal(prices_read(&p, "data/prices.ini", &e), 0);
     assert_true(prices_cost(&p, "smollm2-135m", 1000000, 0, 0, false) == 20000000);
     prices_finish(&p);
-    static const char *const bad[] = {"prompt = 1",        "[a\n",         "[]\n", "[a]\nprompt\n", "[a]\nprice = 1\n", "[a]\nprompt = -1\n",
-                                      "[a]\nprompt = 0.0000001\n", "[a]\nbatch = 0.5\n", "[a]b\n"};
+    static const char *const bad[] = {"prompt = 1",
+                                      "[a\n",
+                                      "[]\n",
+                                      "[a]\nprompt\n",
+                                      "[a]\nprice = 1\n",
+                                      "[a]\nprompt = -1\n",
+                                      "[a]\nprompt = 0.0000001\n",
+                                      "[a]\nbatch = 0.5\n",
+                                      "[a]b\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(prices_parse(&p, bad[i], "t", &e), ERR_FORMAT);
         assert_memory_equal(e.msg, "t:", 2);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chip/lpu/: the datasheet refuses what it must; the simulated chip gives the CPU's bits on models of every kind of weight and
- * both caches, over the end of a chunk of keys, with sequences side by side; announced cycles are those that are counted (a step fails
- * otherwise); changed queues are refused by the verifier or change no bit; a number out of range is an error of its sequence;
- * and doc/lpu.md names every instruction.
+ * chip/lpu/: the datasheet refuses what it must; the simulated chip gives the CPU's bits on models of every
+ * kind of weight and both caches, over the end of a chunk of keys, with sequences side by side; announced
+ * cycles are those that are counted (a step fails otherwise); changed queues are refused by the verifier or
+ * change no bit; a number out of range is an error of its sequence; and doc/lpu.md names every instruction.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,8 @@ static char *read_text(const char *path)
 /* The sheet of the tree with one place changed. */
 static int read_changed(const char *from, const char *to, struct err *e)
 {
-    char *text = read_text("data/chips/lpu.ini"), *at = strstr(text, from), *new = malloc(strlen(text) + strlen(to) + 1);
+    char *text = read_text("data/chips/lpu.ini"), *at = strstr(text, from),
+         *new = malloc(strlen(text) + strlen(to) + 1);
     assert_non_null(at);
     assert_non_null(new);
     memcpy(new, text, (size_t)(at - text));
@@ -58,13 +59,15 @@ static void datasheet_faults(void **state)
         {"clock = 900 MHz", "clock = -900 MHz", "is outside 1..10000"},
         {"clock = 900 MHz | published", "clock = 900 MHz | guessed", "evidence 'guessed'"},
         {"| published | ISCA22, nominal; ISCA20 quotes peaks at 1 GHz", "| published |", "has no source"},
-        {"clock = 900 MHz", "clock = 1000 MHz", "derived.int8_peak: 737 TOPS, but the other figures give 819.2"},
+        {"clock = 900 MHz", "clock = 1000 MHz",
+         "derived.int8_peak: 737 TOPS, but the other figures give 819.2"},
         {"superlanes          = 20", "superlanes          = 21", "336 lanes in all"},
         {"slices         = 88", "slices         = 86", "86 slices: each half needs"},
         {"slices         = 88", "slices         = 87", "87 slices"},
         {"slices         = 88", "slices         = 80.5", "must be a whole number"},
         {"sram             = 220", "sram             = 230", "derived.sram"},
-        {"banks          = 2 count     | published | ISCA20: a read and a write in a cycle if the banks differ", "", "'mem.banks' is missing"},
+        {"banks          = 2 count     | published | ISCA20: a read and a write in a cycle if the banks differ",
+         "", "'mem.banks' is missing"},
         {"[vxm]\n", "[vxm]\nalus = 16 count | published | x\n", "given twice"},
         {"[vxm]\n", "[vxm\n", "x.ini:"},
     };
@@ -72,7 +75,8 @@ static void datasheet_faults(void **state)
     assert_int_equal(read_changed("[vxm]", "[vxm]", &e), 0);
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         assert_int_equal(read_changed(t[i].from, t[i].to, &e), ERR_FORMAT);
-        if (!strstr(e.msg, t[i].says) || strncmp(e.msg, "x.ini:", 6) != 0) fail_msg("'%s' does not say '%s'", e.msg, t[i].says);
+        if (!strstr(e.msg, t[i].says) || strncmp(e.msg, "x.ini:", 6) != 0)
+            fail_msg("'%s' does not say '%s'", e.msg, t[i].says);
     }
     struct lpu_arch a;
     assert_int_equal(lpu_arch_open(&a, NULL, &e), 0); /* the built-in one */
@@ -137,7 +141,9 @@ static struct sum run(const char *path, const char *chip, enum kv_type kv, int n
 static void same_bits_as_the_cpu(void **state)
 {
     (void)state;
-    static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf", "tests/data/tiny-n4.gguf"};
+    static const char *const tiny[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
+                                       "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf",
+                                       "tests/data/tiny-n4.gguf"};
     for (int i = 0; i < 5; i++) {
         for (int kv = KV16; kv <= KV8; kv++) {
             int n = i == 0 ? TOKENS : 20;
@@ -159,7 +165,8 @@ static struct sum run_on(struct engine *en, struct chip *chip)
     assert_int_equal(kv_seq_init(&seq, en->kv, TOKENS, &e), 0);
     for (int at = 0; at < TOKENS; at++) {
         struct batch_part part = {&seq, text + at, 1, at};
-        struct batch batch = {.parts = &part, .n_parts = 1, .out = &(int){0}, .n_out = at % 10 == 0 || at >= TOKENS - 15};
+        struct batch batch = {
+            .parts = &part, .n_parts = 1, .out = &(int){0}, .n_out = at % 10 == 0 || at >= TOKENS - 15};
         assert_int_equal(kv_seq_reserve(&seq, at + 1, &e), 0);
         if (chip_step(chip, &batch, add, &s, &e)) fail_msg("position %d: %s", at, e.msg);
     }
@@ -214,7 +221,8 @@ static void same_bits_with_norms_of_heads(void **state)
 static void same_bits_on_several_chips(void **state)
 {
     (void)state;
-    static const char *const files[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+    static const char *const files[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
+                                        "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
     for (int i = 0; i < 4; i++) {
         const char *const chips[] = {"lpu:2", i < 3 ? "lpu:4" : "lpu:3"}; /* the last one has a single layer */
         struct sum want = run(files[i], "cpu", KV16, 20);
@@ -297,7 +305,8 @@ static void move_border(struct lpu_code *c)
     if (c->first[q] + by >= c->first[q - 1] && c->first[q] + by <= c->first[q + 1]) c->first[q] += by;
 }
 
-/* One change: of a field, lost, doubled, earlier, later, two words exchanged, into the next slice, an install or a word of a link lost. */
+/* One change: of a field, lost, doubled, earlier, later, two words exchanged, into the next slice, an install
+ * or a word of a link lost. */
 static void corrupt(struct lpu_code *c)
 {
     static const struct lpu_instr nothing = {.op = OP_NOP, .x = 1};
@@ -308,7 +317,8 @@ static void corrupt(struct lpu_code *c)
     case 13: c->words[next_of(c, i, OP_IW)] = nothing; break;
     case 14: c->words[next_of(c, i, draw(2) ? OP_SEND : OP_RECEIVE)] = nothing; break;
     case 15: /* what waits for its turn on a link waits a cycle more or less */
-        if ((i = next_of(c, i, draw(2) ? OP_SEND : OP_RECEIVE)) > 0) c->words[i - 1].x = (uint16_t)(c->words[i - 1].x + (draw(2) ? 1 : -1));
+        if ((i = next_of(c, i, draw(2) ? OP_SEND : OP_RECEIVE)) > 0)
+            c->words[i - 1].x = (uint16_t)(c->words[i - 1].x + (draw(2) ? 1 : -1));
         break;
     case 0: *w = (struct lpu_instr){.op = OP_NOP, .x = 1}; break;
     case 1: t = w[0], w[0] = w[1], w[1] = t; break;
@@ -371,7 +381,8 @@ static bool same_logits(const struct patient *p, const uint32_t *got)
     return memcmp(p->want, got, (size_t)p->en->model->h.n_vocab * sizeof *got) == 0;
 }
 
-/* A changed queue is refused, or gives the same bits. Refused ones run, too, now and then: the simulator survives them. */
+/* A changed queue is refused, or gives the same bits. Refused ones run, too, now and then: the simulator
+ * survives them. */
 static void faults_on(const char *chip, int n)
 {
     struct patient p;
@@ -396,15 +407,19 @@ static void faults_on(const char *chip, int n)
             run_it = i % 8 == 0;
             stopped += run_it && run_token(p.first, got, &e) != 0;
         } else {
-            if (run_token(p.first, got, &e)) fail_msg("%s, change %d was not refused, but the chip stops: %s", chip, i, e.msg);
+            if (run_token(p.first, got, &e))
+                fail_msg("%s, change %d was not refused, but the chip stops: %s", chip, i, e.msg);
             if (!same_logits(&p, got)) fail_msg("%s, change %d was not refused and gives other bits", chip, i);
             harmless++;
         }
         free(l->code.words);
         l->code = keep;
-        if (is_refused && run_it && (run_token(p.first, got, &e) || !same_logits(&p, got))) discharge(&p), admit(&p, chip); /* its memory is spoilt */
+        if (is_refused && run_it && (run_token(p.first, got, &e) || !same_logits(&p, got)))
+            discharge(&p), admit(&p, chip); /* its memory is spoilt */
     }
-    printf("%s: %d changes: %d refused (%d of every eighth stopped the chip, too), %d harmless with equal bits\n", chip, n, refused, stopped, harmless);
+    printf(
+        "%s: %d changes: %d refused (%d of every eighth stopped the chip, too), %d harmless with equal bits\n",
+        chip, n, refused, stopped, harmless);
     assert_true(refused > n / 4); /* most other changes touch fields that the instruction does not use */
     discharge(&p);
 }
@@ -432,7 +447,9 @@ static void missed_operand_is_named(void **state)
     assert_true(i < c->first[QUEUE_WRITE]);
     c->words[i] = (struct lpu_instr){.op = OP_NOP, .x = 1};
     assert_int_equal(run_token(p.first, got, &e), ERR_INTERNAL);
-    if (strncmp(e.msg, "chip 1, cycle ", 14) || !strstr(e.msg, "': ") || !strstr(e.msg, "an operand is not there")) fail_msg("'%s' does not name chip, cycle, unit and instruction", e.msg);
+    if (strncmp(e.msg, "chip 1, cycle ", 14) || !strstr(e.msg, "': ") ||
+        !strstr(e.msg, "an operand is not there"))
+        fail_msg("'%s' does not name chip, cycle, unit and instruction", e.msg);
     printf("a lost read: %s\n", e.msg);
     discharge(&p);
 }
@@ -447,7 +464,9 @@ static void doc_names_every_instruction(void **state)
         char row[64];
         snprintf(row, sizeof row, "| `%s` |", lpu_op_info[i].mnemonic);
         const char *at = strstr(doc, row);
-        if (!at || !strstr(at, lpu_op_info[i].what)) fail_msg("doc/lpu.md: no row '%s ... %s' ('tutti chips lpu --instructions')", row, lpu_op_info[i].what);
+        if (!at || !strstr(at, lpu_op_info[i].what))
+            fail_msg("doc/lpu.md: no row '%s ... %s' ('tutti chips lpu --instructions')", row,
+                     lpu_op_info[i].what);
     }
     free(doc);
 }

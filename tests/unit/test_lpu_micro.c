@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The published micro-figures of the LPU, as its simulation has them: programs written for one unit each, scheduled, verified and run.
- * Prints the table of doc/lpu.md; fails where a figure leaves what was published by more than the table says.
+ * The published micro-figures of the LPU, as its simulation has them: programs written for one unit each,
+ * scheduled, verified and run. Prints the table of doc/lpu.md; fails where a figure leaves what was published
+ * by more than the table says.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +59,9 @@ static void build(struct lpu_graph *g, int rows)
         for (int p = 0; p < LPU_PLANES; p++) {
             int h = lpu_plane_hemisphere(p);
             lpu_graph_group(g, GROUP_SUM, 0);
-            lpu_emit(g, OP_ACC, in_pass(p, lpu_loc(h * arch.half + 2 * LPU_QUAD + p % 2, r), 0, VECTORS, false), IN0, IN0);
+            lpu_emit(g, OP_ACC,
+                     in_pass(p, lpu_loc(h * arch.half + 2 * LPU_QUAD + p % 2, r), 0, VECTORS, false), IN0,
+                     IN0);
             lpu_to(g, lpu_loc(h * arch.half + p % 2 * LPU_QUAD, arch.rows / 2 * (r % 2) + r));
         }
 }
@@ -68,7 +71,8 @@ static void compile(struct lpu_graph *g, struct lpu_schedule *s, struct lpu_code
     struct err e = {0};
     struct lpu_params p = {.tile_columns = 1};
     g->what = "micro";
-    if (lpu_schedule(s, &arch, g, &e) || lpu_queues(c, &arch, s, &e) || lpu_verify(&arch, g, c, &p, &e)) fail_msg("%s", e.msg);
+    if (lpu_schedule(s, &arch, g, &e) || lpu_queues(c, &arch, s, &e) || lpu_verify(&arch, g, c, &p, &e))
+        fail_msg("%s", e.msg);
 }
 
 static void install(void **state)
@@ -89,7 +93,8 @@ static void install(void **state)
     }
     printf("| four planes' weights, SRAM to array: below      | %10d cycle   | %10d |         |\n", 40, ready - first);
     assert_true(ready - first < 40);
-    row("bytes on streams in a cycle, installing", 20480, (double)LPU_PLANES * VECTORS * LPU_LANES / (loads[1] - loads[0]), "B/cycle", 0.1);
+    row("bytes on streams in a cycle, installing", 20480,
+        (double)LPU_PLANES * VECTORS * LPU_LANES / (loads[1] - loads[0]), "B/cycle", 0.1);
     lpu_graph_finish(&g), lpu_schedule_finish(&s), lpu_code_finish(&c);
 }
 
@@ -112,9 +117,12 @@ static void matrix_peak(void **state)
     }
     assert_int_equal(lpu_sim_create(&sim, &arch, 0, &e), 0);
     for (int p = 0; p < LPU_PLANES; p++)
-        for (int v = 0; v < VECTORS; v++) memset(lpu_sim_row(sim, lpu_loc(wide(p) + v % LPU_LOAD, v / LPU_LOAD)), v % 7 - 3, LPU_LANES);
+        for (int v = 0; v < VECTORS; v++)
+            memset(lpu_sim_row(sim, lpu_loc(wide(p) + v % LPU_LOAD, v / LPU_LOAD)), v % 7 - 3, LPU_LANES);
     for (int r = 0; r < ROWS; r++)
-        for (int p = 0; p < LPU_PLANES; p++) memset(lpu_sim_row(sim, lpu_loc(lpu_plane_hemisphere(p) * arch.half + 2 * LPU_QUAD + p % 2, r)), r % 5 + p, LPU_LANES);
+        for (int p = 0; p < LPU_PLANES; p++)
+            memset(lpu_sim_row(sim, lpu_loc(lpu_plane_hemisphere(p) * arch.half + 2 * LPU_QUAD + p % 2, r)),
+                   r % 5 + p, LPU_LANES);
     if (lpu_sim_run(sim, &c, &cycles, &trapped, &e)) fail_msg("%s", e.msg);
     assert_int_equal(cycles, c.cycles);
     int sum = 0;
@@ -138,7 +146,8 @@ static void sheet(void **state)
     (void)state;
     double us = 3.0 * lpu_link_hop(&arch) / lpu_value(&arch, LPU_chip_clock);
     row("all-reduce of 8 chips: three hops", 2.1, us, "us", 5);
-    row("link, one vector after the other", 12.5, LPU_LANES * lpu_value(&arch, LPU_chip_clock) * 1e-3 / lpu_link_gap(&arch), "GB/s", 5);
+    row("link, one vector after the other", 12.5,
+        LPU_LANES * lpu_value(&arch, LPU_chip_clock) * 1e-3 / lpu_link_gap(&arch), "GB/s", 5);
     row("SRAM, a read and a write of each slice", 56320, 2.0 * arch.slices * LPU_LANES, "B/cycle", 0.1);
     row("SRAM in all", 220, (double)arch.slices * arch.rows * LPU_LANES / 1048576, "MiB", 0.1);
     row("chip-wide barrier (taken over)", 35, arch.d[LPU_icu_barrier], "cycle", 0.1);
@@ -146,6 +155,7 @@ static void sheet(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(install), cmocka_unit_test(matrix_peak), cmocka_unit_test(sheet)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(install), cmocka_unit_test(matrix_peak),
+                                       cmocka_unit_test(sheet)};
     return cmocka_run_group_tests_name("lpu_micro", tests, open_arch, close_arch);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chip/lpu/product.h: one matrix alone on the simulated chip gives the bits of the reference kernel, and its schedule stays near
- * what the streams allow. The bars are those of the project: a 4096 x 4096 product of int8 tiles with one scale per 256 within
- * 1.5 times the time of its weights on the streams; of 256 rows at once, within 1.5 times that of its products on the array.
+ * chip/lpu/product.h: one matrix alone on the simulated chip gives the bits of the reference kernel, and its
+ * schedule stays near what the streams allow. The bars are those of the project: a 4096 x 4096 product of
+ * int8 tiles with one scale per 256 within 1.5 times the time of its weights on the streams; of 256 rows at
+ * once, within 1.5 times that of its products on the array.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,7 +46,8 @@ static void *make_rows(enum dtype type, int n, int k)
 }
 
 /* The same product by the reference kernel; NULL: by the fastest one, which has its bits. */
-static void multiply(const char *isa, enum dtype type, int n, int k, const uint8_t *rows, const float *x, int n_rows, float *y)
+static void multiply(const char *isa, enum dtype type, int n, int k, const uint8_t *rows, const float *x,
+                     int n_rows, float *y)
 {
     struct mat m;
     struct act a;
@@ -61,7 +63,8 @@ static void multiply(const char *isa, enum dtype type, int n, int k, const uint8
     assert_true(m.data && mem && out);
     memset(mem, 0, bytes);
     act_init(&a, mat_tier(type, MAT_BODY), k, n_rows, mem);
-    for (int p = 0; p < m.n_panels; p++) assert_int_equal(mat_pack(&m, p, rows + (size_t)p * PANEL * row, row, NULL), 0);
+    for (int p = 0; p < m.n_panels; p++)
+        assert_int_equal(mat_pack(&m, p, rows + (size_t)p * PANEL * row, row, NULL), 0);
     for (int r = 0; r < n_rows; r++) assert_int_equal(kern->elem->quant(&a, r, x + (size_t)r * (size_t)k), 0);
     kern->matmul(out, stride, &m, 0, m.n_panels, &a, 0, n_rows);
     for (int r = 0; r < n_rows; r++) memcpy(y + (size_t)r * (size_t)n, out + (size_t)r * stride, (size_t)n * sizeof *y);
@@ -74,7 +77,8 @@ static double check(enum dtype type, int n, int k)
     struct lpu_product p;
     struct err e = {0};
     uint8_t *rows = make_rows(type, n, k);
-    float *x = malloc((size_t)k * sizeof *x), *want = malloc((size_t)n * sizeof *want), *got = malloc((size_t)n * sizeof *got);
+    float *x = malloc((size_t)k * sizeof *x), *want = malloc((size_t)n * sizeof *want),
+          *got = malloc((size_t)n * sizeof *got);
     assert_true(x && want && got);
     for (int i = 0; i < k; i++) x[i] = draw();
     if (lpu_product_open(&p, type, n, k, rows, &e)) fail_msg("%s %d x %d: %s", dtype_name(type), n, k, e.msg);
@@ -82,8 +86,8 @@ static double check(enum dtype type, int n, int k)
     multiply("ref", type, n, k, rows, x, 1, want);
     assert_memory_equal(got, want, (size_t)n * sizeof *want);
     double floor = lpu_product_stream_floor(&p), ratio = p.chip->head.code.cycles / floor;
-    printf("%-5s %4d x %4d: %6d cycles, %.2f times the %.0f of its weights on the streams; quantising %d\n", dtype_name(type), n, k,
-           p.chip->head.code.cycles, ratio, floor, p.chip->body[1].code.cycles);
+    printf("%-5s %4d x %4d: %6d cycles, %.2f times the %.0f of its weights on the streams; quantising %d\n",
+           dtype_name(type), n, k, p.chip->head.code.cycles, ratio, floor, p.chip->body[1].code.cycles);
     lpu_product_close(&p);
     free(rows), free(x), free(want), free(got);
     return ratio;
@@ -118,14 +122,19 @@ static double check_batch(int n, int k, int n_rows)
     float *x = malloc(nx * sizeof *x), *want = malloc(ny * sizeof *want), *got = malloc(ny * sizeof *got);
     assert_true(x && want && got);
     for (size_t i = 0; i < nx; i++) x[i] = draw();
-    if (lpu_product_open(&p, DTYPE_N4, n, k, rows, &e) || lpu_product_batch(&p, n_rows, &e)) fail_msg("%d rows, %d x %d: %s", n_rows, n, k, e.msg);
-    if (n_rows > 64) printf("%d rows: %d cycles scheduled and verified on symbols; now on numbers\n", n_rows, p.multiply.code.cycles), fflush(stdout);
+    if (lpu_product_open(&p, DTYPE_N4, n, k, rows, &e) || lpu_product_batch(&p, n_rows, &e))
+        fail_msg("%d rows, %d x %d: %s", n_rows, n, k, e.msg);
+    if (n_rows > 64)
+        printf("%d rows: %d cycles scheduled and verified on symbols; now on numbers\n", n_rows,
+               p.multiply.code.cycles),
+            fflush(stdout);
     if (lpu_product_run_batch(&p, x, got, &e)) fail_msg("%d rows, %d x %d: %s", n_rows, n, k, e.msg);
     multiply(n_rows < 64 ? "ref" : NULL, DTYPE_N4, n, k, rows, x, n_rows, want);
     assert_memory_equal(got, want, ny * sizeof *want);
     double floor = lpu_product_matrix_floor(&p, n_rows), ratio = p.multiply.code.cycles / floor;
-    printf("n4    %4d x %4d, %3d rows: %6d cycles, %.2f times the %.0f of its products on the array; quantising %d\n", n, k, n_rows, p.multiply.code.cycles,
-           ratio, floor, p.quant.code.cycles);
+    printf(
+        "n4    %4d x %4d, %3d rows: %6d cycles, %.2f times the %.0f of its products on the array; quantising %d\n",
+        n, k, n_rows, p.multiply.code.cycles, ratio, floor, p.quant.code.cycles);
     lpu_product_close(&p);
     free(rows), free(x), free(want), free(got);
     return ratio;
@@ -158,6 +167,7 @@ static void near_the_peak(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_types), cmocka_unit_test(near_the_floor), cmocka_unit_test(batches), cmocka_unit_test(near_the_peak)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_types), cmocka_unit_test(near_the_floor),
+                                       cmocka_unit_test(batches), cmocka_unit_test(near_the_peak)};
     return cmocka_run_group_tests_name("lpu_product", tests, NULL, NULL);
 }

@@ -41,7 +41,8 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-    static const char *const names[] = {"t.csv", "c.json", "gemm.csv", "published.csv", "config.json", "tpu_v6e_layers.csv"};
+    static const char *const names[] = {"t.csv",         "c.json",      "gemm.csv",
+                                        "published.csv", "config.json", "tpu_v6e_layers.csv"};
     char path[256];
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -76,7 +77,11 @@ static void table_reads_and_refuses(void **state)
     assert_int_equal(table_next(t, &e), 1); /* goes on behind it */
     assert_string_equal(table_cell(t, 1).p, "4");
     table_close(t);
-    assert_int_equal(table_open(&t, put("t.csv", "\xef\xbb\xbf" "a,\"b,c\"\r\n\"x, \"\"y\"\"\"z,\"\"\r\n\"open,1\n"), &e), 0);
+    assert_int_equal(table_open(&t,
+                                put("t.csv", "\xef\xbb\xbf"
+                                             "a,\"b,c\"\r\n\"x, \"\"y\"\"\"z,\"\"\r\n\"open,1\n"),
+                                &e),
+                     0);
     assert_int_equal(table_column(t, "a", &e), 0);
     assert_int_equal(table_column(t, "b,c", &e), 1);
     assert_int_equal(table_next(t, &e), 1);
@@ -121,8 +126,9 @@ static double drawn(uint64_t *state, double lo, double hi) /* even in the logari
 
 static void no_time_is_below_the_floor(void **state)
 {
-    static const char *const words[][3] = {{"fp8", "bfloat16"}, {"bfloat16", "bfloat16"}, {"all_reduce", "custom_all_reduce", "graph"},
-                                           {"bfloat16", "balanced"}, {"int4_wo", "power_law_1.2"}, {"alltoall", "nccl", "eager"}};
+    static const char *const words[][3] = {
+        {"fp8", "bfloat16"},      {"bfloat16", "bfloat16"},     {"all_reduce", "custom_all_reduce", "graph"},
+        {"bfloat16", "balanced"}, {"int4_wo", "power_law_1.2"}, {"alltoall", "nccl", "eager"}};
     uint64_t seed = 1;
     struct gpu g;
     struct err e = {0};
@@ -149,7 +155,8 @@ static void no_time_is_below_the_floor(void **state)
 
 static void datasheets_agree_with_themselves(void **state)
 {
-    static const char *const chips[] = {"a100", "h100", "h200", "h800", "gh200", "b200", "gb200", "b300", "gb300", "rtx4090", "rtxpro6000"};
+    static const char *const chips[] = {"a100",  "h100", "h200",  "h800",    "gh200",     "b200",
+                                        "gb200", "b300", "gb300", "rtx4090", "rtxpro6000"};
     (void)state;
     for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
         struct gpu g;
@@ -163,9 +170,18 @@ static void names_are_spelt_in_many_ways(void **state)
 {
     static const struct {
         const char *name, *chip; /* NULL: no chip of the tree */
-    } spelt[] = {{"H200", "h200"},          {"NVIDIA H200 141GB HBM3e", "h200"}, {"B200-SXM6-192GB", "b200"}, {"gb300_nvl72", "gb300"}, {"B300-SXM-270GB", "b300"},
-                 {"H100-PCIe-80GB", NULL},  {"A100-SXM4-40GB", NULL},            {"L40S", NULL},              {"", NULL},               {"nvidia", NULL},
-                 {"GH200-144GB", NULL},     {"RTX PRO 6000 Blackwell Server Edition", "rtxpro6000"}};
+    } spelt[] = {{"H200", "h200"},
+                 {"NVIDIA H200 141GB HBM3e", "h200"},
+                 {"B200-SXM6-192GB", "b200"},
+                 {"gb300_nvl72", "gb300"},
+                 {"B300-SXM-270GB", "b300"},
+                 {"H100-PCIe-80GB", NULL},
+                 {"A100-SXM4-40GB", NULL},
+                 {"L40S", NULL},
+                 {"", NULL},
+                 {"nvidia", NULL},
+                 {"GH200-144GB", NULL},
+                 {"RTX PRO 6000 Blackwell Server Edition", "rtxpro6000"}};
     (void)state;
     for (size_t i = 0; i < sizeof spelt / sizeof *spelt; i++) {
         struct gpu g;
@@ -175,7 +191,8 @@ static void names_are_spelt_in_many_ways(void **state)
     }
 }
 
-/* Chips and types of which nothing was measured: above the floor, no less for more work, and not absurdly slow for long work. */
+/* Chips and types of which nothing was measured: above the floor, no less for more work, and not absurdly
+ * slow for long work. */
 static void what_was_never_measured_stays_plausible(void **state)
 {
     static const char *const chips[] = {"a100", "h200", "b200", "gb300", "rtx4090", "rtxpro6000"};
@@ -211,11 +228,16 @@ static void what_was_never_measured_stays_plausible(void **state)
             for (int step = 0; step < 20; step++, shape[sweeps[i].grows] *= 2) {
                 t = sweeps[i].op->time_us(&g, shape, s->value);
                 floor = sweeps[i].op->floor_us(&g, shape);
-                if (!(t >= floor && t >= 0.95 * before)) print_error("%s %s %s, step %d: %g after %g, floor %g\n", chips[c], sweeps[i].op->name, *sweeps[i].words, step, t, before, floor);
-                assert_true(isfinite(t) && t >= floor && t >= 0.95 * before); /* another tile may be better in its range */
+                if (!(t >= floor && t >= 0.95 * before))
+                    print_error("%s %s %s, step %d: %g after %g, floor %g\n", chips[c], sweeps[i].op->name,
+                                *sweeps[i].words, step, t, before, floor);
+                assert_true(isfinite(t) && t >= floor &&
+                            t >= 0.95 * before); /* another tile may be better in its range */
                 before = t;
             }
-            if (floor > 0 && t > sweeps[i].slower * floor) print_error("%s %s %s: %g, floor %g\n", chips[c], sweeps[i].op->name, *sweeps[i].words, t, floor);
+            if (floor > 0 && t > sweeps[i].slower * floor)
+                print_error("%s %s %s: %g, floor %g\n", chips[c], sweeps[i].op->name, *sweeps[i].words, t,
+                            floor);
             assert_true(floor <= 0 || t <= sweeps[i].slower * floor);
         }
     constants_close(&k);
@@ -235,9 +257,12 @@ static void constants_are_checked(void **state)
         {"{}", "expected a list"},
         {"[{\"op\": \"gemm\"}]", "must be texts"},
         {"[{\"op\": \"gem\", \"chip\": \"x\", \"framework\": \"y\"}]", "no operator 'gem'"},
-        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": []}]", "lacks the text for 'dtype'"},
-        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {\"launch\": 900}}]", "launch is 900, outside"},
-        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {}}]", "'launch' is missing"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": []}]",
+         "lacks the text for 'dtype'"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {\"launch\": 900}}]",
+         "launch is 900, outside"},
+        {"[{\"op\": \"gemm\", \"chip\": \"x\", \"framework\": \"y\", \"words\": [\"fp8\"], \"constants\": {}}]",
+         "'launch' is missing"},
         {"[1,", "c.json:1:"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -261,7 +286,8 @@ static void constants_are_carried_to_like_chips(void **state)
     assert_string_equal(s->framework, "vllm");
     assert_non_null(constants_find(&c, &op_gemm, &g, "unheard of", words));
     assert_null(constants_find(&c, &op_gemm, &g, "vllm", other));
-    static const char *const near[][2] = {{"fp8_block_v2", "balanced"}, {"nvfp4", "power_law_1.01"}, {"w4a8_mxfp4_mxfp8_trtllm", "uniform"}};
+    static const char *const near[][2] = {
+        {"fp8_block_v2", "balanced"}, {"nvfp4", "power_law_1.01"}, {"w4a8_mxfp4_mxfp8_trtllm", "uniform"}};
     static const char *const taken[][2] = {{"fp8_block", "balanced"}, {"fp8", "power_law_1.2"}, {"fp8", "balanced"}};
     for (size_t i = 0; i < sizeof near / sizeof *near; i++) {
         s = constants_find(&c, &op_moe, &g, "trtllm", near[i]);
@@ -281,7 +307,9 @@ static void measurements_split_one_in_five(void **state)
     struct err e = {0};
     (void)state;
     p += sprintf(p, "gpu,framework,version,dtype,kernel,m,n,k,latency_us\n");
-    for (int i = 0; i < N; i++) p += sprintf(p, "H100-SXM-80GB,vllm,1,%s,x,%d,%d,256,9.5\n", i % 10 ? "bfloat16" : "int2", 1 + i, 64 * (1 + i % 7));
+    for (int i = 0; i < N; i++)
+        p += sprintf(p, "H100-SXM-80GB,vllm,1,%s,x,%d,%d,256,9.5\n", i % 10 ? "bfloat16" : "int2", 1 + i,
+                     64 * (1 + i % 7));
     put("gemm.csv", text);
     measured_init(&m);
     assert_int_equal(measured_read(&m, dir, &op_gemm, &e), 0);
@@ -292,7 +320,8 @@ static void measurements_split_one_in_five(void **state)
     assert_in_range(m.groups[0]->n_held, 280, 440);
     measured_close(&m);
 
-    put("gemm.csv", "gpu,framework,dtype,m,n,k,latency_us\nx,y,fp8,1,2,3,0\nx,y,fp8,nan,2,3,4\nx,y,fp8,0,2,3,4\nx,y,fp8,1,2\nx,y,fp8,1,2,1e30,4\nx,y,fp8,1,2,3,4\n");
+    put("gemm.csv",
+        "gpu,framework,dtype,m,n,k,latency_us\nx,y,fp8,1,2,3,0\nx,y,fp8,nan,2,3,4\nx,y,fp8,0,2,3,4\nx,y,fp8,1,2\nx,y,fp8,1,2,1e30,4\nx,y,fp8,1,2,3,4\n");
     measured_init(&m);
     assert_int_equal(measured_read(&m, dir, &op_gemm, &e), 0);
     assert_int_equal(m.odd.n, 5);
@@ -352,17 +381,27 @@ static void shapes_count_what_is_known(void **state)
     assert_int_equal(shape_open(&s, "mixtral-8x7b", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 46600000000, 46800000000);
     assert_int_equal(shape_open(&s, "deepseek-v3", &e), 0);
-    assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 && (int)shape_kv(&s) == 61 * 576); /* 671 G as published; 576 elements per token and layer */
+    assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 &&
+                (int)shape_kv(&s) == 61 * 576); /* 671 G as published; 576 elements per token and layer */
     assert_int_equal(shape_open(&s, "grok-1", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 313000000000, 317000000000);
     assert_int_equal(shape_open(&s, "grok-2", &e), 0);
-    assert_true(shape_weights(&s) > 269e9 && shape_weights(&s) < 270e9 && s.shared > 32767 && (int)shape_kv(&s) == 64 * 2 * 8 * 128); /* 270 G as reported */
-    assert_int_equal(shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": 64, \"intermediate_size\": 96, \"moe_intermediate_size\": 32, \"num_attention_heads\": 2,"
-                                                       "\"vocab_size\": 9, \"num_experts\": 4, \"num_experts_per_tok\": 2, \"shared_expert_intermediate_size\": 48}"), &e), 0);
+    assert_true(shape_weights(&s) > 269e9 && shape_weights(&s) < 270e9 && s.shared > 32767 &&
+                (int)shape_kv(&s) == 64 * 2 * 8 * 128); /* 270 G as reported */
+    assert_int_equal(
+        shape_open(
+            &s,
+            put("config.json",
+                "{\"num_hidden_layers\": 2, \"hidden_size\": 64, \"intermediate_size\": 96, \"moe_intermediate_size\": 32, \"num_attention_heads\": 2,"
+                "\"vocab_size\": 9, \"num_experts\": 4, \"num_experts_per_tok\": 2, \"shared_expert_intermediate_size\": 48}"),
+            &e),
+        0);
     assert_true(s.shared > 47 && s.shared < 49 && s.inter < 33);
     assert_int_equal(shape_open(&s, "gpt-9", &e), ERR_NOT_FOUND);
     assert_non_null(strstr(e.msg, "llama-3.1-8b"));
-    assert_int_equal(shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": -1}"), &e), ERR_FORMAT);
+    assert_int_equal(
+        shape_open(&s, put("config.json", "{\"num_hidden_layers\": 2, \"hidden_size\": -1}"), &e),
+        ERR_FORMAT);
     assert_non_null(strstr(e.msg, "'hidden_size' must be a whole number"));
 }
 
@@ -381,15 +420,16 @@ static void published_rows_are_compared_or_say_why(void **state)
     struct constants c;
     struct err e = {0};
     (void)state;
-    put("published.csv", "chip,n_chips,model,precision,batch_or_concurrency,input_len,output_len,metric,value,unit,source,confidence\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,16,1024,1024,batch_latency,10,s,made up,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-70B,16-bit,16,1024,1024,batch_latency,10,s,made up: does not fit,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,offline,1024,1024,output_throughput,10,tokens/s,made up,claim\n"
-                         "Abacus,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,10,s,made up,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,gpu_power_avg,400,W,made up,claim\n"
-                         "DeepX DX-M1,1,Qwen3-1.7B,int8,1,96,,user_speed,11,tokens/s/user,made up,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,system_wall_power,10,W,made up,claim\n"
-                         "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,nan,s,made up,claim\nH100-SXM-80GB,1\n");
+    put("published.csv",
+        "chip,n_chips,model,precision,batch_or_concurrency,input_len,output_len,metric,value,unit,source,confidence\n"
+        "H100-SXM-80GB,1,Llama-3-8B,16-bit,16,1024,1024,batch_latency,10,s,made up,claim\n"
+        "H100-SXM-80GB,1,Llama-3-70B,16-bit,16,1024,1024,batch_latency,10,s,made up: does not fit,claim\n"
+        "H100-SXM-80GB,1,Llama-3-8B,16-bit,offline,1024,1024,output_throughput,10,tokens/s,made up,claim\n"
+        "Abacus,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,10,s,made up,claim\n"
+        "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,gpu_power_avg,400,W,made up,claim\n"
+        "DeepX DX-M1,1,Qwen3-1.7B,int8,1,96,,user_speed,11,tokens/s/user,made up,claim\n"
+        "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,system_wall_power,10,W,made up,claim\n"
+        "H100-SXM-80GB,1,Llama-3-8B,16-bit,1,1024,1024,batch_latency,nan,s,made up,claim\nH100-SXM-80GB,1\n");
     assert_int_equal(constants_open(&c, NULL, &e), 0);
     assert_int_equal(published_read(dir, &c, count, NULL, &e), 0);
     assert_int_equal(n_rows, 9);
@@ -409,8 +449,13 @@ static void layers_are_summed_and_compared(void **state)
     assert_int_equal(layers_read(&l, dir, &c, &e), ERR_NOT_FOUND);
     p += snprintf(p, 100, "gpu,model,dtype,tp,op,tokens,latency_us\n");
     for (int t = 1; t <= 40; t++)
-        p += snprintf(p, 200, "TPU-v6e,Llama-3.1-8B,bfloat16,1,gate_proj,%d,80\nTPU-v6e,Llama-3.1-8B,bfloat16,1,down_proj,%d,155\n", t, t);
-    snprintf(p, 200, "TPU-v6e,Llama-3.1-8B,bfloat16,1,rope,8,1\nAbacus,Llama-3.1-8B,bfloat16,1,lm_head,8,1\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,680\n");
+        p += snprintf(
+            p, 200,
+            "TPU-v6e,Llama-3.1-8B,bfloat16,1,gate_proj,%d,80\nTPU-v6e,Llama-3.1-8B,bfloat16,1,down_proj,%d,155\n",
+            t, t);
+    snprintf(
+        p, 200,
+        "TPU-v6e,Llama-3.1-8B,bfloat16,1,rope,8,1\nAbacus,Llama-3.1-8B,bfloat16,1,lm_head,8,1\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,680\n");
     put("tpu_v6e_layers.csv", text);
     assert_int_equal(layers_read(&l, dir, &c, &e), 0);
     assert_int_equal(l.piece[LAYERS_FFN].rows, 40);
@@ -423,7 +468,8 @@ static void layers_are_summed_and_compared(void **state)
     assert_int_equal(l.n_fused, 1);
     assert_int_equal(l.n_unknown, 1);
     layers_close(&l);
-    put("tpu_v6e_layers.csv", "gpu,model,dtype,tp,op,tokens,latency_us\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,-1\nTPU-v6e,x\n");
+    put("tpu_v6e_layers.csv",
+        "gpu,model,dtype,tp,op,tokens,latency_us\nTPU-v6e,Llama-3.1-8B,bfloat16,1,lm_head,8,-1\nTPU-v6e,x\n");
     assert_int_equal(layers_read(&l, dir, &c, &e), 0);
     assert_int_equal(l.odd.n, 2);
     layers_close(&l);

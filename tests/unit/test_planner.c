@@ -23,10 +23,22 @@ static void near(double a, double b, double share)
 static void phrases(void **state)
 {
     static const char *const bad[][2] = {
-        {"", "not understood"}, {"500 users", "how many tokens come in"}, {"500 users, 8k in", "go out"}, {"500 users, 8k in, 5 out", "how fast"},
-        {"8k in, 5 out", "how much"}, {"-5 users, 30 tok/s, 8k in, 5 out", "'-5 users'"}, {"5 users, 5 users", "a second time"}, {"5 users, 3 req/s, 30 tok/s, 8k in, 5 out", "not both"},
-        {"5 penguins", "'5 penguins' is not understood"}, {"50% users", "not understood"}, {"1e9 users", "not understood"}, {"0 users", "expected 1.."},
-        {"120% cached", "is 1.2; expected 0..1"}, {"5 users,, 8k in", "not understood"}, {"/nowhere/trace.csv", "no file"}, {"5 users 20 tok/s 500 in 200 out", "with commas between them"},
+        {"", "not understood"},
+        {"500 users", "how many tokens come in"},
+        {"500 users, 8k in", "go out"},
+        {"500 users, 8k in, 5 out", "how fast"},
+        {"8k in, 5 out", "how much"},
+        {"-5 users, 30 tok/s, 8k in, 5 out", "'-5 users'"},
+        {"5 users, 5 users", "a second time"},
+        {"5 users, 3 req/s, 30 tok/s, 8k in, 5 out", "not both"},
+        {"5 penguins", "'5 penguins' is not understood"},
+        {"50% users", "not understood"},
+        {"1e9 users", "not understood"},
+        {"0 users", "expected 1.."},
+        {"120% cached", "is 1.2; expected 0..1"},
+        {"5 users,, 8k in", "not understood"},
+        {"/nowhere/trace.csv", "no file"},
+        {"5 users 20 tok/s 500 in 200 out", "with commas between them"},
     };
     struct traffic t;
     struct err e = {0};
@@ -34,7 +46,12 @@ static void phrases(void **state)
     assert_int_equal(traffic_open(&t, "500 users, 30 tok/s each, 8k in, 500 out", &e), 0);
     near(t.rate, 30, 1e-12);
     assert_true(t.prompt == 8192 && t.answer == 500 && t.speed == 30);
-    assert_int_equal(traffic_open(&t, " 2k  Users , 20 TOK/S per user,1.5k tokens in,128 output tokens, think 10s , bursts x4, 50% Spread", &e), 0);
+    assert_int_equal(
+        traffic_open(
+            &t,
+            " 2k  Users , 20 TOK/S per user,1.5k tokens in,128 output tokens, think 10s , bursts x4, 50% Spread",
+            &e),
+        0);
     near(t.rate, 2000 / (128 / 20.0 + 10), 1e-12);
     assert_true(t.users == 2000 && t.prompt == 1536 && t.burst == 4 && t.spread == 0.5);
     assert_int_equal(traffic_open(&t, "600 req/min, 40% cached, 100 in, 10 out, even", &e), 0);
@@ -52,7 +69,8 @@ static void phrases(void **state)
     assert_int_equal(traffic_watts(&v, "-1W", "--power", &e), ERR_USAGE);
 }
 
-/* The published day of 226.75 nodes of 8 chips at 2 dollars an hour: 87,072 dollars, 0.518 per million of 168 G tokens. */
+/* The published day of 226.75 nodes of 8 chips at 2 dollars an hour: 87,072 dollars, 0.518 per million of 168
+ * G tokens. */
 static void money_by_hand(void **state)
 {
     struct economy m;
@@ -63,7 +81,8 @@ static void money_by_hand(void **state)
     struct economy_cost c = economy_of(&m, &d, 226.75 * 8, 500, ECONOMY_RENT);
     near(24 * c.hour, 87072, 1e-12);
     near(1e6 * 24 * c.hour / 168e9, 0.518, 1e-3);
-    m.value[ECONOMY_PRICE] = 0.1, m.value[ECONOMY_PUE] = 1.25, m.value[ECONOMY_HOST] = 0.5, m.value[ECONOMY_HOSTING] = 100, m.value[ECONOMY_LIFE] = 4;
+    m.value[ECONOMY_PRICE] = 0.1, m.value[ECONOMY_PUE] = 1.25, m.value[ECONOMY_HOST] = 0.5,
+    m.value[ECONOMY_HOSTING] = 100, m.value[ECONOMY_LIFE] = 4;
     m.value[ECONOMY_SERVER] = 0.5, m.value[ECONOMY_SPARE] = 0;
     c = economy_of(&m, &d, 10, 400, ECONOMY_BUY);
     near(c.invest, 10 * 30000 * 1.5, 1e-12);
@@ -78,11 +97,14 @@ static void money_by_hand(void **state)
     assert_int_equal(economy_open(&m, "/nowhere/prices.ini", &e), ERR_IO);
 }
 
-/* What --validate --write writes is what plans read: one line for all, one for each chip, rows that are not compared left out. */
+/* What --validate --write writes is what plans read: one line for all, one for each chip, rows that are not
+ * compared left out. */
 static void errors_of_systems(void **state)
 {
-    struct saturated_row rows[] = {{.sheet = "h100", .measured = 100, .predicted = 90}, {.sheet = "b200", .measured = 100, .predicted = 130},
-                                   {.sheet = "h100", .measured = 100, .predicted = 80}, {.sheet = "tpuv4", .measured = 1, .why = "unknown"}};
+    struct saturated_row rows[] = {{.sheet = "h100", .measured = 100, .predicted = 90},
+                                   {.sheet = "b200", .measured = 100, .predicted = 130},
+                                   {.sheet = "h100", .measured = 100, .predicted = 80},
+                                   {.sheet = "tpuv4", .measured = 1, .why = "unknown"}};
     struct saturated s = {rows, 4};
     struct err e = {0};
     char *text = NULL;
@@ -92,7 +114,9 @@ static void errors_of_systems(void **state)
     assert_non_null(f);
     assert_int_equal(saturated_write(&s, f, &e), 0);
     fclose(f);
-    assert_string_equal(text, "chip,rows,median,p90,bias\nall,3,0.2000,0.3000,0.0000\nh100,2,0.2000,0.2000,-0.1500\nb200,1,0.3000,0.3000,0.3000\n");
+    assert_string_equal(
+        text,
+        "chip,rows,median,p90,bias\nall,3,0.2000,0.3000,0.0000\nh100,2,0.2000,0.2000,-0.1500\nb200,1,0.3000,0.3000,0.3000\n");
     free(text);
 }
 
@@ -127,8 +151,12 @@ static void replicas_follow_their_device(void **state)
             double j = 0;
             int b = batch[i], c = 60 * SIM_BUCKET + SIM_BUCKET / 2;
             assert_int_equal(device_decode(d, &s, b, c, &x, &e), 0);
-            near(1e-9 * (double)(sim_time_decode(&t, b, (int64_t)b * c, &j) + sim_time_dense(&t, b, b, &j)), x.seconds, 0.02);
-            if (pp == 1) near(j, x.joules, 0.1); /* a lane has its share of the static power; a step alone, all of it until the next can begin */
+            near(1e-9 * (double)(sim_time_decode(&t, b, (int64_t)b * c, &j) + sim_time_dense(&t, b, b, &j)),
+                 x.seconds, 0.02);
+            if (pp == 1)
+                near(
+                    j, x.joules,
+                    0.1); /* a lane has its share of the static power; a step alone, all of it until the next can begin */
         }
         struct device_step x;
         double j = 0;
@@ -154,10 +182,18 @@ static void a_search_and_its_refusals(void **state)
     assert_int_equal(shape_open(&m, "llama-3.1-8b", &e), 0);
     assert_int_equal(traffic_open(&t, "20 req/s, 1k in, 200 out, 30% spread", &e), 0);
     assert_int_equal(economy_open(&money, NULL, &e), 0);
-    struct want w = {.shape = &m, .traffic = &t, .limits = {1, 0.03}, .attain = 0.99, .economy = &money, .seed = 1}, relaxed;
-    struct search_space space = {.devices = d, .n_devices = 2, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    struct want w = {.shape = &m,
+                     .traffic = &t,
+                     .limits = {1, 0.03},
+                     .attain = 0.99,
+                     .economy = &money,
+                     .seed = 1},
+                relaxed;
+    struct search_space space = {
+        .devices = d, .n_devices = 2, .precision = {device_precision("16-bit")}, .n_precisions = 1};
     assert_int_equal(search_run(found, &space, &w, &e), 0);
-    assert_true(found[0].found && found[0].best.meets && found[0].best.sum.met >= 0.99 && found[0].best.sum.ttft99 <= 1 && found[0].best.replicas >= 1);
+    assert_true(found[0].found && found[0].best.meets && found[0].best.sum.met >= 0.99 &&
+                found[0].best.sum.ttft99 <= 1 && found[0].best.replicas >= 1);
     const struct candidate *c = &found[0].best;
     assert_true(c->sum.tpot50 >= c->fastest_tpot * 0.98 && c->lane_rate * c->replicas * c->replica.lanes >= 20 * 0.95);
     assert_int_equal(search_run(again, &space, &w, &e), 0);
@@ -183,7 +219,8 @@ static void a_search_and_its_refusals(void **state)
     device_close(d[1]);
 }
 
-/* A limit that is long beside a request: what is served must follow what arrives, or the run was only too short to show it. */
+/* A limit that is long beside a request: what is served must follow what arrives, or the run was only too
+ * short to show it. */
 static void growing_queues_do_not_work(void **state)
 {
     struct device *d;
@@ -199,19 +236,22 @@ static void growing_queues_do_not_work(void **state)
     assert_int_equal(traffic_open(&t, "1 users, 4 tok/s each, 96 in, 100 out", &e), 0);
     assert_int_equal(economy_open(&money, NULL, &e), 0);
     struct want w = {.shape = &m, .traffic = &t, .limits = {5, 0.25}, .attain = 0.99, .economy = &money, .seed = 1};
-    struct search_space space = {.devices = &d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    struct search_space space = {
+        .devices = &d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
     assert_int_equal(search_run(&found, &space, &w, &e), 0);
     assert_true(found.found);
     assert_int_equal(analysis_make(&a, &found, 1, &w, &e), 0);
     assert_true(a.knee >= 4 && a.knee < LOAD_POINTS - 2);
     const struct load_point *knee = &a.load[a.knee];
-    if (!(knee->sum.goodput >= 0.88 * knee->rate)) print_message("%g of %g requests/s\n", knee->sum.goodput, knee->rate);
+    if (!(knee->sum.goodput >= 0.88 * knee->rate))
+        print_message("%g of %g requests/s\n", knee->sum.goodput, knee->rate);
     assert_true(knee->sum.goodput >= 0.88 * knee->rate && a.load[LOAD_POINTS - 1].sum.met < 0.5);
     economy_close(&money);
     device_close(d);
 }
 
-/* Chips of all kinds for a load of long prompts: no fewer than their peaks allow, not absurdly more, and hardly more than needed. */
+/* Chips of all kinds for a load of long prompts: no fewer than their peaks allow, not absurdly more, and
+ * hardly more than needed. */
 static void capacities_are_plausible(void **state)
 {
     static const char *const names[] = {"h100", "h800", "a100", "tpuv4", "b200", "rtxpro6000", "rngd", "sn40l"};
@@ -228,14 +268,19 @@ static void capacities_are_plausible(void **state)
     assert_int_equal(traffic_open(&t, "500 users, 30 tok/s each, 8k in, 500 out", &e), 0);
     assert_int_equal(economy_open(&money, NULL, &e), 0);
     struct want w = {.shape = &m, .traffic = &t, .limits = {2, 1 / 30.0}, .attain = 0.99, .economy = &money, .seed = 1};
-    struct search_space space = {.devices = d, .n_devices = N, .precision = {device_precision("fp8"), device_precision("16-bit")}, .n_precisions = 2};
+    struct search_space space = {.devices = d,
+                                 .n_devices = N,
+                                 .precision = {device_precision("fp8"), device_precision("16-bit")},
+                                 .n_precisions = 2};
     assert_int_equal(search_run(found, &space, &w, &e), 0);
     for (int i = 0; i < N; i++) {
         struct candidate *c = &found[i].best;
         assert_true(found[i].found);
         struct trust_least least = trust_least(c, &w);
         double many = candidate_chips(c) / least.chips;
-        if (!(many > 1.5 && many < 25)) print_message("%s: %d chips, at least %g\n", found[i].device->figures.chip, candidate_chips(c), least.chips);
+        if (!(many > 1.5 && many < 25))
+            print_message("%s: %d chips, at least %g\n", found[i].device->figures.chip, candidate_chips(c),
+                          least.chips);
         assert_true(many > 1.5 && many < 25);
         double could = c->lane_rate * c->replicas * c->replica.lanes; /* what these replicas just bear */
         assert_true(could >= 0.95 * t.rate && could < t.rate * (1.15 + 1.0 / c->replicas));
@@ -247,7 +292,8 @@ static void capacities_are_plausible(void **state)
     assert_int_equal(search_run(again, &space, &w, &e), 0);
     for (int i = 0; i < N; i++)
         for (int k = 0; k < N; k++)
-            if (found[i].device == again[k].device) near(candidate_chips(&again[k].best), 2.0 * candidate_chips(&found[i].best), 0.15);
+            if (found[i].device == again[k].device)
+                near(candidate_chips(&again[k].best), 2.0 * candidate_chips(&found[i].best), 0.15);
     economy_close(&money);
     for (int i = 0; i < N; i++) device_close(d[i]);
 }
@@ -267,11 +313,13 @@ static void least_chips_by_hand(void **state)
     struct want w = {.shape = &m, .traffic = &t};
     struct device_setup s = {.shape = &m, .precision = device_precision("fp8"), .tp = 4, .pp = 2, .ep = 1};
     assert_int_equal(replica_open(&c.replica, d, &s, 8192, 1, &e), 0);
-    double ops = 2 * (shape_weights(&m) - 2.0 * m.vocab * m.hidden) * 8192 + 4.0 * m.layers * m.heads * m.head_dim * 8192 * 8192 / 2;
+    double ops = 2 * (shape_weights(&m) - 2.0 * m.vocab * m.hidden) * 8192 +
+                 4.0 * m.layers * m.heads * m.head_dim * 8192 * 8192 / 2;
     near(trust_least(&c, &w).chips, 30 * ops / d->flops8, 0.02);
     device_close(d);
     struct trust_systems all, one;
-    assert_true(trust_systems(&all, NULL) && trust_systems(&one, "h100") && one.rows > 0 && one.rows < all.rows && !trust_systems(&one, "zen5"));
+    assert_true(trust_systems(&all, NULL) && trust_systems(&one, "h100") && one.rows > 0 &&
+                one.rows < all.rows && !trust_systems(&one, "zen5"));
 }
 
 /* A plan for an 8B model on H100, and what stands on it. */
@@ -292,8 +340,14 @@ static void open_base(struct base *b)
     assert_int_equal(shape_open(&b->m, "llama-3.1-8b", &e), 0);
     assert_int_equal(traffic_open(&b->t, "60 req/s, 2k in, 200 out", &e), 0);
     assert_int_equal(economy_open(&b->money, NULL, &e), 0);
-    b->w = (struct want){.shape = &b->m, .traffic = &b->t, .limits = {1, 0.03}, .attain = 0.99, .economy = &b->money, .seed = 1};
-    b->space = (struct search_space){.devices = &b->d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
+    b->w = (struct want){.shape = &b->m,
+                         .traffic = &b->t,
+                         .limits = {1, 0.03},
+                         .attain = 0.99,
+                         .economy = &b->money,
+                         .seed = 1};
+    b->space = (struct search_space){
+        .devices = &b->d, .n_devices = 1, .precision = {device_precision("16-bit")}, .n_precisions = 1};
     assert_int_equal(search_run(&b->chip, &b->space, &b->w, &e), 0);
     assert_true(b->chip.found);
 }
@@ -304,7 +358,8 @@ static void close_base(struct base *b)
     device_close(b->d);
 }
 
-/* Cache bytes by hand: 2 x 32 layers x 8 heads x 128 x 2 bytes x 2,048 tokens; the slower the link, the later; least_rate is the border. */
+/* Cache bytes by hand: 2 x 32 layers x 8 heads x 128 x 2 bytes x 2,048 tokens; the slower the link, the
+ * later; least_rate is the border. */
 static void two_pools(void **state)
 {
     struct base b;
@@ -326,7 +381,8 @@ static void two_pools(void **state)
     mix_close(&slow);
     mix_close(&m);
     struct mix_cut cut[MIX_CUTS];
-    int chips[2], n = mix_cut(cut, chips, b.d, b.d, device_precision("16-bit"), &b.w, &(struct mix_link){50e9, 1e-5}, &e);
+    int chips[2], n = mix_cut(cut, chips, b.d, b.d, device_precision("16-bit"), &b.w,
+                              &(struct mix_link){50e9, 1e-5}, &e);
     assert_true(n > 4 && chips[0] >= 1 && chips[1] >= 1);
     for (int i = 0; i < n; i++) {
         struct device_setup s = {.shape = &b.m, .precision = device_precision("16-bit"), .tp = 1, .pp = 1, .ep = 1};
@@ -353,11 +409,13 @@ static void days_and_clusters(void **state)
     assert_true(g.met[0][0] > 0.98 && g.met[0][FLEET_LOADS - 1] < 0.9 && g.met[2][4] <= g.met[0][4]);
     for (int h = 0; h < FLEET_HOURS; h++) shape[h] = h < 12 ? 0.3 : 1;
     fleet_day(day, &g, &b.chip.best, &b.w, shape);
-    assert_true(day[0].replicas < day[20].replicas && day[20].rate == 60 && day[0].use <= 1 && day[20].spare >= 1 && day[0].watts < day[20].watts);
+    assert_true(day[0].replicas < day[20].replicas && day[20].rate == 60 && day[0].use <= 1 &&
+                day[20].spare >= 1 && day[0].watts < day[20].watts);
     struct fleet_trouble t = fleet_trouble(b.d), none = t;
     none.failures = none.jitter = none.slow_share = 0;
     assert_int_equal(fleet_cluster(&calm, &g, &b.chip.best, &b.w, 20000, 0.8, &none, &e), 0);
-    assert_true(calm.failures == 0 && calm.broken == 0 && calm.alive_least == calm.replicas && fabs(calm.met - calm.met_untroubled) < 1e-9);
+    assert_true(calm.failures == 0 && calm.broken == 0 && calm.alive_least == calm.replicas &&
+                fabs(calm.met - calm.met_untroubled) < 1e-9);
     assert_int_equal(fleet_cluster(&c, &g, &b.chip.best, &b.w, 20000, 0.8, &t, &e), 0);
     assert_true(c.met < calm.met && c.alive_least < c.replicas);
     near(c.failures, 20000 * t.failures * 24, 0.8);
@@ -368,7 +426,8 @@ static void days_and_clusters(void **state)
     assert_int_equal(fleet_train(&few, b.d, &b.m, 64, 1e6, 8192, &t, &e), 0);
     assert_int_equal(fleet_train(&many, b.d, &b.m, 65536, 1024e6, 8192, &t, &e), 0);
     near(many.compute_s, few.compute_s, 0.01); /* the same work for each */
-    assert_true(many.straggle_s > few.straggle_s && many.lost > few.lost && many.tier_s[2] > 0 && few.tier_s[2] >= 0 && many.use < few.use && few.use > 0.1 && few.use < 1);
+    assert_true(many.straggle_s > few.straggle_s && many.lost > few.lost && many.tier_s[2] > 0 &&
+                few.tier_s[2] >= 0 && many.use < few.use && few.use > 0.1 && few.use < 1);
     near(many.mtbf_h, 1 / (65536 * t.failures), 1e-9);
     assert_int_equal(fleet_train(&few, b.d, &b.m, 1, 1e6, 8192, &t, &e), ERR_LIMIT);
     close_base(&b);
@@ -376,7 +435,15 @@ static void days_and_clusters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(money_by_hand), cmocka_unit_test(errors_of_systems), cmocka_unit_test(replicas_follow_their_device),
-                                       cmocka_unit_test(a_search_and_its_refusals), cmocka_unit_test(growing_queues_do_not_work), cmocka_unit_test(two_pools), cmocka_unit_test(capacities_are_plausible), cmocka_unit_test(least_chips_by_hand), cmocka_unit_test(days_and_clusters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(phrases),
+                                       cmocka_unit_test(money_by_hand),
+                                       cmocka_unit_test(errors_of_systems),
+                                       cmocka_unit_test(replicas_follow_their_device),
+                                       cmocka_unit_test(a_search_and_its_refusals),
+                                       cmocka_unit_test(growing_queues_do_not_work),
+                                       cmocka_unit_test(two_pools),
+                                       cmocka_unit_test(capacities_are_plausible),
+                                       cmocka_unit_test(least_chips_by_hand),
+                                       cmocka_unit_test(days_and_clusters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,7 +132,8 @@ static void deal_items(void *arg, int worker)
         while (pool_take(&deal, &begin, &end)) {
             for (int i = begin; i < end; i++) d->taken[i]++;
             if (worker == d->slow) usleep(SLOW_US);
-            else if (begin >= share && begin < share_end) __atomic_add_fetch(&d->of_slow, end - begin, __ATOMIC_RELAXED);
+            else if (begin >= share && begin < share_end)
+                __atomic_add_fetch(&d->of_slow, end - begin, __ATOMIC_RELAXED);
         }
         pool_barrier(d->pool);
     }

@@ -43,7 +43,9 @@ static void halves_go_to_even(void **state)
     static const struct {
         float x;
         int64_t code;
-    } cases[] = {{0x1p-23f, 0}, {0x1.8p-22f, 2}, {-0x1p-23f, 0}, {-0x1.8p-22f, -2}, {0x1.4p-21f, 2}, {0x1.fffffep15f, 0x3fffffc000}, {-0.0f, 0}};
+    } cases[] = {{0x1p-23f, 0},     {0x1.8p-22f, 2}, {-0x1p-23f, 0},
+                 {-0x1.8p-22f, -2}, {0x1.4p-21f, 2}, {0x1.fffffep15f, 0x3fffffc000},
+                 {-0.0f, 0}};
     struct mean m;
     struct err e = {0};
     (void)state;
@@ -77,7 +79,11 @@ static void rows_of_pieces(void **state)
     static const struct {
         enum pooling how;
         int pos, n, first, count;
-    } cases[] = {{POOLING_LAST, 0, 4, 3, 0}, {POOLING_LAST, 6, 4, 3, 1}, {POOLING_FIRST, 0, 4, 0, 1}, {POOLING_FIRST, 6, 4, 0, 0}, {POOLING_MEAN, 6, 4, 0, 4}};
+    } cases[] = {{POOLING_LAST, 0, 4, 3, 0},
+                 {POOLING_LAST, 6, 4, 3, 1},
+                 {POOLING_FIRST, 0, 4, 0, 1},
+                 {POOLING_FIRST, 6, 4, 0, 0},
+                 {POOLING_MEAN, 6, 4, 0, 4}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int n, first = pooling_rows(cases[i].how, cases[i].pos, cases[i].n, 10, &n);
@@ -94,7 +100,8 @@ static void put(uint8_t *file, size_t *n, const void *p, size_t size)
 
 static void files_say_how(void **state)
 {
-    static const enum pooling want[] = {POOLING_LAST, POOLING_MEAN, POOLING_FIRST, POOLING_LAST, POOLING_UNKNOWN, POOLING_UNKNOWN};
+    static const enum pooling want[] = {POOLING_LAST, POOLING_MEAN,    POOLING_FIRST,
+                                        POOLING_LAST, POOLING_UNKNOWN, POOLING_UNKNOWN};
     static const char name[] = "llama.pooling_type";
     (void)state;
     for (uint32_t type = 0; type < sizeof want / sizeof *want; type++) {

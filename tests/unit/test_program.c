@@ -222,7 +222,9 @@ static void run(const struct program *p, struct result *r)
         0);
     assert_int_equal(kv_seq_init(&seq, pool, 128, &e), 0);
     assert_int_equal(kv_seq_reserve(&seq, TOKENS, &e), 0);
-    assert_int_equal(chip_step(chip, &(struct batch){.parts = &part, .n_parts = 1, .out = &out, .n_out = 1}, keep, r, &e), 0);
+    assert_int_equal(
+        chip_step(chip, &(struct batch){.parts = &part, .n_parts = 1, .out = &out, .n_out = 1}, keep, r, &e),
+        0);
     kv_seq_finish(&seq);
     kv_pool_destroy(pool);
     chip_unload(chip);

@@ -497,12 +497,17 @@ static void quants_are_chosen(void **state)
            "say which, as in o/r:NAME.gguf: a.gguf, b.gguf");
     choose("[" FILE_OF("x.safetensors") "]", "", ERR_NOT_FOUND, "has neither a GGUF model");
     choose("[" FILE_OF("../../.bashrc.gguf") "]", "", ERR_NOT_FOUND, "has neither a GGUF model");
-    choose("[" FILE_OF("model.safetensors") "," FILE_OF("sub/config.json") "]", "", ERR_NOT_FOUND, "has neither a GGUF model");
+    choose("[" FILE_OF("model.safetensors") "," FILE_OF("sub/config.json") "]", "", ERR_NOT_FOUND,
+           "has neither a GGUF model");
     choose("[" FILE_OF("tokenizer.json") "," FILE_OF("config.json") "]", "", ERR_NOT_FOUND, "has neither a GGUF model");
-    choose("[" FILE_OF("model-00001-of-00002.safetensors") "," FILE_OF("sub/model.safetensors") "," FILE_OF("config.json") "," FILE_OF("flax_model.msgpack") ","
-           FILE_OF("model-00002-of-00002.safetensors") "," FILE_OF("consolidated.safetensors") "]", "", 0, "/model-00002-of-00002.safetensors");
-    choose("[" FILE_OF("m.Q8_0.gguf") "," FILE_OF("model.safetensors") "," FILE_OF("config.json") "]", "safetensors", 0, "/model.safetensors");
-    choose("[" FILE_OF("m.Q8_0.gguf") "," FILE_OF("model.safetensors") "," FILE_OF("config.json") "]", "", 0, "/m.Q8_0.gguf");
+    choose(
+        "[" FILE_OF("model-00001-of-00002.safetensors") "," FILE_OF("sub/model.safetensors") "," FILE_OF("config.json") "," FILE_OF(
+            "flax_model.msgpack") "," FILE_OF("model-00002-of-00002.safetensors") "," FILE_OF("consolidated.safetensors") "]",
+        "", 0, "/model-00002-of-00002.safetensors");
+    choose("[" FILE_OF("m.Q8_0.gguf") "," FILE_OF("model.safetensors") "," FILE_OF("config.json") "]",
+           "safetensors", 0, "/model.safetensors");
+    choose("[" FILE_OF("m.Q8_0.gguf") "," FILE_OF("model.safetensors") "," FILE_OF("config.json") "]", "", 0,
+           "/m.Q8_0.gguf");
     choose("{}", "", ERR_FORMAT, "not a JSON array");
     choose("[1, {\"path\": 3}, null, [", "", ERR_FORMAT, "not JSON");
     choose("[1, {\"path\": 3}, null, {}]", "", ERR_NOT_FOUND, "has neither a GGUF model");

@@ -34,7 +34,15 @@ static void cbor_known(void **state)
     static const struct {
         uint64_t v;
         const char *hex;
-    } ints[] = {{0, "00"}, {10, "0a"}, {23, "17"}, {24, "1818"}, {100, "1864"}, {1000, "1903e8"}, {1000000, "1a000f4240"}, {1000000000000, "1b000000e8d4a51000"}, {UINT64_MAX, "1bffffffffffffffff"}};
+    } ints[] = {{0, "00"},
+                {10, "0a"},
+                {23, "17"},
+                {24, "1818"},
+                {100, "1864"},
+                {1000, "1903e8"},
+                {1000000, "1a000f4240"},
+                {1000000000000, "1b000000e8d4a51000"},
+                {UINT64_MAX, "1bffffffffffffffff"}};
     struct buf b;
     struct cbor c;
     buf_init(&b, 1000);
@@ -61,7 +69,15 @@ static void cbor_refuses(void **state)
     static const struct {
         const char *bytes;
         size_t n;
-    } bad[] = {{"", 0}, {"\x18", 1}, {"\x18\x17", 2}, {"\x19\x00\xff", 3}, {"\x1a\x00\x00\xff\xff", 5}, {"\x1f", 1}, {"\x20", 1}, {"\x00\x00", 2}, {"\x1b\x00\x00\x00\x00\xff\xff\xff\xff", 9}};
+    } bad[] = {{"", 0},
+               {"\x18", 1},
+               {"\x18\x17", 2},
+               {"\x19\x00\xff", 3},
+               {"\x1a\x00\x00\xff\xff", 5},
+               {"\x1f", 1},
+               {"\x20", 1},
+               {"\x00\x00", 2},
+               {"\x1b\x00\x00\x00\x00\xff\xff\xff\xff", 9}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct cbor c;
         cbor_init(&c, (struct str){bad[i].bytes, bad[i].n});
@@ -83,7 +99,8 @@ static void cbor_refuses(void **state)
 
 /* --- receipts --- */
 
-static const int32_t prompt[] = {1, 500, 70000, 0}, answer[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2};
+static const int32_t prompt[] = {1, 500, 70000, 0},
+                     answer[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2};
 static const struct sampler_bias bias[] = {{3, -100.0f}, {9, 0.5f}};
 static struct str stop[2];
 static const int32_t allowed[] = {0, 5, 49151}, stop_ids[] = {2, 7};
@@ -91,7 +108,17 @@ static const int32_t allowed[] = {0, 5, 49151}, stop_ids[] = {2, 7};
 static void make_spec(struct receipt_spec *s)
 {
     stop[0] = STR("\n\n"), stop[1] = STR("\xc3\xa9nd");
-    *s = (struct receipt_spec){.contract = {1}, .root = {2}, .prompt = prompt, .n_prompt = 4, .kv_bits = 16, .stop = stop, .n_stop = 2, .max_tokens = 77, .ignore_end = true, .grammar_kind = STR("regex"), .grammar = STR("[a-z]+")};
+    *s = (struct receipt_spec){.contract = {1},
+                               .root = {2},
+                               .prompt = prompt,
+                               .n_prompt = 4,
+                               .kv_bits = 16,
+                               .stop = stop,
+                               .n_stop = 2,
+                               .max_tokens = 77,
+                               .ignore_end = true,
+                               .grammar_kind = STR("regex"),
+                               .grammar = STR("[a-z]+")};
     sampler_params_default(&s->sample);
     s->sample.seed = 0xfedcba9876543210u;
     s->sample.penalty_last = -1;
@@ -120,7 +147,16 @@ static void make_receipt(struct receipt_spec *spec, const struct signing *key, s
         st[0] = (uint8_t)i;
         receipt_chain_add(&chain, answer[i], st);
     }
-    struct receipt r = {.spec_bytes = buf_str(&sb), .answer = answer, .n_answer = 17, .end = GENERATE_END_TOKEN, .marks = (uint8_t *)chain.marks.p, .time_s = 1795000000, .request = STR("req_1"), .model = STR("m"), .has_salt = !spec->prompt, .salt = {9}};
+    struct receipt r = {.spec_bytes = buf_str(&sb),
+                        .answer = answer,
+                        .n_answer = 17,
+                        .end = GENERATE_END_TOKEN,
+                        .marks = (uint8_t *)chain.marks.p,
+                        .time_s = 1795000000,
+                        .request = STR("req_1"),
+                        .model = STR("m"),
+                        .has_salt = !spec->prompt,
+                        .salt = {9}};
     assert_int_equal(chain.marks.n, RECEIPT_MARK);
     memcpy(r.head, chain.h, sizeof r.head);
     assert_int_equal(receipt_write(&r, key, out, &e), 0);
@@ -347,8 +383,9 @@ int main(void)
 {
     struct err e;
     if (!mkdtemp(dir)) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cbor_known),      cmocka_unit_test(cbor_refuses),     cmocka_unit_test(receipts_travel),
-                                       cmocka_unit_test(no_bit_may_turn), cmocka_unit_test(keys_stay_secret), cmocka_unit_test(roots)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cbor_known),       cmocka_unit_test(cbor_refuses),
+                                       cmocka_unit_test(receipts_travel),  cmocka_unit_test(no_bit_may_turn),
+                                       cmocka_unit_test(keys_stay_secret), cmocka_unit_test(roots)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     path_remove_tree(dir, &e);
     return rc;

@@ -63,9 +63,12 @@ static void tensors_are_found(void **state)
     size_t n;
     buf_init(&b, FILE_MAX);
     arena_init(&a);
-    shard(&b, "{\"__metadata__\": {\"format\": \"pt\"}, \"b\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [6, 10]},"
-              " \"a\": {\"dtype\": \"BF16\", \"shape\": [3, 1], \"data_offsets\": [0, 6]},"
-              " \"none\": {\"dtype\": \"F16\", \"shape\": [0, 7], \"data_offsets\": [10, 10]}}   ", 10);
+    shard(
+        &b,
+        "{\"__metadata__\": {\"format\": \"pt\"}, \"b\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [6, 10]},"
+        " \"a\": {\"dtype\": \"BF16\", \"shape\": [3, 1], \"data_offsets\": [0, 6]},"
+        " \"none\": {\"dtype\": \"F16\", \"shape\": [0, 7], \"data_offsets\": [10, 10]}}   ",
+        10);
     assert_int_equal(read_shard(&b, &t, &n, &a, &e), 0);
     assert_int_equal(n, 3);
     assert_true(str_eqz(t[0].name, "a") && str_eqz(t[1].name, "b") && str_eqz(t[2].name, "none"));
@@ -98,10 +101,12 @@ static void shards_are_checked(void **state)
     refused(ONE("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4), 4, ERR_LIMIT, "9 dimensions");
     refused(ONE("F32", "[1]", 4, 0), 4, ERR_FORMAT, "bytes 4 to 0");
     refused("{\"a\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [0]}}", 1, ERR_FORMAT, "not two offsets");
-    refused("{\"a\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 2]}, \"b\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [1, 3]}}", 3, ERR_FORMAT,
-            "'b' overlaps tensor 'a'");
-    refused("{\"a\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [0, 1]}, \"b\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [2, 3]}}", 3, ERR_FORMAT,
-            "1 bytes before tensor 'b' belong to no tensor");
+    refused(
+        "{\"a\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 2]}, \"b\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [1, 3]}}",
+        3, ERR_FORMAT, "'b' overlaps tensor 'a'");
+    refused(
+        "{\"a\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [0, 1]}, \"b\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [2, 3]}}",
+        3, ERR_FORMAT, "1 bytes before tensor 'b' belong to no tensor");
 }
 
 static void lengths_are_checked(void **state)
@@ -113,7 +118,8 @@ static void lengths_are_checked(void **state)
     struct err e = {0};
     size_t n;
     const uint64_t lengths[] = {UINT64_MAX, (uint64_t)ST_HEADER_MAX + 1, 3, 0};
-    const char *const want[] = {"at most 100000000 are read", "at most 100000000 are read", "truncated or damaged", "does not begin"};
+    const char *const want[] = {"at most 100000000 are read", "at most 100000000 are read",
+                                "truncated or damaged", "does not begin"};
     buf_init(&b, FILE_MAX);
     arena_init(&a);
     for (int i = 0; i < 4; i++) {
@@ -139,7 +145,8 @@ static void put(const char *dir, const char *name, const void *p, size_t n)
     assert_true(f && fwrite(p, 1, n, f) == n && fclose(f) == 0);
 }
 
-/* A folder of config.json, an index or NULL, and a shard "model.safetensors" of a header (or NULL) and data is refused so. */
+/* A folder of config.json, an index or NULL, and a shard "model.safetensors" of a header (or NULL) and data
+ * is refused so. */
 static void folder_refused(const char *config, const char *index, const char *header, size_t data, const char *msg)
 {
     char dir[] = "/tmp/tutti-folder-XXXXXX";
@@ -169,24 +176,38 @@ static void folders_are_checked(void **state)
     folder_refused("[]", NULL, NULL, 0, "expected a JSON object");
     folder_refused("{}", NULL, NULL, 0, "expected \"architectures\"");
     folder_refused("{\"architectures\": [\"BertModel\"]}", NULL, NULL, 0, "'BertModel' is not read from a folder");
-    folder_refused("{\"architectures\": [\"LlamaForCausalLM\"]}", NULL, NULL, 0, "'num_hidden_layers|num_layers|n_layer' is missing");
-    folder_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_act\": \"gelu\", " HP "}", NULL, NULL, 0, "activation 'gelu'");
-    folder_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 2}, " HP "}", NULL, NULL, 0, "rope scaling 'dynamic'");
-    folder_refused("{\"architectures\": [\"Gemma2ForCausalLM\"], \"query_pre_attn_scalar\": 17, " HP "}", NULL, NULL, 0, "query_pre_attn_scalar is 17");
+    folder_refused("{\"architectures\": [\"LlamaForCausalLM\"]}", NULL, NULL, 0,
+                   "'num_hidden_layers|num_layers|n_layer' is missing");
+    folder_refused("{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_act\": \"gelu\", " HP "}", NULL,
+                   NULL, 0, "activation 'gelu'");
+    folder_refused(
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 2}, " HP
+        "}",
+        NULL, NULL, 0, "rope scaling 'dynamic'");
+    folder_refused("{\"architectures\": [\"Gemma2ForCausalLM\"], \"query_pre_attn_scalar\": 17, " HP "}",
+                   NULL, NULL, 0, "query_pre_attn_scalar is 17");
     folder_refused(CONFIG, NULL, NULL, 0, "neither model.safetensors nor");
     folder_refused(CONFIG, MAP("../a.safetensors"), NULL, 0, "expected the name of a .safetensors file of this folder");
     folder_refused(CONFIG, MAP("/etc/passwd"), NULL, 0, "expected the name of a .safetensors file of this folder");
     folder_refused(CONFIG, MAP(".a.safetensors"), NULL, 0, "expected the name of a .safetensors file of this folder");
-    folder_refused(CONFIG, MAP("pytorch_model.bin"), NULL, 0, "expected the name of a .safetensors file of this folder");
+    folder_refused(CONFIG, MAP("pytorch_model.bin"), NULL, 0,
+                   "expected the name of a .safetensors file of this folder");
     folder_refused(CONFIG, MAP("gone.safetensors"), NULL, 0, "gone.safetensors: there is no such file");
     folder_refused(CONFIG, MAP("model.safetensors"), EMBED "}", 64, "has no tensor 'a', which the index places there");
     folder_refused(CONFIG, NULL, "{}", 0, "no tensor 'model.embed_tokens.weight'");
-    folder_refused(CONFIG, NULL, EMBED ", \"model.layers.0.other\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [64, 65]}}", 65,
-                   "'model.layers.0.other' has no place in family llama");
+    folder_refused(
+        CONFIG, NULL,
+        EMBED ", \"model.layers.0.other\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [64, 65]}}",
+        65, "'model.layers.0.other' has no place in family llama");
     folder_refused(CONFIG, NULL, EMBED "}", 64, "neither tokenizer.json nor tokenizer.model is there");
-    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"rope_type\": \"yarn\", " HP "}", NULL, NULL, 0, "only 'original' is read of family grok");
-    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, " HP "}", NULL, NULL, 0, "Grok 1 from GGUF files");
-    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"residual_moe\": true, " HP "}", NULL, NULL, 0, "no file '...-TP-....safetensors' is there");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"rope_type\": \"yarn\", " HP
+                   "}",
+                   NULL, NULL, 0, "only 'original' is read of family grok");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, " HP "}", NULL, NULL, 0,
+                   "Grok 1 from GGUF files");
+    folder_refused("{\"architectures\": [\"Grok1ForCausalLM\"], \"head_dim\": 2, \"residual_moe\": true, " HP
+                   "}",
+                   NULL, NULL, 0, "no file '...-TP-....safetensors' is there");
 }
 
 int main(void)

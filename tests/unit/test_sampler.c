@@ -56,8 +56,8 @@ static void apply_penalties(const struct sampler_params *p, const int32_t *conte
     }
 }
 
-static int draw_plainly(const struct kern *k, const struct sampler_params *p, const float *logits, int n, const int32_t *context, int64_t pos,
-                        const uint32_t *allowed)
+static int draw_plainly(const struct kern *k, const struct sampler_params *p, const float *logits, int n,
+                        const int32_t *context, int64_t pos, const uint32_t *allowed)
 {
     static int ids[N_MAX];
     int m = 0, kept = 0;
@@ -116,7 +116,9 @@ static void draws_are_those_of_the_rules(void **unused)
         p.top_k = rnd() % 2 ? (int)(rnd() % (uint64_t)n) : 0;
         p.top_p = rnd() % 3 ? (float)unit() : (float)(rnd() % 2);
         p.min_p = rnd() % 2 ? 0 : (float)(unit() * 0.3);
-        if (rnd() % 3 == 0) p.repetition_penalty = 1.3f, p.frequency_penalty = 0.2f, p.presence_penalty = -0.5f, p.penalty_last = (int)(rnd() % 30) - 1;
+        if (rnd() % 3 == 0)
+            p.repetition_penalty = 1.3f, p.frequency_penalty = 0.2f, p.presence_penalty = -0.5f,
+            p.penalty_last = (int)(rnd() % 30) - 1;
         p.seed = rnd();
         p.choice = (uint32_t)(rnd() % 3);
         struct sampler_bias bias[2] = {{(int32_t)(rnd() % (uint64_t)n), 4}, {0, -100}};
@@ -124,7 +126,8 @@ static void draws_are_those_of_the_rules(void **unused)
         const uint32_t *allowed = rnd() % 2 ? mask : NULL;
         int want = draw_plainly(k, &p, logits, n, context, round, allowed);
         assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), want);
-        assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), want); /* leaves nothing behind */
+        assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed),
+                         want); /* leaves nothing behind */
         logits[rnd() % (uint64_t)n] = rnd() % 2 ? INFINITY : NAN;
         assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), ERR_RANGE);
         sampler_destroy(s);
@@ -148,7 +151,8 @@ static void log_probabilities(void **unused)
         for (int j = 0; j < TOP; j++) {
             assert_true(fabs((double)top[j].logp - ((double)logits[top[j].id] - log(sum))) < 1e-5);
             int before = 0;
-            for (int i = 0; i < N; i++) before += logits[i] > logits[top[j].id] || (logits[i] == logits[top[j].id] && i < top[j].id);
+            for (int i = 0; i < N; i++)
+                before += logits[i] > logits[top[j].id] || (logits[i] == logits[top[j].id] && i < top[j].id);
             assert_int_equal(before, j);
         }
     }

@@ -110,9 +110,14 @@ static void make_request(struct fixture *f, int i)
     if (below(2)) sp.top_k = 0, sp.top_p = 1, sp.min_p = 0;
     if (below(4) == 0) sp.repetition_penalty = 1.2f, sp.presence_penalty = 0.5f, sp.penalty_last = -1;
     sp.seed = (uint64_t)below(1 << 20);
-    a->q = (struct sched_request){.prompt = a->prompt, .n_prompt = n, .n = 1 + (below(3) == 0) * below(CHOICES), .n_top = below(3) - 1,
-                                  .owner = (uint64_t)below(3), .priority = below(5) == 0};
-    a->q.params = (struct generate_params){.sample = sp, .max_tokens = 1 + below(60), .ignore_end = below(2), .show_special = true};
+    a->q = (struct sched_request){.prompt = a->prompt,
+                                  .n_prompt = n,
+                                  .n = 1 + (below(3) == 0) * below(CHOICES),
+                                  .n_top = below(3) - 1,
+                                  .owner = (uint64_t)below(3),
+                                  .priority = below(5) == 0};
+    a->q.params = (struct generate_params){
+        .sample = sp, .max_tokens = 1 + below(60), .ignore_end = below(2), .show_special = true};
     if (below(5) == 0) a->q.params.max_tokens = 0;
     if (below(3) == 0) {
         a->stop = str_from(stops[below(3)]);
@@ -129,7 +134,8 @@ static int open_all(void **state)
     assert_non_null(f);
     f->a = calloc(N_REQ, sizeof *f->a);
     f->en = open_engine((struct engine_options){.n_threads = 1, .n_ctx = CTX, .n_batch = 64});
-    if (!f->a || text_open(&f->text, f->en->file, &e) || generate_open(&f->g, f->en, &f->text, 0, &e)) fail_msg("%s", e.msg);
+    if (!f->a || text_open(&f->text, f->en->file, &e) || generate_open(&f->g, f->en, &f->text, 0, &e))
+        fail_msg("%s", e.msg);
     for (int i = 0; i < N_REQ; i++) make_request(f, i);
     *state = f;
     return 0;
@@ -292,8 +298,10 @@ static void guesses_change_no_answer(void **state)
 {
     struct fixture *f = *state;
     size_t page = kv_page_bytes(&f->en->kv->shape);
-    struct engine_options wide = {.n_threads = 2, .n_ctx = CTX, .kv_bytes = 200 * page, .n_batch = 64}, one = wide, tight;
-    struct sched_options lookup = {.guess = SCHED_GUESS_LOOKUP, .guess_always = true}, draft = {.guess = SCHED_GUESS_DRAFT, .guess_always = true};
+    struct engine_options wide = {.n_threads = 2, .n_ctx = CTX, .kv_bytes = 200 * page, .n_batch = 64},
+                          one = wide, tight;
+    struct sched_options lookup = {.guess = SCHED_GUESS_LOOKUP, .guess_always = true},
+                         draft = {.guess = SCHED_GUESS_DRAFT, .guess_always = true};
     one.n_threads = 1;
     tight = one;
     tight.kv_bytes = 6 * page;
@@ -322,7 +330,8 @@ static struct sched *start(struct fixture *f, struct engine **en, struct sched_o
     struct sched *s = NULL;
     struct err e = {0};
     size_t page = kv_page_bytes(&f->en->kv->shape);
-    *en = open_engine((struct engine_options){.n_threads = 2, .n_ctx = CTX, .kv_bytes = (size_t)pages * page, .n_batch = 64});
+    *en = open_engine((struct engine_options){
+        .n_threads = 2, .n_ctx = CTX, .kv_bytes = (size_t)pages * page, .n_batch = 64});
     if (sched_start(&s, *en, &f->text, &opt, &e)) fail_msg("%s", e.msg);
     return s;
 }
@@ -527,7 +536,8 @@ static void check_embeddings(struct fixture *f, enum pooling how, struct sched_o
     en->pooling = f->en->pooling = how;
     for (int i = 0; i < N; i++) {
         simple(&a[i], 1 + i * 37, 0);
-        for (int j = 0; j < a[i].q.n_prompt; j++) a[i].prompt[j] = i % 2 && j < 260 ? j % VOCAB : below(VOCAB); /* some begin alike */
+        for (int j = 0; j < a[i].q.n_prompt; j++)
+            a[i].prompt[j] = i % 2 && j < 260 ? j % VOCAB : below(VOCAB); /* some begin alike */
         a[i].q.embed = true;
         a[i].q.event = on_vector;
         a[i].q.ud = &v[i];
@@ -657,7 +667,8 @@ static void masks_and_bias_rule(void **state)
     free(a);
 }
 
-/* Prompts of one beginning that come together: each page of it is read once, the others take it over, answers are the same. */
+/* Prompts of one beginning that come together: each page of it is read once, the others take it over, answers
+ * are the same. */
 static void one_reads_for_all(void **state)
 {
     struct fixture *f = *state;
@@ -804,8 +815,8 @@ static void pieces_keep_the_pace(void **state)
     assert_true(pace_piece(&p, 1, 5000, 480) >= PACE_PIECE_MIN);
 }
 
-/* More prompts than such pieces can carry: steps become longer for all, little by little, and stay about equal; a few go
- * without, to measure. */
+/* More prompts than such pieces can carry: steps become longer for all, little by little, and stay about
+ * equal; a few go without, to measure. */
 static void pieces_grow_with_what_waits(void **state)
 {
     (void)state;
@@ -830,7 +841,8 @@ static void pieces_grow_with_what_waits(void **state)
 static void pieces_are_shared(void **state)
 {
     (void)state;
-    struct pace_prompt a[] = {{2000, 0, 1, 9}, {50, 0, 3, 0}, {1000, 0, 2, 0}, {30, 0, 4, 0}}, b[] = {{500, 0, 1, 0}, {500, 1, 2, 0}}, c[] = {{10, 0, 1, 0}, {20, 0, 2, 0}};
+    struct pace_prompt a[] = {{2000, 0, 1, 9}, {50, 0, 3, 0}, {1000, 0, 2, 0}, {30, 0, 4, 0}},
+                       b[] = {{500, 0, 1, 0}, {500, 1, 2, 0}}, c[] = {{10, 0, 1, 0}, {20, 0, 2, 0}};
     pace_share(a, 4, 200); /* half of it for the shortest, half for the oldest */
     assert_true(a[3].take == 30 && a[1].take == 50 && a[2].take == 20 && a[0].take == 100);
     pace_share(b, 2, 200);
@@ -846,7 +858,8 @@ static void guesses_pay_or_are_not_made(void **state)
     static const struct {
         int n_answers, right_of_10;
         double least, most; /* guesses of an answer and step */
-    } cases[] = {{1, 9, 8, 15}, {1, 5, 2, 4}, {1, 0, 0, 1}, {16, 9, 2, 6}, {16, 5, 0, 1}, {200, 9, 0, 1}, {200, 3, 0, 0.1}};
+    } cases[] = {{1, 9, 8, 15}, {1, 5, 2, 4},   {1, 0, 0, 1},    {16, 9, 2, 6},
+                 {16, 5, 0, 1}, {200, 9, 0, 1}, {200, 3, 0, 0.1}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct pace p = {0};
         struct odds o = {0};
@@ -864,22 +877,30 @@ static void guesses_pay_or_are_not_made(void **state)
             odds_note(&o, k, right);
             if (i >= 500) sum += k / 500.0;
         }
-        if (sum < cases[c].least || sum > cases[c].most) fail_msg("%d answers, %d of 10 right: %.2f guesses", n, cases[c].right_of_10, sum);
+        if (sum < cases[c].least || sum > cases[c].most)
+            fail_msg("%d answers, %d of 10 right: %.2f guesses", n, cases[c].right_of_10, sum);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_those_given_alone),   cmocka_unit_test(guesses_change_no_answer), /* others change requests */
+        cmocka_unit_test(answers_are_those_given_alone),
+        cmocka_unit_test(guesses_change_no_answer), /* others change requests */
         cmocka_unit_test(faults_are_refused),
-        cmocka_unit_test(the_queue_is_bounded),            cmocka_unit_test(cancelled_work_stops),
-        cmocka_unit_test(turns_are_fair),                  cmocka_unit_test(embeddings_are_those_alone), cmocka_unit_test(means_are_of_all_rows),
+        cmocka_unit_test(the_queue_is_bounded),
+        cmocka_unit_test(cancelled_work_stops),
+        cmocka_unit_test(turns_are_fair),
+        cmocka_unit_test(embeddings_are_those_alone),
+        cmocka_unit_test(means_are_of_all_rows),
         cmocka_unit_test(one_reads_for_all),
-        cmocka_unit_test(masks_and_bias_rule),             cmocka_unit_test(prefixes_are_found_and_forgotten),
-        cmocka_unit_test(forks_share_and_copy),            cmocka_unit_test(pieces_keep_the_pace),
-        cmocka_unit_test(pieces_grow_with_what_waits),     cmocka_unit_test(pieces_are_shared),
-              cmocka_unit_test(guesses_pay_or_are_not_made),
+        cmocka_unit_test(masks_and_bias_rule),
+        cmocka_unit_test(prefixes_are_found_and_forgotten),
+        cmocka_unit_test(forks_share_and_copy),
+        cmocka_unit_test(pieces_keep_the_pace),
+        cmocka_unit_test(pieces_grow_with_what_waits),
+        cmocka_unit_test(pieces_are_shared),
+        cmocka_unit_test(guesses_pay_or_are_not_made),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim: the planner's simulation of a replica. The mode that adds equal steps at once gives every request the same instants as
- * the one that goes token by token; a queue of known theory comes out; traces from strangers; speed.
+ * sim: the planner's simulation of a replica. The mode that adds equal steps at once gives every request the
+ * same instants as the one that goes token by token; a queue of known theory comes out; traces from
+ * strangers; speed.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -59,7 +60,8 @@ static struct sim_cost none1(void *ud, double x)
 
 static const struct sim_model ticks = {NULL, tick, none, none1};
 
-static struct sim_served *serve(struct sim_stats *st, const struct sim_time *t, struct sim_policy p, const struct sim_load *l, bool plain)
+static struct sim_served *serve(struct sim_stats *st, const struct sim_time *t, struct sim_policy p,
+                                const struct sim_load *l, bool plain)
 {
     struct err e = {0};
     struct sim_served *v = calloc((size_t)l->n, sizeof *v);
@@ -94,8 +96,13 @@ static void jumps_equal_single_steps(void **state)
     for (int k = 0; k < 60; k++) {
         struct sim_load l;
         struct sim_stats st;
-        struct sim_draw d = {.rate = k % 5 ? 3 + k % 7 : 0.3, .prompt = 200 + 150 * (k % 4), .answer = 60 + 80 * (k % 3), .spread = k % 2 ? 0.8 : 0,
-                             .arrivals = (enum sim_arrivals)(k % 3), .burst = 8, .seed = (uint64_t)k};
+        struct sim_draw d = {.rate = k % 5 ? 3 + k % 7 : 0.3,
+                             .prompt = 200 + 150 * (k % 4),
+                             .answer = 60 + 80 * (k % 3),
+                             .spread = k % 2 ? 0.8 : 0,
+                             .arrivals = (enum sim_arrivals)(k % 3),
+                             .burst = 8,
+                             .seed = (uint64_t)k};
         assert_int_equal(sim_load_draw(&l, &d, 300, NULL), 0);
         int most = 0;
         for (int i = 0; i < l.n; i++) {
@@ -104,21 +111,28 @@ static void jumps_equal_single_steps(void **state)
             l.requests[i].group = 1 + i % 5;
             l.requests[i].prefix = l.requests[i].prompt * 3 / 4;
         }
-        struct sim_policy p = {.max_running = k % 3 ? 64 : 8, .step_tokens = k % 2 ? 512 : 2048, .pages = most / SIM_PAGE + 2 + (k % 6) * 12,
-                               .prefix_share = k % 4 == 2 ? 0.5 : 0, .draft = k % 8 == 7 ? 3 : 0, .accept = 0.7, .users = k % 10 == 3 ? 12 : 0,
-                               .think_ns = 1000000 * (k % 20), .seed = 9};
+        struct sim_policy p = {.max_running = k % 3 ? 64 : 8,
+                               .step_tokens = k % 2 ? 512 : 2048,
+                               .pages = most / SIM_PAGE + 2 + (k % 6) * 12,
+                               .prefix_share = k % 4 == 2 ? 0.5 : 0,
+                               .draft = k % 8 == 7 ? 3 : 0,
+                               .accept = 0.7,
+                               .users = k % 10 == 3 ? 12 : 0,
+                               .think_ns = 1000000 * (k % 20),
+                               .seed = 9};
         same(&t, p, &l, &st);
         preemptions += st.preemptions, cached += st.cached_tokens, steps += st.steps, events += st.events;
         assert_true(st.peak_pages <= p.pages);
         sim_load_finish(&l);
     }
-    print_message("%lld steps, %lld looked at, %lld preemptions, %lld tokens from the cache\n", (long long)steps, (long long)events,
-                  (long long)preemptions, (long long)cached);
+    print_message("%lld steps, %lld looked at, %lld preemptions, %lld tokens from the cache\n",
+                  (long long)steps, (long long)events, (long long)preemptions, (long long)cached);
     assert_true(preemptions > 1000 && cached > 10000 && events < steps / 2);
     sim_time_finish(&t);
 }
 
-/* Poisson arrivals, one place, service of exactly 1 ms at 70 % load: waiting of M/D/1 is rho / (2 (1 - rho)) services. */
+/* Poisson arrivals, one place, service of exactly 1 ms at 70 % load: waiting of M/D/1 is rho / (2 (1 - rho))
+ * services. */
 static void queue_of_known_theory(void **state)
 {
     struct sim_time t;
@@ -128,7 +142,8 @@ static void queue_of_known_theory(void **state)
     (void)state;
     assert_int_equal(sim_time_init(&t, &ticks, 16, 1, 64, NULL), 0);
     assert_int_equal(sim_load_draw(&l, &d, 400000, NULL), 0);
-    struct sim_served *v = serve(&st, &t, (struct sim_policy){.max_running = 1, .step_tokens = 16, .pages = 4}, &l, false);
+    struct sim_served *v =
+        serve(&st, &t, (struct sim_policy){.max_running = 1, .step_tokens = 16, .pages = 4}, &l, false);
     double wait = 0;
     for (int i = 0; i < l.n; i++) wait += 1e-9 * (double)(v[i].first_ns - v[i].arrive_ns) - 1e-3;
     wait /= l.n;
@@ -144,19 +159,22 @@ static void instants_by_hand(void **state)
     struct sim_time t;
     struct sim_stats st;
     struct sim_sum sum;
-    struct sim_request r[2] = {{.arrive_ns = 0, .prompt = 20, .answer = 3}, {.arrive_ns = 5000000, .prompt = 4, .answer = 1}};
+    struct sim_request r[2] = {{.arrive_ns = 0, .prompt = 20, .answer = 3},
+                               {.arrive_ns = 5000000, .prompt = 4, .answer = 1}};
     struct sim_load l = {r, 2};
     (void)state;
     assert_int_equal(sim_time_init(&t, &ticks, 16, 8, 64, NULL), 0);
-    struct sim_served *v = serve(&st, &t, (struct sim_policy){.max_running = 8, .step_tokens = 16, .pages = 4}, &l, false);
-    /* 16 rows of the first prompt end at 16 ms. Then both prompts have 4 tokens left; the second has waited less, so the first
-     * goes first, and both fit: 24 ms. Two more tokens of the first, one row each. */
+    struct sim_served *v =
+        serve(&st, &t, (struct sim_policy){.max_running = 8, .step_tokens = 16, .pages = 4}, &l, false);
+    /* 16 rows of the first prompt end at 16 ms. Then both prompts have 4 tokens left; the second has waited
+     * less, so the first goes first, and both fit: 24 ms. Two more tokens of the first, one row each. */
     assert_int_equal(v[0].first_ns, 24000000);
     assert_int_equal(v[1].first_ns, 24000000);
     assert_int_equal(v[1].last_ns, 24000000);
     assert_int_equal(v[0].last_ns, 26000000);
     assert_int_equal(sim_sum(&sum, &st, v, r, 2, &(struct sim_limits){.ttft_s = 0.02, .tpot_s = 0.002}, NULL), 0);
-    assert_true(sum.n == 2 && fabs(sum.ttft50 - 0.019) < 1e-12 && fabs(sum.ttft99 - 0.024) < 1e-12 && fabs(sum.tpot99 - 0.001) < 1e-12);
+    assert_true(sum.n == 2 && fabs(sum.ttft50 - 0.019) < 1e-12 && fabs(sum.ttft99 - 0.024) < 1e-12 &&
+                fabs(sum.tpot99 - 0.001) < 1e-12);
     assert_true(sum.met == 0.5);
     free(v);
     sim_time_finish(&t);
@@ -174,7 +192,8 @@ static void speculation_by_chance(void **state)
     assert_int_equal(sim_load_draw(&l, &d, 8, NULL), 0);
     for (int k = 0; k < 3; k++) {
         double expected = accept[k] < 1 ? (1 - pow(accept[k], 5)) / (1 - accept[k]) : 5;
-        struct sim_policy p = {.max_running = 8, .step_tokens = 64, .pages = 128, .draft = 4, .accept = accept[k], .seed = 3};
+        struct sim_policy p = {
+            .max_running = 8, .step_tokens = 64, .pages = 128, .draft = 4, .accept = accept[k], .seed = 3};
         free(serve(&st, &t, p, &l, false));
         assert_true(fabs((double)st.steps * expected / 1000 - 1) < 0.06);
     }
@@ -194,7 +213,8 @@ static void table_follows_model(void **state)
     }
     for (int b = 1; b <= 512; b = b * 3 / 2 + 1)
         for (int c = 48; c < 1 << 17; c = c * 3 / 2) {
-            double s = 1e-9 * (double)sim_time_decode(&t, b, (int64_t)b * (c / SIM_BUCKET * SIM_BUCKET + SIM_BUCKET / 2), &j);
+            double s = 1e-9 * (double)sim_time_decode(
+                                  &t, b, (int64_t)b * (c / SIM_BUCKET * SIM_BUCKET + SIM_BUCKET / 2), &j);
             worst = fmax(worst, fabs(s / decode(NULL, b, c / SIM_BUCKET * SIM_BUCKET + SIM_BUCKET / 2).s - 1));
         }
     print_message("tables are off by at most %.2f %%\n", 100 * worst);
@@ -242,11 +262,18 @@ static void traces_from_strangers(void **state)
     static const struct {
         const char *text, *why;
     } bad[] = {
-        {"", "no header"}, {"arrival_s,input_tokens\n1,2\n", "output_tokens"}, {"arrival_s,input_tokens,output_tokens\n", "no request"},
-        {"arrival_s,input_tokens,output_tokens\n-1,2,3\n", "arrival is -1"}, {"arrival_s,input_tokens,output_tokens\n1,2.5,3\n", ":2: tokens in is 2.5"},
-        {"arrival_s,input_tokens,output_tokens\n1,2,0\n", "tokens out is 0"}, {"arrival_s,input_tokens,output_tokens\n1,1e300,2\n", "tokens in"},
-        {"{\"arrival_s\": 1, \"input_tokens\": 3}\n", "output_tokens"}, {"{\"arrival_s\": 1,\n", ":1:"}, {"{\"arrival_s\": \"1\", \"input_tokens\": 3, \"output_tokens\": 3}", "arrival is -1"},
-        {"{\"arrival_s\": 1, \"input_tokens\": 3, \"output_tokens\": 3, \"prefix_tokens\": 9}\n", "prefix of 9"},
+        {"", "no header"},
+        {"arrival_s,input_tokens\n1,2\n", "output_tokens"},
+        {"arrival_s,input_tokens,output_tokens\n", "no request"},
+        {"arrival_s,input_tokens,output_tokens\n-1,2,3\n", "arrival is -1"},
+        {"arrival_s,input_tokens,output_tokens\n1,2.5,3\n", ":2: tokens in is 2.5"},
+        {"arrival_s,input_tokens,output_tokens\n1,2,0\n", "tokens out is 0"},
+        {"arrival_s,input_tokens,output_tokens\n1,1e300,2\n", "tokens in"},
+        {"{\"arrival_s\": 1, \"input_tokens\": 3}\n", "output_tokens"},
+        {"{\"arrival_s\": 1,\n", ":1:"},
+        {"{\"arrival_s\": \"1\", \"input_tokens\": 3, \"output_tokens\": 3}", "arrival is -1"},
+        {"{\"arrival_s\": 1, \"input_tokens\": 3, \"output_tokens\": 3, \"prefix_tokens\": 9}\n",
+         "prefix of 9"},
     };
     struct sim_load l;
     struct err e = {0};
@@ -265,7 +292,8 @@ static void traces_from_strangers(void **state)
     assert_int_equal(sim_load_read(&l, path, &e), 0);
     assert_int_equal(l.n, 3);
     assert_true(l.requests[0].prompt == 200 && l.requests[0].group == 0 && l.requests[0].arrive_ns == 0);
-    assert_true(l.requests[1].group == 1 && l.requests[1].prefix == 64 && l.requests[1].arrive_ns == 1000000000 && l.requests[2].group == 1);
+    assert_true(l.requests[1].group == 1 && l.requests[1].prefix == 64 &&
+                l.requests[1].arrive_ns == 1000000000 && l.requests[2].group == 1);
     struct sim_load half;
     assert_int_equal(sim_load_share(&half, &l, 1, 2, &e), 0);
     assert_true(half.n == 1 && half.requests[0].prompt == 100);
@@ -286,10 +314,17 @@ static void draws_have_their_means(void **state)
     (void)state;
     for (int k = 0; k < 3; k++) {
         struct sim_load l;
-        struct sim_draw d = {.rate = 20, .prompt = 500, .answer = 80, .spread = 0.6, .arrivals = (enum sim_arrivals)k, .burst = 5, .seed = 11};
+        struct sim_draw d = {.rate = 20,
+                             .prompt = 500,
+                             .answer = 80,
+                             .spread = 0.6,
+                             .arrivals = (enum sim_arrivals)k,
+                             .burst = 5,
+                             .seed = 11};
         assert_int_equal(sim_load_draw(&l, &d, 100000, NULL), 0);
         struct sim_mean m = sim_load_mean(&l);
-        assert_true(fabs(m.rate / 20 - 1) < (d.arrivals == SIM_BURSTS ? 0.2 : 0.05) && fabs(m.prompt / 500 - 1) < 0.02 && fabs(m.answer / 80 - 1) < 0.02);
+        assert_true(fabs(m.rate / 20 - 1) < (d.arrivals == SIM_BURSTS ? 0.2 : 0.05) &&
+                    fabs(m.prompt / 500 - 1) < 0.02 && fabs(m.answer / 80 - 1) < 0.02);
         sim_load_finish(&l);
     }
 }
@@ -309,13 +344,15 @@ static void turns_are_even(void **state)
             sum += gap, square += gap * gap;
         }
         double mean = sum / (l.n - 1), variance = square / (l.n - 1) - mean * mean;
-        if (fabs(mean - 1) >= 0.02 || fabs(variance * turns[k] - 1) >= 0.05) print_message("turns %g: mean %g, variance %g\n", turns[k], mean, variance);
+        if (fabs(mean - 1) >= 0.02 || fabs(variance * turns[k] - 1) >= 0.05)
+            print_message("turns %g: mean %g, variance %g\n", turns[k], mean, variance);
         assert_true(fabs(mean - 1) < 0.02 && fabs(variance * turns[k] - 1) < 0.05);
         sim_load_finish(&l);
     }
 }
 
-/* 10,000 requests, at most 32 answers in a step on average: at least a million generated tokens in a second of this machine. */
+/* 10,000 requests, at most 32 answers in a step on average: at least a million generated tokens in a second
+ * of this machine. */
 static void a_million_tokens_in_a_second(void **state)
 {
     struct sim_time t;
@@ -332,8 +369,9 @@ static void a_million_tokens_in_a_second(void **state)
         free(serve(&st, &t, p, &l, plain));
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
         double s = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
-        print_message("%s: %lld tokens of answers in %.3f s: %.1f million per second; mean batch %.1f\n", plain ? "token by token" : "jumps",
-                      (long long)st.answer_tokens, s, (double)st.answer_tokens / s / 1e6, st.running);
+        print_message("%s: %lld tokens of answers in %.3f s: %.1f million per second; mean batch %.1f\n",
+                      plain ? "token by token" : "jumps", (long long)st.answer_tokens, s,
+                      (double)st.answer_tokens / s / 1e6, st.running);
         assert_true(st.running <= 32 && st.running > 8);
         assert_true((double)st.answer_tokens / s >= 1e6 || plain);
     }
@@ -344,10 +382,11 @@ static void a_million_tokens_in_a_second(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(jumps_equal_single_steps), cmocka_unit_test(queue_of_known_theory), cmocka_unit_test(instants_by_hand),
-        cmocka_unit_test(speculation_by_chance),    cmocka_unit_test(table_follows_model),   cmocka_unit_test(refuses),
-        cmocka_unit_test(traces_from_strangers),    cmocka_unit_test(draws_have_their_means), cmocka_unit_test(turns_are_even),
-        cmocka_unit_test(a_million_tokens_in_a_second),
+        cmocka_unit_test(jumps_equal_single_steps), cmocka_unit_test(queue_of_known_theory),
+        cmocka_unit_test(instants_by_hand),         cmocka_unit_test(speculation_by_chance),
+        cmocka_unit_test(table_follows_model),      cmocka_unit_test(refuses),
+        cmocka_unit_test(traces_from_strangers),    cmocka_unit_test(draws_have_their_means),
+        cmocka_unit_test(turns_are_even),           cmocka_unit_test(a_million_tokens_in_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,11 +30,13 @@ static int open_all(void **state)
     int rc = 0;
     assert_non_null(f);
     for (int i = 0; i < 4 && !rc; i++) {
-        struct engine_options opt = {.n_threads = 2, .n_ctx = CTX, .n_seqs = 2, .n_batch = 64, .kv = i / 2 ? KV8 : KV16};
+        struct engine_options opt = {
+            .n_threads = 2, .n_ctx = CTX, .n_seqs = 2, .n_batch = 64, .kv = i / 2 ? KV8 : KV16};
         rc = engine_open(&f->en[i / 2][i % 2], MODEL, &opt, &e);
     }
     struct engine_options opt = {.n_threads = 1, .n_ctx = CTX};
-    if (rc || engine_open(&f->other, OTHER, &opt, &e) || text_open(&f->text, f->en[0][0]->file, &e)) fail_msg("%s", e.msg);
+    if (rc || engine_open(&f->other, OTHER, &opt, &e) || text_open(&f->text, f->en[0][0]->file, &e))
+        fail_msg("%s", e.msg);
     for (int i = 0; i < PROMPT; i++) f->prompt[i] = 3 + i % 25 + i / 70; /* repeats itself, almost */
     *state = f;
     return 0;
@@ -64,7 +66,8 @@ static int take(void *ud, struct str s)
     return 0;
 }
 
-static void answer(struct fixture *f, struct engine *en, struct spec *spec, const struct generate_params *p, struct answer *a)
+static void answer(struct fixture *f, struct engine *en, struct spec *spec, const struct generate_params *p,
+                   struct answer *a)
 {
     struct generate g;
     struct err e = {0};
@@ -100,7 +103,8 @@ static void guesses_change_nothing(void **state)
     int right[3] = {0}, proposed[3] = {0};
     for (int i = 0; i < 16; i++) {
         struct engine **en = f->en[i & 1];
-        struct generate_params p = {.ignore_end = i % 3 > 0, .show_special = true, .max_tokens = i % 5 == 4 ? 0 : 40 + i};
+        struct generate_params p = {
+            .ignore_end = i % 3 > 0, .show_special = true, .max_tokens = i % 5 == 4 ? 0 : 40 + i};
         sampler_params_default(&p.sample);
         p.sample.temperature = temperature[i / 4];
         p.sample.seed = (uint64_t)i;
@@ -110,7 +114,9 @@ static void guesses_change_nothing(void **state)
         for (int kind = 0; kind < 3; kind++) {
             struct spec *s = NULL;
             int n_vocab = en[0]->model->h.n_vocab;
-            if (kind == 0 ? spec_open_lookup(&s, &e) : spec_open_draft(&s, kind == 1 ? en[1] : f->other, n_vocab, &e)) fail_msg("%s", e.msg);
+            if (kind == 0 ? spec_open_lookup(&s, &e)
+                          : spec_open_draft(&s, kind == 1 ? en[1] : f->other, n_vocab, &e))
+                fail_msg("%s", e.msg);
             s->always = i % 2 == 0;
             answer(f, en[0], s, &p, &got);
             assert_same(&want, &got);

@@ -65,7 +65,8 @@ static void known_texts(void **state)
         {{"a", "a"}, "bab", "b", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (size_t part = 1; part <= 16; part++) check(cases[i].stops, cases[i].text, part, cases[i].want, cases[i].hit);
+        for (size_t part = 1; part <= 16; part++)
+            check(cases[i].stops, cases[i].text, part, cases[i].want, cases[i].hit);
 }
 
 static void holds_back_only_what_it_must(void **state)

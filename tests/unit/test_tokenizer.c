@@ -220,15 +220,19 @@ static void test_special(void **state)
     arena_finish(&y.a);
 }
 
-/* Added tokens that take white space, that stand alone, and that come after all others. The ids are those of PyPI's tokenizers 0.23.3. */
+/* Added tokens that take white space, that stand alone, and that come after all others. The ids are those of
+ * PyPI's tokenizers 0.23.3. */
 static void test_added(void **state)
 {
     (void)state;
     struct toy y;
     toy_init(&y, "mpt"); /* NFC */
     int32_t left = add_token(&y, STR("<l>"), TOKEN_CONTROL), right = add_token(&y, STR("<r>"), TOKEN_CONTROL);
-    int32_t word = add_token(&y, STR("ab"), TOKEN_USER_DEFINED), late = add_token(&y, STR("<n>r"), TOKEN_USER_DEFINED), blank = add_token(&y, STR("  "), TOKEN_USER_DEFINED);
-    int32_t ids[] = {left, right, word, late, blank}, flags[] = {ADDED_LEFT, ADDED_RIGHT, ADDED_WORD, ADDED_NORMALIZED, ADDED_NORMALIZED};
+    int32_t word = add_token(&y, STR("ab"), TOKEN_USER_DEFINED),
+            late = add_token(&y, STR("<n>r"), TOKEN_USER_DEFINED),
+            blank = add_token(&y, STR("  "), TOKEN_USER_DEFINED);
+    int32_t ids[] = {left, right, word, late, blank},
+            flags[] = {ADDED_LEFT, ADDED_RIGHT, ADDED_WORD, ADDED_NORMALIZED, ADDED_NORMALIZED};
     y.spec.n_added = 5;
     y.spec.added_ids = ids;
     y.spec.added_flags = flags;

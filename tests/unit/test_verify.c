@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve/witness and serve/verify: receipts of answers that were drawn together by one instruction set are verified, one
- * prefill each, by the others; a signer who lies about a token, the seed, the prompt, a rule, one bit of what tokens were
- * drawn from, the end or the model is found out.
+ * serve/witness and serve/verify: receipts of answers that were drawn together by one instruction set are
+ * verified, one prefill each, by the others; a signer who lies about a token, the seed, the prompt, a rule,
+ * one bit of what tokens were drawn from, the end or the model is found out.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,7 +62,8 @@ static void make_request(struct answered *a, int i)
     uint32_t x = 12345u + 777u * (uint32_t)i;
     int n = 1 + i * 37 % PROMPT_MAX;
     for (int j = 0; j < n; j++) a->prompt[j] = (int32_t)((x = x * 1664525u + 1013904223u) >> 8) % VOCAB;
-    a->q = (struct sched_request){.prompt = a->prompt, .n_prompt = n, .state = true, .n_top = -1, .event = event, .ud = a};
+    a->q = (struct sched_request){
+        .prompt = a->prompt, .n_prompt = n, .state = true, .n_top = -1, .event = event, .ud = a};
     struct sampler_params *sp = &a->q.params.sample;
     sampler_params_default(sp);
     sp->temperature = i % 3 == 0 ? 0.0f : 1.0f;
@@ -120,7 +121,8 @@ static void answer_all(struct answered *a, const char *path, const char *isa, en
     engine_close(en);
 }
 
-static void check(struct engine *en, const struct text *t, struct str bytes, const int32_t *prompt, struct verify_result *v)
+static void check(struct engine *en, const struct text *t, struct str bytes, const int32_t *prompt,
+                  struct verify_result *v)
 {
     struct receipt r;
     struct arena arena;
@@ -142,7 +144,9 @@ static void verify_all(const struct answered *a, const char *path, const char *i
     for (int i = 0; i < N; i++) {
         struct verify_result v;
         check(en, &t, buf_str(&a[i].receipt), a[i].prompt, &v);
-        if (v.what != VERIFY_OK) fail_msg("%s on %s: receipt %d: result %d at token %d: %s", path, isa, i, (int)v.what, v.at, v.text);
+        if (v.what != VERIFY_OK)
+            fail_msg("%s on %s: receipt %d: result %d at token %d: %s", path, isa, i, (int)v.what, v.at,
+                     v.text);
         n += a[i].w.n;
     }
     assert_true(n > 300);
@@ -162,7 +166,8 @@ static void finish_all(struct answered *a)
 static void honest_ones_pass(void **state)
 {
     (void)state;
-    static const char *const models[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf", "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
+    static const char *const models[] = {"tests/data/tiny.gguf", "tests/data/tiny-f16.gguf",
+                                         "tests/data/tiny-q4_1.gguf", "tests/data/tiny-q4_k.gguf"};
     for (int m = 0; m < 4; m++) {
         enum kv_type kv = m % 2 ? KV8 : KV16;
         struct answered *a = calloc(N, sizeof *a);
@@ -180,9 +185,11 @@ struct lie {
     int at;
 };
 static const struct lie lies[LIES] = {
-    {"a token", VERIFY_TOKEN, 20}, {"the last token", VERIFY_TOKEN, ANSWER - 1}, {"the seed", VERIFY_TOKEN, -1}, {"the temperature", VERIFY_STATE, 0},
-    {"a bit of a state", VERIFY_STATE, 32}, {"a prompt token", VERIFY_TOKEN, -1}, {"an end", VERIFY_END, ANSWER - 1}, {"a token less", VERIFY_END, ANSWER - 2},
-    {"a stop string", VERIFY_END, -1}, {"a stop token", VERIFY_END, 30},
+    {"a token", VERIFY_TOKEN, 20},          {"the last token", VERIFY_TOKEN, ANSWER - 1},
+    {"the seed", VERIFY_TOKEN, -1},         {"the temperature", VERIFY_STATE, 0},
+    {"a bit of a state", VERIFY_STATE, 32}, {"a prompt token", VERIFY_TOKEN, -1},
+    {"an end", VERIFY_END, ANSWER - 1},     {"a token less", VERIFY_END, ANSWER - 2},
+    {"a stop string", VERIFY_END, -1},      {"a stop token", VERIFY_END, 30},
 };
 
 static void tell(struct answered *a, int lie, struct receipt_spec *spec)
@@ -196,7 +203,9 @@ static void tell(struct answered *a, int lie, struct receipt_spec *spec)
     if (lie == 6) a->end = GENERATE_END_TOKEN;
     if (lie == 7) a->w.n--;
     if (lie == 8) spec->stop = &stop, spec->n_stop = 1;
-    if (lie == 9) spec->min_tokens = 29, spec->stop_ids = a->w.ids + 29, spec->n_stop_ids = 1; /* the 30th token, allowed to end it */
+    if (lie == 9)
+        spec->min_tokens = 29, spec->stop_ids = a->w.ids + 29,
+        spec->n_stop_ids = 1; /* the 30th token, allowed to end it */
 }
 
 /* The receipt of what a says now, under spec. */
@@ -256,14 +265,16 @@ static void liars_are_found(void **state)
         a->end = truth->end;
         for (int j = 0; j < ANSWER; j++) witness_token(&a->w, truth->w.ids[j], truth->w.states[j]);
         witness_spec(&spec, en);
-        spec.prompt = a->prompt, spec.n_prompt = truth->q.n_prompt, spec.sample = truth->q.params.sample, spec.max_tokens = ANSWER, spec.ignore_end = true;
+        spec.prompt = a->prompt, spec.n_prompt = truth->q.n_prompt, spec.sample = truth->q.params.sample,
+        spec.max_tokens = ANSWER, spec.ignore_end = true;
         tell(a, i, &spec);
         sign_again(a, &spec, root);
         if (i == 3) graft(a, &spec, root);
         check(en, &t, buf_str(&a->receipt), NULL, &v);
         enum verify_what want = i < 0 ? VERIFY_OK : lies[i].what;
         if (v.what != want || (i >= 0 && lies[i].at >= 0 && v.at != lies[i].at))
-            fail_msg("%s: result %d at token %d ('%s'), expected %d", i < 0 ? "the truth" : lies[i].name, (int)v.what, v.at, v.text, (int)want);
+            fail_msg("%s: result %d at token %d ('%s'), expected %d", i < 0 ? "the truth" : lies[i].name,
+                     (int)v.what, v.at, v.text, (int)want);
         buf_finish(&a->receipt);
         witness_finish(&a->w);
         free(a);

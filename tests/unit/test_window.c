@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chip/kv: keys and values behind the windows of layers are given back, and no bit of any logit tells; a sequence that is cut
- * keeps what it can go on from, else nothing.
+ * chip/kv: keys and values behind the windows of layers are given back, and no bit of any logit tells; a
+ * sequence that is cut keeps what it can go on from, else nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,8 @@ static struct engine *open_engine(bool forgets, int threads)
 /* But for the system's pages that it shares with its neighbours. */
 static bool is_zero(const struct kv_pool *p, const struct kv_seq *s, int page, int layer)
 {
-    const char *from = (const char *)s->page[page] + kv_view_offset(p, layer, 0), *end = (const char *)s->page[page] + kv_view_offset(p, layer + 1, 0);
+    const char *from = (const char *)s->page[page] + kv_view_offset(p, layer, 0),
+               *end = (const char *)s->page[page] + kv_view_offset(p, layer + 1, 0);
     from += -(uintptr_t)from % 4096, end -= (uintptr_t)end % 4096;
     assert_true(from < end);
     while (from < end && !*from) from++;
@@ -89,13 +90,15 @@ static void bits_do_not_tell(void **state)
     free(want);
 }
 
-/* A second prompt that parts from the first one behind what was forgotten is computed from the beginning, and answered alike. */
+/* A second prompt that parts from the first one behind what was forgotten is computed from the beginning, and
+ * answered alike. */
 static void an_earlier_turn_is_read_again(void **state)
 {
     (void)state;
     struct err e = {0};
     int32_t ids[2][TOKENS], answer[2][8];
-    for (int i = 0; i < TOKENS; i++) ids[0][i] = (i * 31 + i / 9) % 300, ids[1][i] = i < 400 ? ids[0][i] : (i * 7) % 300;
+    for (int i = 0; i < TOKENS; i++)
+        ids[0][i] = (i * 31 + i / 9) % 300, ids[1][i] = i < 400 ? ids[0][i] : (i * 7) % 300;
     for (int forgets = 0; forgets < 2; forgets++) {
         struct engine *en = open_engine(forgets, 2);
         struct text t;
@@ -116,6 +119,7 @@ static void an_earlier_turn_is_read_again(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(bits_do_not_tell), cmocka_unit_test(an_earlier_turn_is_read_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bits_do_not_tell),
+                                       cmocka_unit_test(an_earlier_turn_is_read_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

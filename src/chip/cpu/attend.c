@@ -2,11 +2,11 @@
 /*
  * Attention on the CPU: which worker computes which tile of queries over which keys.
  *
- * An item is one kv head of one batch part and up to 16 query rows: tokens times the query heads that share the kv
- * head. With enough items a worker's share is every n-th one, of which it runs all chunks (prefill, many sequences). With
- * few items, as in decode at depth, every item is also cut into slices of chunks: first all slices, each leaving its
- * chunks' partial results, then, after a meeting, the merges in the written order. Chunks are independent until the
- * merge (contract section 3.9), so both ways give the same bits.
+ * An item is one kv head of one batch part and up to 16 query rows: tokens times the query heads that share
+ * the kv head. With enough items a worker's share is every n-th one, of which it runs all chunks (prefill,
+ * many sequences). With few items, as in decode at depth, every item is also cut into slices of chunks: first
+ * all slices, each leaving its chunks' partial results, then, after a meeting, the merges in the written
+ * order. Chunks are independent until the merge (contract section 3.9), so both ways give the same bits.
  */
 #include <string.h>
 #include "chip/cpu/cpu.h"
@@ -29,7 +29,8 @@ size_t cpu_attend_items_max(const struct program *p)
     const struct hparams *h = &p->model->h;
     int n_tok, n_head;
     tile_of(h, &n_tok, &n_head);
-    return (size_t)p->max_rows * (size_t)h->n_head_kv * (size_t)((group_of(h) + n_head - 1) / n_head); /* one-token parts */
+    return (size_t)p->max_rows * (size_t)h->n_head_kv *
+           (size_t)((group_of(h) + n_head - 1) / n_head); /* one-token parts */
 }
 
 static int chunks_of(const struct cpu *c, const struct attend_item *it)
@@ -54,7 +55,8 @@ void cpu_attend_plan(struct cpu *c)
             for (int t = 0; t < b->parts[i].n; t += n_tok) {
                 for (int hd = 0; hd < group_of(h); hd += n_head) {
                     struct attend_item *it = &c->items[c->n_items++];
-                    *it = (struct attend_item){.part = i, .row = row, .tok = t, .head_kv = kv, .head = kv * group_of(h) + hd};
+                    *it = (struct attend_item){
+                        .part = i, .row = row, .tok = t, .head_kv = kv, .head = kv * group_of(h) + hd};
                     it->n_tok = b->parts[i].n - t < n_tok ? b->parts[i].n - t : n_tok;
                     it->n_head = group_of(h) - hd < n_head ? group_of(h) - hd : n_head;
                     int n = chunks_of(c, it);
@@ -174,12 +176,15 @@ static bool rotated(enum kv_type type, int D)
 }
 
 /* The dimensions of the queries beyond the values', of latent attention. */
-static void load_extra(struct cpu *c, const struct step *s, const struct attend_item *it, struct cpu_worker *w, int n, enum kv_type type)
+static void load_extra(struct cpu *c, const struct step *s, const struct attend_item *it,
+                       struct cpu_worker *w, int n, enum kv_type type)
 {
     const struct hparams *h = &c->chip.program->model->h;
     const float *rows[ATTN_ROWS];
     int E = h->kv_extra;
-    for (int r = 0; r < n; r++) rows[r] = cpu_row(c, 0, s->attn.q_extra, it->row + it->tok + r / it->n_head) + (it->head + r % it->n_head) * E;
+    for (int r = 0; r < n; r++)
+        rows[r] = cpu_row(c, 0, s->attn.q_extra, it->row + it->tok + r / it->n_head) +
+                  (it->head + r % it->n_head) * E;
     float scale = h->attn_scale;
     if (rotated(type, E)) {
         for (int r = 0; r < n; r++) {
@@ -191,7 +196,8 @@ static void load_extra(struct cpu *c, const struct step *s, const struct attend_
     attn_quant_extra(w->q, E, rows, scale);
 }
 
-static int load_queries(struct cpu *c, const struct step *s, const struct attend_item *it, struct attn_ahead *ahead, struct cpu_worker *w)
+static int load_queries(struct cpu *c, const struct step *s, const struct attend_item *it,
+                        struct attn_ahead *ahead, struct cpu_worker *w)
 {
     const struct hparams *h = &c->chip.program->model->h;
     const float *rows[ATTN_ROWS];
@@ -208,7 +214,8 @@ static int load_queries(struct cpu *c, const struct step *s, const struct attend
     c->kern->attn->quant_q(w->q, type, D, n, rows, scale);
     if (s->attn.q_extra >= 0) load_extra(c, s, it, w, n, type);
     float heat[ATTN_ROWS];
-    for (int r = 0; s->attn.warm && r < n; r++) heat[r] = attn_heat(s->attn.warm, c->batch->parts[it->part].pos + it->tok + r / it->n_head);
+    for (int r = 0; s->attn.warm && r < n; r++)
+        heat[r] = attn_heat(s->attn.warm, c->batch->parts[it->part].pos + it->tok + r / it->n_head);
     attn_set_cap(w->q, s->attn.cap, s->attn.warm ? heat : NULL);
     w->q->ahead = streams(c, it) ? ahead : NULL;
     return n;
@@ -220,13 +227,15 @@ static const float *sinks_of(const struct cpu *c, const struct step *s)
     return s->attn.sinks < 0 ? NULL : c->chip.program->vectors[s->attn.sinks].x;
 }
 
-static void out_row(struct cpu *c, const struct step *s, const struct attend_item *it, int r, float **out, int *batch_row)
+static void out_row(struct cpu *c, const struct step *s, const struct attend_item *it, int r, float **out,
+                    int *batch_row)
 {
     *batch_row = it->row + it->tok + r / it->n_head;
     *out = cpu_row(c, 0, s->attn.out, *batch_row) + (it->head + r % it->n_head) * c->chip.program->model->h.head_dim;
 }
 
-static void whole_item(struct cpu *c, const struct step *s, const struct attend_item *it, struct attn_ahead *ahead, struct cpu_worker *w)
+static void whole_item(struct cpu *c, const struct step *s, const struct attend_item *it,
+                       struct attn_ahead *ahead, struct cpu_worker *w)
 {
     const struct batch_part *part = &c->batch->parts[it->part];
     struct kv_pool *pool = part->seq->pool;
@@ -252,7 +261,8 @@ static void *parts_at(const struct cpu *c, int item, int chunk)
     return c->parts + ((size_t)item * (size_t)(c->n_slices * c->slice) + (size_t)chunk) * ATTN_ROWS * row_bytes(c);
 }
 
-static void slice_of_item(struct cpu *c, const struct step *s, const struct unit *u, struct attn_ahead *ahead, struct cpu_worker *w)
+static void slice_of_item(struct cpu *c, const struct step *s, const struct unit *u, struct attn_ahead *ahead,
+                          struct cpu_worker *w)
 {
     const struct attend_item *it = u->it;
     const struct batch_part *part = &c->batch->parts[it->part];
@@ -263,7 +273,8 @@ static void slice_of_item(struct cpu *c, const struct step *s, const struct unit
         struct kv_view view;
         kv_view_init(&view, page_at(c, s, it, ch), w->q->type, w->q->D, w->q->extra);
         for (int r = 0; r < n; r++) {
-            int pos = part->pos + it->tok + r / it->n_head, last = pos - ch * ATTN_CHUNK, first = first_seen(s, pos) - ch * ATTN_CHUNK;
+            int pos = part->pos + it->tok + r / it->n_head, last = pos - ch * ATTN_CHUNK,
+                first = first_seen(s, pos) - ch * ATTN_CHUNK;
             lo[r] = first < 0 ? 0 : first < ATTN_CHUNK ? first : ATTN_CHUNK;
             hi[r] = last < 0 ? -1 : last < ATTN_CHUNK ? last : ATTN_CHUNK - 1;
         }
@@ -320,7 +331,8 @@ void cpu_attend(struct cpu *c, const struct step *s, int worker)
 
 /* --- storing --------------------------------------------------------------------------------------------- */
 
-/* A unit: the tokens of a part that fall into one page, of one kv head; in a page positions ascend (prefix maxima, attn.h). */
+/* A unit: the tokens of a part that fall into one page, of one kv head; in a page positions ascend (prefix
+ * maxima, attn.h). */
 struct slots {
     int part, row;   /* row of the part's first token in the batch */
     int head, t0, t1;
@@ -349,7 +361,8 @@ static void view_at(const struct cpu *c, const struct step *s, const struct slot
 {
     const struct kv_seq *seq = c->batch->parts[u->part].seq;
     const struct kv_shape *shape = &seq->pool->shape;
-    kv_view_init(view, (char *)seq->page[pos / ATTN_CHUNK] + kv_view_offset(seq->pool, s->layer, u->head), shape->type, shape->head_dim, shape->extra);
+    kv_view_init(view, (char *)seq->page[pos / ATTN_CHUNK] + kv_view_offset(seq->pool, s->layer, u->head),
+                 shape->type, shape->head_dim, shape->extra);
 }
 
 /* Asks for the lines to which a unit will write first. */
@@ -381,7 +394,8 @@ static void store_slots(struct cpu *c, const struct step *s, const struct slots 
     view_at(c, s, u, p->pos + u->t0, &view);
     for (int t = u->t0; t < u->t1; t++) {
         int slot = (p->pos + t) % ATTN_CHUNK;
-        const float *k = cpu_row(c, 0, s->attn.k, u->row + t) + u->head * D, *v = cpu_row(c, 0, s->attn.v, u->row + t) + u->head * D;
+        const float *k = cpu_row(c, 0, s->attn.k, u->row + t) + u->head * D,
+                    *v = cpu_row(c, 0, s->attn.v, u->row + t) + u->head * D;
         if (E) { /* latent: one vector is key and value, the other the key's extra part */
             if (attn_store_extra(&view, type, E, slot, spun(c, type, v, E, worker))) cpu_fault(c, u->row + t);
             v = k;

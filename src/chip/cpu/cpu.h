@@ -84,7 +84,8 @@ void cpu_experts(struct cpu *c, const struct step *s, int worker);
 /* A row operation on buffers with slots. */
 int cpu_slots(struct cpu *c, const struct row_op *r, int row, int worker);
 
-/* A part of the panels of several matrices in a row: a worker's at loading, a piece that it took (pool_deal) in a step. */
+/* A part of the panels of several matrices in a row: a worker's at loading, a piece that it took (pool_deal)
+ * in a step. */
 struct share {
     int begin, end; /* of what is left */
 };

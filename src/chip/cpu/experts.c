@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Experts on the CPU. After the routes of all rows are known, worker 0 gives every (row, expert) pair a place: the pairs of an
- * expert stand together, in order of rows, from a whole tile of tokens on. Vectors are quantised to their places, so that an
- * expert's matrix meets all its tokens in one product; only matrices of experts that were chosen are read. A product of
- * one vector does not depend on its neighbours, so neither do the bits.
+ * Experts on the CPU. After the routes of all rows are known, worker 0 gives every (row, expert) pair a
+ * place: the pairs of an expert stand together, in order of rows, from a whole tile of tokens on. Vectors are
+ * quantised to their places, so that an expert's matrix meets all its tokens in one product; only matrices of
+ * experts that were chosen are read. A product of one vector does not depend on its neighbours, so neither do
+ * the bits.
  */
 #include <string.h>
 #include "chip/cpu/hot.h"
@@ -51,7 +52,8 @@ void cpu_experts(struct cpu *c, const struct step *s, int worker)
     for (struct share share; pool_take(&deal, &share.begin, &share.end);)
         for (int i = 0; i < s->n; i++)
             for (int x = 0, p0, p1; x < s->n_expert; x++)
-                if (c->expert_n[x] && share_next(&share, c->mats[s->mat[i].w].n_panels, &p0, &p1)) panels_of_expert(c, &s->mat[i], x, p0, p1, worker);
+                if (c->expert_n[x] && share_next(&share, c->mats[s->mat[i].w].n_panels, &p0, &p1))
+                    panels_of_expert(c, &s->mat[i], x, p0, p1, worker);
 }
 
 static int quantise(struct cpu *c, const struct row_op *r, int row, int worker)
@@ -63,7 +65,8 @@ static int quantise(struct cpu *c, const struct row_op *r, int row, int worker)
         if (j > 0 && !from->slots) /* the same vector to each of its experts */
             act_copy(&c->codes[r->dst], place[j], place[0]);
         else
-            rc |= c->kern->elem->quant(&c->codes[r->dst], place[j], cpu_row(c, worker, r->src, from->slots ? place[j] : row));
+            rc |= c->kern->elem->quant(&c->codes[r->dst], place[j],
+                                       cpu_row(c, worker, r->src, from->slots ? place[j] : row));
     }
     return rc;
 }
@@ -88,7 +91,8 @@ int cpu_slots(struct cpu *c, const struct row_op *r, int row, int worker)
     default: /* ROW_GATE */
         for (int j = 0; j < b->slots; j++) {
             int at = c->place[row * b->slots + j];
-            c->kern->elem->gate(cpu_row(c, worker, r->dst, at), cpu_row(c, worker, r->src, at), cpu_row(c, worker, r->src2, at), b->width, r->gate);
+            c->kern->elem->gate(cpu_row(c, worker, r->dst, at), cpu_row(c, worker, r->src, at),
+                                cpu_row(c, worker, r->src2, at), b->width, r->gate);
         }
         return 0;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Products head by head on the CPU: part i of every row's vector times matrix i. The codes of a part are rows of their own, those
- * of all tokens together and from a whole tile on, so that a matrix meets all its rows in one product; the results lie
- * side by side in the row of the token.
+ * Products head by head on the CPU: part i of every row's vector times matrix i. The codes of a part are rows
+ * of their own, those of all tokens together and from a whole tile on, so that a matrix meets all its rows in
+ * one product; the results lie side by side in the row of the token.
  */
 #include <string.h>
 #include "chip/cpu/cpu.h"
@@ -46,5 +46,6 @@ void cpu_heads(struct cpu *c, const struct step *s, int worker)
     struct pool_deal deal = pool_deal(c->pool, worker, total);
     for (struct share share; pool_take(&deal, &share.begin, &share.end);)
         for (int i = 0, begin, end; i < s->n; i++)
-            if (share_next(&share, s->n_expert * c->mats[s->mat[i].w].n_panels, &begin, &end)) panels_of_heads(c, &s->mat[i], begin, end, worker);
+            if (share_next(&share, s->n_expert * c->mats[s->mat[i].w].n_panels, &begin, &end))
+                panels_of_heads(c, &s->mat[i], begin, end, worker);
 }

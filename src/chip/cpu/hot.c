@@ -56,7 +56,8 @@ static int plan_places(struct cpu *c, struct hot *h, struct err *e)
             h->n_units += s->place.n_expert;
         }
         for (int j = 0; s->kind == STEP_EXPERTS && j < s->n; j++) {
-            if (!at || at->n == GROUPS || s->n_expert != at->n_expert) return err(e, ERR_UNSUPPORTED, "these experts cannot stay on disk");
+            if (!at || at->n == GROUPS || s->n_expert != at->n_expert)
+                return err(e, ERR_UNSUPPORTED, "these experts cannot stay on disk");
             at->w[at->n] = s->mat[j].w, at->at[at->n++] = at->bytes;
             at->bytes += mat_bytes(&c->mats[s->mat[j].w]); /* a multiple of 64; alike for all experts of a matrix */
             memset(h->expert + s->mat[j].w, 1, (size_t)s->n_expert);
@@ -97,8 +98,11 @@ static int make_slots(struct cpu *c, struct hot *h, size_t budget, struct err *e
     for (int i = 0; i < h->n_units; i++) h->slot_of[i] = -1;
     for (int i = 0; i < h->n_slots; i++) h->unit_of[i] = -1;
     if (!h->n_slots) return 0;
-    char *map = mmap(NULL, (size_t)h->n_slots * h->slot_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED) return err(e, ERR_MEMORY, "out of memory: the experts take %zu MiB", (size_t)h->n_slots * h->slot_bytes >> 20);
+    char *map = mmap(NULL, (size_t)h->n_slots * h->slot_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        return err(e, ERR_MEMORY, "out of memory: the experts take %zu MiB",
+                   (size_t)h->n_slots * h->slot_bytes >> 20);
     h->slots = map;
     return 0;
 }
@@ -154,10 +158,12 @@ static void take_slot(struct cpu *c, const struct place *p, int x, int slot)
     int unit = p->first_unit + x;
     if (h->unit_of[slot] >= 0) h->slot_of[h->unit_of[slot]] = -1;
     h->unit_of[slot] = unit, h->slot_of[unit] = slot, h->pin[slot] = h->clock;
-    for (int i = 0; i < p->n; i++) c->mats[p->w[i] + x].data = (uint8_t *)h->slots + (size_t)slot * h->slot_bytes + p->at[i];
+    for (int i = 0; i < p->n; i++)
+        c->mats[p->w[i] + x].data = (uint8_t *)h->slots + (size_t)slot * h->slot_bytes + p->at[i];
 }
 
-/* The file's pages that the place before has read, and those that the system mapped around them: a stack of experts as a whole. */
+/* The file's pages that the place before has read, and those that the system mapped around them: a stack of
+ * experts as a whole. */
 static void give_back(struct cpu *c, const struct place *p)
 {
     const struct program *g = c->chip.program;
@@ -203,7 +209,8 @@ void hot_choose(struct cpu *c, int step)
 
 /* --- multiplying ------------------------------------------------------------------------------------------ */
 
-/* Panel p of weight w, into panel `to` of m. False, and nothing more of this batch, if the file's numbers are out of range. */
+/* Panel p of weight w, into panel `to` of m. False, and nothing more of this batch, if the file's numbers are
+ * out of range. */
 static bool pack(struct cpu *c, int worker, int w, int p, struct mat *m, int to)
 {
     struct worker *k = &c->hot->worker[worker];
@@ -211,11 +218,13 @@ static bool pack(struct cpu *c, int worker, int w, int p, struct mat *m, int to)
     int row = p * PANEL, n = c->mats[w].n - row < PANEL ? c->mats[w].n - row : PANEL;
     if (k->err.code) return false;
     const uint8_t *rows = tensor_rows(t, (uint64_t)row, (uint64_t)n, k->rows);
-    if (mat_pack(m, to, rows, dtype_row_bytes(t->type, (uint64_t)m->k), &k->err)) err_prefix(&k->err, "tensor '%.*s'", STR_ARG(t->name));
+    if (mat_pack(m, to, rows, dtype_row_bytes(t->type, (uint64_t)m->k), &k->err))
+        err_prefix(&k->err, "tensor '%.*s'", STR_ARG(t->name));
     return !k->err.code;
 }
 
-void hot_matmul(struct cpu *c, int worker, float *y, size_t stride, int w, int x, int p0, int p1, const struct act *a, int t0, int n)
+void hot_matmul(struct cpu *c, int worker, float *y, size_t stride, int w, int x, int p0, int p1,
+                const struct act *a, int t0, int n)
 {
     struct hot *h = c->hot;
     struct mat *m = &c->mats[w + x];

@@ -18,7 +18,8 @@
 
 #include "chip/cpu/cpu.h"
 
-/* Plans c->hot if the experts take more than budget bytes; else, and for budget 0, c->hot stays NULL. After mat_init of c->mats. */
+/* Plans c->hot if the experts take more than budget bytes; else, and for budget 0, c->hot stays NULL. After
+ * mat_init of c->mats. */
 int hot_create(struct cpu *c, size_t budget, struct err *e);
 void hot_destroy(struct cpu *c);
 bool hot_holds(const struct cpu *c, int weight); /* a weight that is not packed at load */
@@ -26,7 +27,8 @@ bool hot_holds(const struct cpu *c, int weight); /* a weight that is not packed 
 /* One worker, after the places of a STEP_PLACE are known. */
 void hot_choose(struct cpu *c, int step);
 /* y = panels p0 .. p1 - 1 of expert x of the weights from w on, for n tokens from t0 on, as kern->matmul. */
-void hot_matmul(struct cpu *c, int worker, float *y, size_t stride, int w, int x, int p0, int p1, const struct act *a, int t0, int n);
+void hot_matmul(struct cpu *c, int worker, float *y, size_t stride, int w, int x, int p0, int p1,
+                const struct act *a, int t0, int n);
 /* After a batch: what a worker could not pack. */
 int hot_fault(struct cpu *c, struct err *e);
 

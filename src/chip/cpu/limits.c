@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this machine could do, for rooflines: all workers read memory, each its own part of a working set of the wanted size,
- * multiply bytes on registers (kern/peak.h), and meet as after each step. The best of several rounds counts, since other
- * programs only make a round slower. A working set of the size of the weights is what decoding reads for each token: where
- * part of it stays in a cache, both the probe and the product gain. Memory that other machines use as well may be half as fast a
- * second later: cpu_read is for probes between the steps that they are compared with.
+ * What this machine could do, for rooflines: all workers read memory, each its own part of a working set of
+ * the wanted size, multiply bytes on registers (kern/peak.h), and meet as after each step. The best of
+ * several rounds counts, since other programs only make a round slower. A working set of the size of the
+ * weights is what decoding reads for each token: where part of it stays in a cache, both the probe and the
+ * product gain. Memory that other machines use as well may be half as fast a second later: cpu_read is for
+ * probes between the steps that they are compared with.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,11 @@ int cpu_limits(struct chip *chip, size_t bytes, struct chip_limits *out, struct 
 size_t cpu_read(struct chip *chip, size_t bytes)
 {
     struct cpu *c = (struct cpu *)chip;
-    struct probe p = {.c = c, .data = c->weights + c->read_at, .bytes = bytes < READ_MAX ? bytes : READ_MAX, .ahead = AHEAD, .passes = 1};
+    struct probe p = {.c = c,
+                      .data = c->weights + c->read_at,
+                      .bytes = bytes < READ_MAX ? bytes : READ_MAX,
+                      .ahead = AHEAD,
+                      .passes = 1};
     if (p.bytes > c->weights_bytes - c->read_at) p.bytes = c->weights_bytes - c->read_at;
     c->read_at = c->read_at + p.bytes < c->weights_bytes ? c->read_at + p.bytes : 0;
     if (p.bytes) pool_run(c->pool, read_share, &p);

@@ -15,7 +15,8 @@
 
 enum { HUGE = 2 << 20 };
 
-/* A matrix of those that are packed together. One that is packed elsewhere (not todo) still has its part of the shares. */
+/* A matrix of those that are packed together. One that is packed elsewhere (not todo) still has its part of
+ * the shares. */
 struct packed {
     struct mat *m;
     const struct weight *w;
@@ -38,8 +39,9 @@ static int pack_panel(const struct packing *k, const struct packed *part, int p,
 {
     const struct weight *w = part->w;
     int row = p * PANEL, n = w->n - row < PANEL ? w->n - row : PANEL;
-    const uint8_t *rows = w->turned ? (const uint8_t *)(k->floats + (size_t)row * (size_t)w->k)
-                                    : tensor_rows(w->t, (uint64_t)row, (uint64_t)n, k->rows + (size_t)worker * k->rows_bytes);
+    const uint8_t *rows =
+        w->turned ? (const uint8_t *)(k->floats + (size_t)row * (size_t)w->k)
+                  : tensor_rows(w->t, (uint64_t)row, (uint64_t)n, k->rows + (size_t)worker * k->rows_bytes);
     int rc = mat_pack(part->m, p, rows, dtype_row_bytes(weight_type(w), (uint64_t)w->k), e);
     return rc ? err_prefix(e, "tensor '%.*s'", STR_ARG(w->t->name)) : 0;
 }
@@ -75,7 +77,8 @@ static int turn(struct packing *k, const struct weight *w, struct err *e)
     size_t floats = (size_t)n * (size_t)len, row_bytes = dtype_row_bytes(t->type, (uint64_t)len);
     int rc = mat_init(&panel, t->type, PANEL, len, e);
     if (rc) return rc;
-    size_t packed = (mat_bytes(&panel) + 63) & ~(size_t)63, need = packed + ((floats + PANEL * (size_t)len) * sizeof(float) + 63) / 64 * 64;
+    size_t packed = (mat_bytes(&panel) + 63) & ~(size_t)63,
+           need = packed + ((floats + PANEL * (size_t)len) * sizeof(float) + 63) / 64 * 64;
     if (need > k->floats_bytes) {
         free(k->floats);
         k->floats = aligned_alloc(64, need);
@@ -86,9 +89,11 @@ static int turn(struct packing *k, const struct weight *w, struct err *e)
     void *room = (char *)k->floats + need - packed;
     for (int r = 0; r < n && !rc; r += PANEL) {
         int m = n - r < PANEL ? n - r : PANEL;
-        rc = encode_decode_rows(t->type, x, tensor_rows(t, (uint64_t)r, (uint64_t)m, k->rows), row_bytes, m, (uint64_t)len, room, e);
+        rc = encode_decode_rows(t->type, x, tensor_rows(t, (uint64_t)r, (uint64_t)m, k->rows), row_bytes, m,
+                                (uint64_t)len, room, e);
         for (int i = 0; i < m && !rc; i++)
-            for (int j = 0; j < len; j++) out[(size_t)j * (size_t)n + (size_t)(r + i)] = x[(size_t)i * (size_t)len + (size_t)j];
+            for (int j = 0; j < len; j++)
+                out[(size_t)j * (size_t)n + (size_t)(r + i)] = x[(size_t)i * (size_t)len + (size_t)j];
     }
     return rc;
 }
@@ -164,7 +169,8 @@ int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *
         if (!hot_holds(c, i)) total += mat_bytes(&c->mats[i]); /* a multiple of 64 */
     char *map = mmap(NULL, total + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return err(e, ERR_MEMORY, "out of memory: the weights take %zu MiB", total >> 20);
-    size_t lead = (size_t)(-(uintptr_t)map & (HUGE - 1)); /* start on a huge page: fewer TLB misses, fewer page tables */
+    size_t lead = (size_t)(-(uintptr_t)map &
+                           (HUGE - 1)); /* start on a huge page: fewer TLB misses, fewer page tables */
     if (lead) munmap(map, lead);
     c->weights = map + lead;
     c->weights_bytes = total;

@@ -15,7 +15,8 @@
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
 /* The vector as a whole (n_head 0), or head by head with one gain. */
-static int norm_heads(const struct elem_kern *k, float *y, const float *x, const float *gain, int n, int n_head, float eps)
+static int norm_heads(const struct elem_kern *k, float *y, const float *x, const float *gain, int n,
+                      int n_head, float eps)
 {
     int rc = 0, width = n_head ? n / n_head : n;
     for (int at = 0; at < n; at += width) rc |= k->norm(y + at, x + at, gain, width, eps);
@@ -58,7 +59,8 @@ static void run_row_op(struct cpu *c, const struct row_op *r, int row, int worke
     if (rc) cpu_fault(c, c->select ? c->select[row] : row);
 }
 
-/* A row's floats are in the cache of the worker that had it in the step before: another takes it over only where there are many. */
+/* A row's floats are in the cache of the worker that had it in the step before: another takes it over only
+ * where there are many. */
 enum { ROWS_DEALT = 4 }; /* for each worker */
 
 static void rows_of(struct cpu *c, const struct step *s, int begin, int end, int worker)
@@ -91,7 +93,8 @@ static void run_panels(struct cpu *c, const struct step *s, struct share share, 
         c->kern->matmul(y, stride, w, p0, p1, &c->codes[m->src], 0, c->n_rows);
         if (m->bias >= 0)
             for (int row = 0; row < c->n_rows; row++)
-                c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias].x + p0 * PANEL, (p1 - p0) * PANEL);
+                c->kern->elem->add(y + (size_t)row * stride + p0 * PANEL, p->vectors[m->bias].x + p0 * PANEL,
+                                   (p1 - p0) * PANEL);
     }
 }
 
@@ -248,7 +251,8 @@ static int make_rope(struct cpu *c, struct err *e)
 /* Slices of attention: room for 8 items per worker over the longest context, at most 32 MiB. */
 static size_t parts_bytes(const struct program *p, int workers)
 {
-    size_t n = (size_t)8 * (size_t)workers * ATTN_ROWS * attn_part_bytes(p->model->h.head_dim) * (size_t)(p->model->h.n_ctx_train / ATTN_CHUNK + 2);
+    size_t n = (size_t)8 * (size_t)workers * ATTN_ROWS * attn_part_bytes(p->model->h.head_dim) *
+               (size_t)(p->model->h.n_ctx_train / ATTN_CHUNK + 2);
     return n < 32u << 20 ? n : 32u << 20;
 }
 
@@ -256,7 +260,8 @@ static size_t parts_bytes(const struct program *p, int workers)
 static uint64_t work_bytes(const struct program *p, int workers)
 {
     size_t D = (size_t)p->model->h.head_dim, rows = (size_t)p->max_rows * 3 * sizeof(int32_t);
-    size_t each = p->scratch_bytes + sizeof(struct attn_q) + attn_rows_scratch((int)D) + ATTN_ROWS * (D + (size_t)p->model->h.kv_extra) * sizeof(float);
+    size_t each = p->scratch_bytes + sizeof(struct attn_q) + attn_rows_scratch((int)D) +
+                  ATTN_ROWS * (D + (size_t)p->model->h.kv_extra) * sizeof(float);
     size_t items = cpu_attend_items_max(p) * sizeof(struct attend_item);
     return p->block_bytes + parts_bytes(p, workers) + rows + items + (size_t)workers * each;
 }
@@ -279,7 +284,8 @@ static int make_buffers(struct cpu *c, struct err *e)
     c->expert_at = ARENA_NEW(&c->arena, int, (size_t)p->model->h.n_expert);
     c->expert_n = ARENA_NEW(&c->arena, int, (size_t)p->model->h.n_expert);
     c->parts = ARENA_NEW(&c->arena, char, c->parts_bytes);
-    bool ok = c->block && c->codes && c->workers && c->row_token && c->row_pos && c->status && c->items && c->parts && c->place && c->expert_at && c->expert_n;
+    bool ok = c->block && c->codes && c->workers && c->row_token && c->row_pos && c->status && c->items &&
+              c->parts && c->place && c->expert_at && c->expert_n;
     for (int w = 0; ok && w < workers; w++) {
         struct cpu_worker *k = &c->workers[w];
         k->scratch = ARENA_NEW(&c->arena, char, p->scratch_bytes);
@@ -312,8 +318,8 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
     if (!e) e = &none;
     int rc = 0;
     c->kern = contract_select(opt->isa, &c->refused, e);
-    if (!c->kern || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) || (rc = make_buffers(c, e)) ||
-        (rc = cpu_load_weights(c, opt, e))) {
+    if (!c->kern || (rc = pool_create(&c->pool, opt->n_threads, e)) || (rc = make_rope(c, e)) ||
+        (rc = make_buffers(c, e)) || (rc = cpu_load_weights(c, opt, e))) {
         if (!c->kern) rc = e->code;
         unload(&c->chip);
         return rc;
@@ -326,12 +332,19 @@ static int load(struct chip **out, const struct program *p, const struct chip_op
 static void explain(const struct chip *chip, struct buf *out)
 {
     const struct cpu *c = (const struct cpu *)chip;
-    buf_printf(out, "chip:    cpu, %d threads, kernels %s (matmul, element-wise, attention)\n", pool_size(c->pool), c->kern->name);
-    if (c->refused) buf_printf(out, "warning: kernels %s of this machine fail the self-test of the contract and are not used\n", c->refused->name);
-    buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n", (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
+    buf_printf(out, "chip:    cpu, %d threads, kernels %s (matmul, element-wise, attention)\n",
+               pool_size(c->pool), c->kern->name);
+    if (c->refused)
+        buf_printf(
+            out, "warning: kernels %s of this machine fail the self-test of the contract and are not used\n",
+            c->refused->name);
+    buf_printf(out, "memory:  weights %.1f MiB packed, buffers %.1f MiB\n",
+               (double)c->weights_bytes / 1048576, (double)c->arena.held_bytes / 1048576);
     if (!c->hot) return;
     struct hot_use u = hot_use(c);
-    buf_printf(out, "experts: room for %d of %d in %.1f MiB, the others stay on disk; so far %" PRIu64 " chosen ones were there, %" PRIu64 " were read\n",
+    buf_printf(out,
+               "experts: room for %d of %d in %.1f MiB, the others stay on disk; so far %" PRIu64
+               " chosen ones were there, %" PRIu64 " were read\n",
                u.n_slots, u.n_units, (double)u.bytes / 1048576, u.kept, u.read);
 }
 

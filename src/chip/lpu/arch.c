@@ -22,15 +22,23 @@ static int check(struct lpu_arch *a, struct err *e)
     const struct sheet *s = &a->sheet;
     const int *d = a->d;
     int lanes = d[LPU_vector_superlanes] * d[LPU_vector_lanes_per_superlane], rc;
-    if (lanes != LPU_LANES) return sheet_fault(s, LPU_vector_superlanes, e, "%d lanes in all; the simulator is built for %d", lanes, LPU_LANES);
+    if (lanes != LPU_LANES)
+        return sheet_fault(s, LPU_vector_superlanes, e, "%d lanes in all; the simulator is built for %d",
+                           lanes, LPU_LANES);
     if (d[LPU_mxm_rows] != lanes || d[LPU_mxm_columns] != lanes)
-        return sheet_fault(s, LPU_mxm_rows, e, "an array of %d x %d does not meet %d lanes", d[LPU_mxm_rows], d[LPU_mxm_columns], lanes);
-    if (d[LPU_mxm_planes] != LPU_PLANES) return sheet_fault(s, LPU_mxm_planes, e, "%d planes; the simulator is built for %d", d[LPU_mxm_planes], LPU_PLANES);
+        return sheet_fault(s, LPU_mxm_rows, e, "an array of %d x %d does not meet %d lanes", d[LPU_mxm_rows],
+                           d[LPU_mxm_columns], lanes);
+    if (d[LPU_mxm_planes] != LPU_PLANES)
+        return sheet_fault(s, LPU_mxm_planes, e, "%d planes; the simulator is built for %d",
+                           d[LPU_mxm_planes], LPU_PLANES);
     if (d[LPU_mxm_load_streams] != LPU_LOAD)
-        return sheet_fault(s, LPU_mxm_load_streams, e, "%d streams; the simulator is built for %d", d[LPU_mxm_load_streams], LPU_LOAD);
+        return sheet_fault(s, LPU_mxm_load_streams, e, "%d streams; the simulator is built for %d",
+                           d[LPU_mxm_load_streams], LPU_LOAD);
     int wide = d[LPU_mxm_planes] / 2 * d[LPU_mxm_load_streams];
     if (d[LPU_mem_slices] % 2 || d[LPU_mem_slices] / 2 < wide + LPU_QUAD || (d[LPU_mem_slices] / 2 - wide) % LPU_QUAD)
-        return sheet_fault(s, LPU_mem_slices, e, "%d slices: each half needs %d for the planes and a multiple of %d besides", d[LPU_mem_slices], wide, LPU_QUAD);
+        return sheet_fault(s, LPU_mem_slices, e,
+                           "%d slices: each half needs %d for the planes and a multiple of %d besides",
+                           d[LPU_mem_slices], wide, LPU_QUAD);
     if (d[LPU_mem_rows_per_slice] % 2) return sheet_fault(s, LPU_mem_rows_per_slice, e, "must be even: two banks");
     a->slices = d[LPU_mem_slices];
     a->half = a->slices / 2;
@@ -56,7 +64,8 @@ static int round_up(double cycles)
 
 int lpu_link_gap(const struct lpu_arch *a)
 {
-    return round_up(lpu_value(a, LPU_c2c_vectors) * lpu_value(a, LPU_chip_clock) * 1e6 / (lpu_value(a, LPU_c2c_link_rate) * 1e9));
+    return round_up(lpu_value(a, LPU_c2c_vectors) * lpu_value(a, LPU_chip_clock) * 1e6 /
+                    (lpu_value(a, LPU_c2c_link_rate) * 1e9));
 }
 
 int lpu_link_hop(const struct lpu_arch *a)

@@ -79,7 +79,8 @@ struct lpu_in in_pass(int plane, int act, int x, int y, bool is_unsigned)
 static bool same_slices(const struct lpu_in *a, const struct lpu_in *b)
 {
     if (a->arg.kind != SRC_MEM || b->arg.kind != SRC_MEM) return false;
-    int sa = lpu_loc_slice(a->arg.v), sb = lpu_loc_slice(b->arg.v), na = a->arg.byte ? 1 : LPU_QUAD, nb = b->arg.byte ? 1 : LPU_QUAD;
+    int sa = lpu_loc_slice(a->arg.v), sb = lpu_loc_slice(b->arg.v), na = a->arg.byte ? 1 : LPU_QUAD,
+        nb = b->arg.byte ? 1 : LPU_QUAD;
     return sa < sb + nb && sb < sa + na;
 }
 

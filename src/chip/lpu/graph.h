@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * graph: what the mapping asks of the chip, before anybody says when: unit operations on rows of memory, in program order.
+ * graph: what the mapping asks of the chip, before anybody says when: unit operations on rows of memory, in
+ * program order.
  *
- * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or half the
- * installation of a weight tile: loading may be asked for long before the array is free. Nodes stand in groups: inside a
- * group results pass from ALU to ALU; between groups they pass through memory, or through a chain: a name for a value that
- * stays in an ALU until its last reader. The meaning of a graph is that of its nodes one after the other; the scheduler may
- * only find times for them.
+ * A node is one instruction of the VXM or SXM with where its operands come from and where its result goes, or
+ * half the installation of a weight tile: loading may be asked for long before the array is free. Nodes stand
+ * in groups: inside a group results pass from ALU to ALU; between groups they pass through memory, or through
+ * a chain: a name for a value that stays in an ALU until its last reader. The meaning of a graph is that of
+ * its nodes one after the other; the scheduler may only find times for them.
  *
- * A location is slice * 8192 + row; a 32-bit vector takes the same row of four neighbouring slices. Rows that depend
- * on the token, its position or its page of keys are patched into the queues before cycle 0 of a step; the graph has them for
- * token 0 and page = chunk.
+ * A location is slice * 8192 + row; a 32-bit vector takes the same row of four neighbouring slices. Rows that
+ * depend on the token, its position or its page of keys are patched into the queues before cycle 0 of a step;
+ * the graph has them for token 0 and page = chunk.
  */
 #ifndef TUTTI_CHIP_LPU_GRAPH_H
 #define TUTTI_CHIP_LPU_GRAPH_H
@@ -21,13 +22,13 @@ enum lpu_arg_kind { SRC_NONE, SRC_IMM, SRC_NODE, SRC_CHAIN, SRC_MEM, SRC_PASS };
 
 enum lpu_patch {
     PATCH_NONE,
-    PATCH_PAGE,        /* row += (page[arg / 65536] - arg / 65536) * (arg % 65536) */
-    PATCH_SLOT,        /* KV write: only in slice slot % 16, row as PATCH_PAGE, + slot / 16 */
-    PATCH_SLOT_LANES,  /* lanes x..y = slot .. slot + 1 */
-    PATCH_LAST_LANE,   /* y = last visible key of the chunk + 1 */
-    PATCH_FIRST_LANE,  /* x = first visible key of the chunk: lpu_first_lane; 0 if it has none */
-    PATCH_WINDOW,      /* both */
-    PATCH_ANY_KEY,     /* all lanes if the chunk has a visible key, else none */
+    PATCH_PAGE,       /* row += (page[arg / 65536] - arg / 65536) * (arg % 65536) */
+    PATCH_SLOT,       /* KV write: only in slice slot % 16, row as PATCH_PAGE, + slot / 16 */
+    PATCH_SLOT_LANES, /* lanes x..y = slot .. slot + 1 */
+    PATCH_LAST_LANE,  /* y = last visible key of the chunk + 1 */
+    PATCH_FIRST_LANE, /* x = first visible key of the chunk: lpu_first_lane; 0 if it has none */
+    PATCH_WINDOW,     /* both */
+    PATCH_ANY_KEY,    /* all lanes if the chunk has a visible key, else none */
     PATCH_TOKEN_CODES, /* embedding: slab arg % TOKEN_PART of byte plane arg / TOKEN_PART, only in the slice that holds it */
     PATCH_TOKEN_SIDE,  /* embedding: the operand comes from the hemisphere that holds the token */
     PATCH_TOKEN_SCALE, /* row = that of the token's tile */
@@ -63,8 +64,14 @@ struct lpu_node {
     int32_t pass_act;      /* location of the activation row */
 };
 
-enum lpu_group_kind { GROUP_VXM, GROUP_SXM, GROUP_INSTALL /* LW: a tile into the weight buffer; IW: from there into the array */, GROUP_SUM /* sums of a pass to a row of its hemisphere */,
-                      GROUP_SEND, GROUP_RECEIVE /* a 32-bit vector, row by row */ };
+enum lpu_group_kind {
+    GROUP_VXM,
+    GROUP_SXM,
+    GROUP_INSTALL /* LW: a tile into the weight buffer; IW: from there into the array */,
+    GROUP_SUM /* sums of a pass to a row of its hemisphere */,
+    GROUP_SEND,
+    GROUP_RECEIVE /* a 32-bit vector, row by row */
+};
 
 struct lpu_group {
     enum lpu_group_kind kind;
@@ -103,7 +110,8 @@ static inline int lpu_loc_row(int loc)
     return loc % LPU_ROWS;
 }
 
-/* First key that a token sees in a chunk that a window cuts; arg: 128 for each chunk behind it, less the window. 128 or more: none. */
+/* First key that a token sees in a chunk that a window cuts; arg: 128 for each chunk behind it, less the
+ * window. 128 or more: none. */
 static inline int lpu_first_lane(int arg, int slot)
 {
     return slot + 1 + arg < 0 ? 0 : slot + 1 + arg;

@@ -78,7 +78,9 @@ void lpu_instr_print(const struct lpu_instr *in, struct buf *out)
     for (const char *f = info->fields; *f; f++) {
         switch (*f) {
         case 'o':
-            if (in->out != ARG_NONE) print_stream(out, in->out % OUT_BOTH), buf_append_z(out, in->out >= OUT_BOTH ? " both <-" : " <-");
+            if (in->out != ARG_NONE)
+                print_stream(out, in->out % OUT_BOTH),
+                    buf_append_z(out, in->out >= OUT_BOTH ? " both <-" : " <-");
             break;
         case 'a': print_arg(out, in->a, in->imm); break;
         case 'b': print_arg(out, in->b, in->imm); break;

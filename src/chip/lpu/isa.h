@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * isa: instructions and the queues they stand in. An instruction is 16 bytes, so that a fetch of 640 bytes brings 40. The
- * published lists name the instructions; formats are ours.
+ * isa: instructions and the queues they stand in. An instruction is 16 bytes, so that a fetch of 640 bytes
+ * brings 40. The published lists name the instructions; formats are ours.
  *
- * Queues, in order: a read and a write queue for each MEM slice (one ICU queue that issues both in a cycle, if the
- * banks differ), one for each VXM ALU, three for each MXM plane (weights, passes, sums), and one SXM and one C2C queue for
- * each hemisphere. A queue is a list of words; nop n waits, repeat n issues the word before n more times.
+ * Queues, in order: a read and a write queue for each MEM slice (one ICU queue that issues both in a cycle,
+ * if the banks differ), one for each VXM ALU, three for each MXM plane (weights, passes, sums), and one SXM
+ * and one C2C queue for each hemisphere. A queue is a list of words; nop n waits, repeat n issues the word
+ * before n more times.
  *
- * Operands a, b, c: 0..63 a stream (32 and up: westward) or the first of four, 64..79 what an ALU produced last,
- * 128 the immediate, 255 none. Streams at the VXM: eastward ones come from the west and go to the east.
+ * Operands a, b, c: 0..63 a stream (32 and up: westward) or the first of four, 64..79 what an ALU produced
+ * last, 128 the immediate, 255 none. Streams at the VXM: eastward ones come from the west and go to the east.
  */
 #ifndef TUTTI_CHIP_LPU_ISA_H
 #define TUTTI_CHIP_LPU_ISA_H
@@ -24,7 +25,20 @@ enum lpu_op {
     LPU_OPS
 };
 
-enum lpu_unit { UNIT_ICU, UNIT_MEM, UNIT_MEMW, UNIT_LOAD, UNIT_PASS, UNIT_OUT, UNIT_SXM, UNIT_C2C, UNIT_WIDE, UNIT_SELECT, UNIT_CHECK, UNIT_LANE };
+enum lpu_unit {
+    UNIT_ICU,
+    UNIT_MEM,
+    UNIT_MEMW,
+    UNIT_LOAD,
+    UNIT_PASS,
+    UNIT_OUT,
+    UNIT_SXM,
+    UNIT_C2C,
+    UNIT_WIDE,
+    UNIT_SELECT,
+    UNIT_CHECK,
+    UNIT_LANE
+};
 
 struct lpu_op_info {
     const char *mnemonic, *fields, *evidence, *what;

@@ -57,7 +57,8 @@ static void wide(const struct lpu_instr *in, uint32_t *r, const uint32_t *a)
     }
 }
 
-bool lpu_lanes(const struct lpu_instr *in, uint32_t *restrict r, const uint32_t *a, const uint32_t *b, const uint32_t *c)
+bool lpu_lanes(const struct lpu_instr *in, uint32_t *restrict r, const uint32_t *a, const uint32_t *b,
+               const uint32_t *c)
 {
     static const uint32_t zero[LPU_LANES];
     const uint32_t imm = in->imm;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* listing: what each pass of the compiler made, for people: `tutti explain --chip lpu --pass NAME`. Up to 128 tokens of context. */
+/* listing: what each pass of the compiler made, for people: `tutti explain --chip lpu --pass NAME`. Up to 128
+ * tokens of context. */
 #include <stdlib.h>
 #include <string.h>
 #include "chip/lpu/lpu.h"
@@ -10,10 +11,13 @@ static void print_divide(const struct lpu *c, struct buf *out)
     double bytes = 0;
     for (int i = 0; i < p->n_weights; i++)
         if (c->mats[i].own) bytes += (double)c->mats[i].w->n * c->mats[i].w->k * c->mats[i].parts;
-    buf_printf(out, "steps %d..%d of the body, layers %d..%d%s; %.1f MB of weights in the arrays' bytes\n", c->first, c->end - 1, p->steps[c->first].layer < 0 ? 0 : p->steps[c->first].layer,
+    buf_printf(out, "steps %d..%d of the body, layers %d..%d%s; %.1f MB of weights in the arrays' bytes\n",
+               c->first, c->end - 1, p->steps[c->first].layer < 0 ? 0 : p->steps[c->first].layer,
                p->steps[c->end - 1].layer, c->next ? "" : ", and the head", 1e-6 * bytes);
     for (int b = 0; c->before && b < p->n_buffers; b++)
-        if (lpu_crosses(p, b, c->first)) buf_printf(out, "  receives buffer %d %s, %d floats\n", b, p->buffers[b].name, p->buffers[b].width);
+        if (lpu_crosses(p, b, c->first))
+            buf_printf(out, "  receives buffer %d %s, %d floats\n", b, p->buffers[b].name,
+                       p->buffers[b].width);
 }
 
 static void print_place(const struct lpu *c, struct buf *out)
@@ -22,16 +26,19 @@ static void print_place(const struct lpu *c, struct buf *out)
     for (int i = 0; i < p->n_weights; i++) {
         const struct lpu_mat *m = &c->mats[i];
         if (!m->own) continue;
-        buf_printf(out, "%.*s: %d x %d, %d tiles of %d outputs, %d slabs of %d inputs%s\n", STR_ARG(m->w->t->name), m->w->n, m->w->k, m->n_tiles, m->out_lanes,
-                   m->n_slabs, m->in_lanes, m->columns ? ", as columns" : "");
+        buf_printf(out, "%.*s: %d x %d, %d tiles of %d outputs, %d slabs of %d inputs%s\n",
+                   STR_ARG(m->w->t->name), m->w->n, m->w->k, m->n_tiles, m->out_lanes, m->n_slabs,
+                   m->in_lanes, m->columns ? ", as columns" : "");
         for (int t = 0; t < m->n_tiles * m->parts * m->n_slabs; t++)
-            buf_printf(out, "  tile %d slab %d part %d: plane %d rows %d..\n", t / m->n_slabs / m->parts, t % m->n_slabs, t / m->n_slabs % m->parts,
-                       lpu_plane_at(&c->arch, m->at[t]), lpu_loc_row(m->at[t]));
+            buf_printf(out, "  tile %d slab %d part %d: plane %d rows %d..\n", t / m->n_slabs / m->parts,
+                       t % m->n_slabs, t / m->n_slabs % m->parts, lpu_plane_at(&c->arch, m->at[t]),
+                       lpu_loc_row(m->at[t]));
     }
     for (int b = 0; b < p->n_buffers; b++)
         for (int v = 0; v < c->buffers[b].n_vec; v++)
             if (c->buffers[b].at[v] >= 0)
-                buf_printf(out, "buffer %d %s, vector %d: slices %d.. row %d\n", b, p->buffers[b].name, v, lpu_loc_slice(c->buffers[b].at[v]), lpu_loc_row(c->buffers[b].at[v]));
+                buf_printf(out, "buffer %d %s, vector %d: slices %d.. row %d\n", b, p->buffers[b].name, v,
+                           lpu_loc_slice(c->buffers[b].at[v]), lpu_loc_row(c->buffers[b].at[v]));
 }
 
 static void print_graph(const struct lpu_graph *g, struct buf *out)
@@ -77,7 +84,8 @@ static int print_schedule(const struct lpu *c, const struct lpu_graph *g, struct
 static void print_queues(const struct lpu_code *k, struct buf *out)
 {
     for (int q = 0; q < LPU_QUEUES; q++)
-        for (int w = k->first[q]; w < k->first[q + 1]; w++) print_issue(w - k->first[q], q, 1, &k->words[w], out), buf_append_char(out, '\n');
+        for (int w = k->first[q]; w < k->first[q + 1]; w++)
+            print_issue(w - k->first[q], q, 1, &k->words[w], out), buf_append_char(out, '\n');
 }
 
 /* What the verifier compared: it passed, or there would be no launch. */
@@ -88,11 +96,14 @@ static void print_verify(const struct lpu *c, const struct lpu_launch *l, struct
     for (int i = 0; seen && i < l->graph.n_nodes; i++) {
         const struct lpu_node *n = &l->graph.nodes[i];
         for (int j = 0; j < n->n_dst; j++)
-            for (int k = 0; k < (n->dst_byte ? 1 : LPU_QUAD); k++) rows += !seen[n->dst[j] + k * LPU_ROWS], seen[n->dst[j] + k * LPU_ROWS] = 1;
+            for (int k = 0; k < (n->dst_byte ? 1 : LPU_QUAD); k++)
+                rows += !seen[n->dst[j] + k * LPU_ROWS], seen[n->dst[j] + k * LPU_ROWS] = 1;
     }
     free(seen);
-    buf_printf(out, "%d issues in %d cycles, checked on symbols against %d operations: every operand on its stream, port, bank and latch; %d rows end as the graph says; %d vectors of links\n",
-               l->code.n_instr, l->code.cycles, l->graph.n_nodes, rows, links);
+    buf_printf(
+        out,
+        "%d issues in %d cycles, checked on symbols against %d operations: every operand on its stream, port, bank and latch; %d rows end as the graph says; %d vectors of links\n",
+        l->code.n_instr, l->code.cycles, l->graph.n_nodes, rows, links);
 }
 
 int lpu_print_pass(const struct lpu *c, const char *pass, struct buf *out, struct err *e)
@@ -102,7 +113,8 @@ int lpu_print_pass(const struct lpu *c, const char *pass, struct buf *out, struc
     int which = 0;
     int rc = 0;
     while (which < PASSES && strcmp(pass, names[which]) != 0) which++;
-    if (which == PASSES) return err(e, ERR_USAGE, "pass '%s': expected divide, place, map, schedule, queues or verify", pass);
+    if (which == PASSES)
+        return err(e, ERR_USAGE, "pass '%s': expected divide, place, map, schedule, queues or verify", pass);
     for (; c && !rc; c = c->next)
         for (int head = 0; head <= !c->next && !rc; head++) {
             const struct lpu_launch *l = head ? &c->head : &c->body[1];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The simulated LPU as a chip: load compiles and fills its memory; a step runs its tokens one after the other, each as a
- * launch of the body and, if its logits are wanted, of the head. Several chips stand in a line; the body of each begins when
- * what the one before sends is there in time. See lpu.h and doc/lpu.md.
+ * The simulated LPU as a chip: load compiles and fills its memory; a step runs its tokens one after the
+ * other, each as a launch of the body and, if its logits are wanted, of the head. Several chips stand in a
+ * line; the body of each begins when what the one before sends is there in time. See lpu.h and doc/lpu.md.
  */
 #include "chip/lpu/lpu.h"
 
@@ -42,10 +42,13 @@ static int meet(struct lpu *c, struct lpu_launch *l, int chunks, const struct lp
     if (rc || !c->before || !chunks) return rc;
     const struct lpu_launch *b = &c->before->body[chunks];
     int64_t hop = lpu_link_hop(&c->arch);
-    if (b->n_sent != l->n_arrive) return err(e, ERR_INTERNAL, "chip %d sends %d vectors, chip %d receives %d", c->index - 1, b->n_sent, c->index, l->n_arrive);
+    if (b->n_sent != l->n_arrive)
+        return err(e, ERR_INTERNAL, "chip %d sends %d vectors, chip %d receives %d", c->index - 1, b->n_sent,
+                   c->index, l->n_arrive);
     l->start = b->start;
     for (int i = 0; i < l->n_arrive; i++)
-        if (b->start + b->sent[i] + hop - l->arrive[i] > l->start) l->start = b->start + b->sent[i] + hop - l->arrive[i];
+        if (b->start + b->sent[i] + hop - l->arrive[i] > l->start)
+            l->start = b->start + b->sent[i] + hop - l->arrive[i];
     for (int i = 0; i < l->n_arrive; i++) l->arrive[i] = (int)(b->start + b->sent[i] + hop - l->start);
     return 0;
 }
@@ -96,7 +99,9 @@ int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e)
     lpu_code_patch(&l->code, &c->arch, &c->params);
     lpu_sim_links(c->sim, c->before ? &c->before->link : NULL, c->next ? &c->link : NULL, l->start);
     if ((rc = lpu_sim_run(c->sim, &l->code, &cycles, trapped, e))) return rc;
-    if (cycles != l->code.cycles) return err(e, ERR_INTERNAL, "the compiler announced %d cycles, the chip took %d", l->code.cycles, cycles);
+    if (cycles != l->code.cycles)
+        return err(e, ERR_INTERNAL, "the compiler announced %d cycles, the chip took %d", l->code.cycles,
+                   cycles);
     return 0;
 }
 
@@ -127,10 +132,15 @@ static int run_token(struct lpu *c, const struct batch_part *p, int i, bool want
 {
     int pos = p->pos + i, chunks = pos / ATTN_CHUNK + 1, rc;
     const struct kv_pool *pool = p->seq->pool;
-    if (chunks > c->max_chunks) return err(e, ERR_LIMIT, "position %d: the chip's memory holds %d tokens of context", pos, c->max_chunks * ATTN_CHUNK);
+    if (chunks > c->max_chunks)
+        return err(e, ERR_LIMIT, "position %d: the chip's memory holds %d tokens of context", pos,
+                   c->max_chunks * ATTN_CHUNK);
     for (int j = 0; j < chunks; j++) {
         ptrdiff_t page = ((const char *)p->seq->page[j] - pool->base) / (ptrdiff_t)pool->page_bytes;
-        if (page >= c->kv_pages) return err(e, ERR_LIMIT, "sequences need more than the %d pages of keys and values that the chip holds", c->kv_pages);
+        if (page >= c->kv_pages)
+            return err(e, ERR_LIMIT,
+                       "sequences need more than the %d pages of keys and values that the chip holds",
+                       c->kv_pages);
         c->pages[j] = (int32_t)page;
     }
     if ((rc = lpu_ready(c, chunks, e))) return rc;
@@ -143,7 +153,9 @@ static int run_token(struct lpu *c, const struct batch_part *p, int i, bool want
         lpu_map_turn(k, pos);
         bool one_bad = false, head_bad = false;
         if ((rc = lpu_run(k, l, &one_bad, e))) return rc;
-        if (!k->next && want && ((rc = lpu_run(k, &k->head, &head_bad, e)) || (rc = read_logits(k, c->logits, e)))) return rc;
+        if (!k->next && want &&
+            ((rc = lpu_run(k, &k->head, &head_bad, e)) || (rc = read_logits(k, c->logits, e))))
+            return rc;
         *bad |= one_bad | head_bad;
         if (!k->next) c->line_cycles += l->start + l->code.cycles + (want ? k->head.code.cycles : 0);
     }
@@ -163,7 +175,8 @@ static int step(struct chip *chip, const struct batch *b, logits_fn *sink, void 
         for (int j = 0; j < p->n; j++, row++) {
             bool want = out < b->n_out && b->out[out] == row, bad = p->seq->fault != KV_NO_FAULT;
             int bits = p->seq->pool->shape.type == KV8 ? 8 : 16;
-            if (bits != c->kv_bits) return err(e, ERR_INTERNAL, "a cache of %d bits on a chip compiled for %d", bits, c->kv_bits);
+            if (bits != c->kv_bits)
+                return err(e, ERR_INTERNAL, "a cache of %d bits on a chip compiled for %d", bits, c->kv_bits);
             if (!bad) {
                 int rc = run_token(c, p, j, want, &bad, e);
                 if (rc) return rc;
@@ -229,12 +242,15 @@ static int check_supported(const struct program *p, struct err *e)
     const char *what = p->model->h.n_rope != 1 ? "two rotations" : NULL;
     for (int i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
-        if (s->kind != STEP_ROWS && s->kind != STEP_MATMUL && s->kind != STEP_STORE && s->kind != STEP_ATTEND) what = s->kind == STEP_HEADS ? "latent attention" : "experts";
-        if (s->kind == STEP_ATTEND && (s->attn.warm || s->attn.cap > 0 || s->attn.sinks >= 0)) what = "caps, growing scores or sinks of attention";
+        if (s->kind != STEP_ROWS && s->kind != STEP_MATMUL && s->kind != STEP_STORE && s->kind != STEP_ATTEND)
+            what = s->kind == STEP_HEADS ? "latent attention" : "experts";
+        if (s->kind == STEP_ATTEND && (s->attn.warm || s->attn.cap > 0 || s->attn.sinks >= 0))
+            what = "caps, growing scores or sinks of attention";
         for (int j = 0; s->kind == STEP_ROWS && j < s->n; j++) {
             const struct row_op *r = &s->row[j];
-            bool known = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SELECT || r->kind == ROW_NORM || r->kind == ROW_QUANT ||
-                         r->kind == ROW_ROPE || r->kind == ROW_GATE || r->kind == ROW_ADD || r->kind == ROW_SCALE;
+            bool known = r->kind == ROW_TURN || r->kind == ROW_EMBED || r->kind == ROW_SELECT ||
+                         r->kind == ROW_NORM || r->kind == ROW_QUANT || r->kind == ROW_ROPE ||
+                         r->kind == ROW_GATE || r->kind == ROW_ADD || r->kind == ROW_SCALE;
             if (!known) what = row_op_name[r->kind];
             if (r->kind == ROW_GATE && r->gate != GATE_SILU) what = "gates other than SiLU";
         }
@@ -247,21 +263,27 @@ static int check_supported(const struct program *p, struct err *e)
 static int load_one(struct lpu *c, const struct chip_options *opt, struct err *e)
 {
     int rc;
-    if ((rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, c->index, e)) || (rc = make_host(c, e)) || (rc = lpu_place_all(c, e)) ||
-        (rc = lpu_place_weights(c, opt, e)))
+    if ((rc = lpu_arch_open(&c->arch, NULL, e)) || (rc = lpu_sim_create(&c->sim, &c->arch, c->index, e)) ||
+        (rc = make_host(c, e)) || (rc = lpu_place_all(c, e)) || (rc = lpu_place_weights(c, opt, e)))
         return c->n_chips > 1 && e ? err_prefix(e, "chip %d of %d", c->index, c->n_chips) : rc;
     lpu_map_tables(c);
     return 0;
 }
 
-/* The fewest chips, from n on, that hold weights, scales and 128 tokens of context; 0: however it is cut, it does not fit. */
+/* The fewest chips, from n on, that hold weights, scales and 128 tokens of context; 0: however it is cut, it
+ * does not fit. */
 static int chips_that_hold(const struct program *p, const struct lpu *like, int n)
 {
     int cut[LPU_CHIPS_MAX + 1];
     for (; n <= LPU_CHIPS_MAX && !lpu_partition(p, n, cut, NULL); n++) {
         int rc = 0;
         for (int i = 0; i < n && !rc; i++) {
-            struct lpu c = {.chip = {.ops = &chip_lpu, .program = p}, .arch = like->arch, .kv_bits = like->kv_bits, .first = cut[i], .end = cut[i + 1], .n_chips = n};
+            struct lpu c = {.chip = {.ops = &chip_lpu, .program = p},
+                            .arch = like->arch,
+                            .kv_bits = like->kv_bits,
+                            .first = cut[i],
+                            .end = cut[i + 1],
+                            .n_chips = n};
             struct lpu last = {.index = n};
             c.next = i + 1 < n ? &last : NULL;
             arena_init(&c.arena);
@@ -340,7 +362,9 @@ static int cost(struct chip *chip, int context, struct chip_cost *out, struct er
 {
     struct lpu *c = (struct lpu *)chip;
     int chunks = context / ATTN_CHUNK + 1;
-    if (chunks > c->max_chunks) return err(e, ERR_LIMIT, "a token behind %d others: the chip's memory holds %d tokens of context", context, c->max_chunks * ATTN_CHUNK);
+    if (chunks > c->max_chunks)
+        return err(e, ERR_LIMIT, "a token behind %d others: the chip's memory holds %d tokens of context",
+                   context, c->max_chunks * ATTN_CHUNK);
     int rc = lpu_ready(c, chunks, e);
     if (rc) return rc;
     c->shown = chunks;

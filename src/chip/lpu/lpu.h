@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lpu: the back end's parts, in the order in which a program passes through them. doc/lpu.md tells it at length.
+ * lpu: the back end's parts, in the order in which a program passes through them. doc/lpu.md tells it at
+ * length.
  *
  *   divide   (partition.c)     steps to chips, if several share the model
- *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written there
- *   map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h)
- *   schedule, queues           (sched.c, queue.c; code.h)
- *   verify   (verify.c)        once per compiled launch
- *   step     (lpu.c)           patch the queues, fill in the token's inputs, run (sim.c), read the logits
+ *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written
+ * there map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h) schedule, queues
+ * (sched.c, queue.c; code.h) verify   (verify.c)        once per compiled launch step     (lpu.c) patch the
+ * queues, fill in the token's inputs, run (sim.c), read the logits
  *
- * A launch handles one token: its body (embedding to the last layer; one compiled form per number of 128-key chunks) and, if
- * its logits are wanted, its head.
+ * A launch handles one token: its body (embedding to the last layer; one compiled form per number of 128-key
+ * chunks) and, if its logits are wanted, its head.
  *
- * How vectors lie: a buffer of width n is cut into vectors of `lanes` elements (320, or whole heads where a buffer holds
- * heads); unused lanes are zero. Floats take a row of four slices, codes a row of one in each hemisphere.
+ * How vectors lie: a buffer of width n is cut into vectors of `lanes` elements (320, or whole heads where a
+ * buffer holds heads); unused lanes are zero. Floats take a row of four slices, codes a row of one in each
+ * hemisphere.
  */
 #ifndef TUTTI_CHIP_LPU_LPU_H
 #define TUTTI_CHIP_LPU_LPU_H
@@ -24,7 +25,11 @@
 #include "kern/rope.h"
 
 enum { LPU_QUADS = 6, LPU_KV_ARRAYS = 4 };
-enum { LPU_MAP_FIRST, LPU_MAP_SECOND, LPU_MAP_XOR }; /* SXM maps: members of a pair; from XOR on lane l takes l ^ 1, 2, 4 ... */
+enum {
+    LPU_MAP_FIRST,
+    LPU_MAP_SECOND,
+    LPU_MAP_XOR
+}; /* SXM maps: members of a pair; from XOR on lane l takes l ^ 1, 2, 4 ... */
 
 struct lpu_mat {
     const struct weight *w;
@@ -119,7 +124,8 @@ struct lpu { /* one chip; the first of a line is the one that callers know */
     struct lpu_params params;
     int32_t *pages;
     float *logits;               /* [n_vocab] */
-    int64_t tokens, line_cycles; /* line_cycles: from the first chip's cycle 0 to the end of the last one, of all tokens */
+    int64_t tokens,
+        line_cycles; /* line_cycles: from the first chip's cycle 0 to the end of the last one, of all tokens */
     double seconds, core_seconds; /* in which they were simulated, by the wall and of processor time */
     int shown;                   /* chunks of keys of the body that explain tells of */
     struct arena arena;
@@ -164,7 +170,8 @@ int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e);
 /* place.c */
 int lpu_place_all(struct lpu *c, struct err *e); /* without a sim: only whether all fits */
 int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err *e); /* after it: writes them there */
-int lpu_take_vector(struct lpu *c, int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
+int lpu_take_vector(struct lpu *c,
+                    int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
 void lpu_give_vector(struct lpu *c, int loc);
 int lpu_lanes_of(const struct lpu *c, int buffer);
 
@@ -173,7 +180,8 @@ enum { LPU_EXPS = 16, LPU_EXP_ROWS = 5 };
 /* partition.c: body steps cut[i] .. cut[i + 1] - 1 are those of chip i of n. */
 enum { LPU_CHIPS_MAX = 64 };
 int lpu_partition(const struct program *p, int n, int *cut, struct err *e);
-bool lpu_crosses(const struct program *p, int buffer, int cut); /* goes from the chip before the cut to the one behind it */
+bool lpu_crosses(const struct program *p, int buffer,
+                 int cut); /* goes from the chip before the cut to the one behind it */
 static inline bool lpu_has_step(const struct lpu *c, int i)
 {
     return (i >= c->first && i < c->end) || (i >= c->chip.program->n_body && !c->next);
@@ -200,7 +208,8 @@ void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, b
 int lpu_spread_lane(struct lpu_mapper *m, int node, int lane); /* one lane of a value of the group, to all lanes */
 /* exp32 of kern/mathf.h as operations; begins in the group in hand, ends in a new one, which has the result. */
 int lpu_exp(struct lpu_mapper *m, struct lpu_in x);
-/* n vectors of a tile at loc into the plane's weight buffer, and what is there into its array when the passes so far are over. */
+/* n vectors of a tile at loc into the plane's weight buffer, and what is there into its array when the passes
+ * so far are over. */
 void lpu_load(struct lpu_mapper *m, int plane, int loc, int n, int flag, int patch_arg);
 void lpu_install(struct lpu_mapper *m, int plane, bool is_unsigned);
 
@@ -215,16 +224,19 @@ struct lpu_batch {
     int first[LPU_QUADS];  /* rows of each quad that nothing else has, in both banks from here on */
 };
 int lpu_batch_init(struct lpu_batch *b, const struct lpu *c, int rows, struct err *e); /* ERR_UNSUPPORTED, ERR_LIMIT */
-int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v, int row);    /* where vector v of an input row lies */
+int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v,
+                int row); /* where vector v of an input row lies */
 int lpu_batch_y(const struct lpu_batch *b, const struct lpu *c, int tile, int row); /* and the outputs of a tile */
 int lpu_map_batch_quant(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);
 int lpu_map_batch(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);
 
 /* verify.c: the queues, patched for p, compute what the graph says for p; ERR_INTERNAL and the first fault if not. */
-int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e);
+int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c,
+               const struct lpu_params *p, struct err *e);
 
 /* trace.c */
-int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_schedule *s, struct err *e);
+int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g,
+              const struct lpu_schedule *s, struct err *e);
 
 /* timeline.c, listing.c */
 int lpu_timeline(const struct lpu *c, struct buf *out, struct err *e);

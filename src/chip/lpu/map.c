@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * map: the steps of a program as unit operations, one file for each kind: row operations here, matrices in
- * map_matmul.c, attention in map_attend.c. The operations are those of doc/arithmetic.md one by one, so the bits are the
- * contract's; what the VXM computes is written as the contract's text writes it (kern/elem_body.h, kern/mathf.h).
+ * map_matmul.c, attention in map_attend.c. The operations are those of doc/arithmetic.md one by one, so the
+ * bits are the contract's; what the VXM computes is written as the contract's text writes it
+ * (kern/elem_body.h, kern/mathf.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,13 @@ int lpu_scratch(struct lpu_mapper *m, int hemisphere)
 
 void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, bool byte, enum lpu_patch lane_patch)
 {
-    struct lpu_node n = {.op = (uint8_t)op, .alu = ARG_NONE, .row = (uint16_t)lane, .n_dst = 1, .dst = {dst}, .dst_byte = byte, .patch = (uint8_t)lane_patch};
+    struct lpu_node n = {.op = (uint8_t)op,
+                         .alu = ARG_NONE,
+                         .row = (uint16_t)lane,
+                         .n_dst = 1,
+                         .dst = {dst},
+                         .dst_byte = byte,
+                         .patch = (uint8_t)lane_patch};
     n.arg[0] = (struct lpu_arg){.kind = SRC_MEM, .v = src, .byte = byte};
     lpu_graph_group(m->g, GROUP_SXM, m->step);
     lpu_graph_node(m->g, &n);
@@ -52,7 +59,8 @@ void lpu_sxm(struct lpu_mapper *m, enum lpu_op op, int src, int dst, int lane, b
 void lpu_load(struct lpu_mapper *m, int plane, int loc, int n, int flag, int patch_arg)
 {
     struct lpu_node k = {.op = OP_LW, .alu = (uint8_t)plane, .x = (uint16_t)n, .flag = (uint8_t)flag};
-    k.arg[0] = (struct lpu_arg){.kind = SRC_MEM, .v = loc, .patch = patch_arg >= 0 ? PATCH_PAGE : PATCH_NONE, .patch_arg = patch_arg};
+    k.arg[0] = (struct lpu_arg){
+        .kind = SRC_MEM, .v = loc, .patch = patch_arg >= 0 ? PATCH_PAGE : PATCH_NONE, .patch_arg = patch_arg};
     lpu_graph_group(m->g, GROUP_INSTALL, m->step);
     lpu_graph_node(m->g, &k);
 }
@@ -245,10 +253,12 @@ static void map_select(struct lpu_mapper *m, const struct row_op *r)
     }
 }
 
-/* One number for each block of lanes, from the token's lane of the table's vectors at[0..]: dst = it in all its lanes. */
+/* One number for each block of lanes, from the token's lane of the table's vectors at[0..]: dst = it in all
+ * its lanes. */
 static int spread(struct lpu_mapper *m, const int *at, int size, int slab, int lanes, int k)
 {
-    int n = (k - slab * lanes < lanes ? k - slab * lanes : lanes), first = slab * lanes / size, last = (slab * lanes + n - 1) / size;
+    int n = (k - slab * lanes < lanes ? k - slab * lanes : lanes), first = slab * lanes / size,
+        last = (slab * lanes + n - 1) / size;
     int h = lpu_hemisphere(&m->c->arch, lpu_loc_slice(at[0])), dst = lpu_scratch(m, -1);
     int *one = malloc((size_t)(last - first + 1) * sizeof *one);
     if (!one) {
@@ -292,8 +302,10 @@ static void map_embed(struct lpu_mapper *m, const struct row_op *r)
             lpu_group(m);
             lpu_emit(g, OP_MOV, token_codes(t->at[p * t->n_slabs + v], p == 0, p, v), IN0, IN0), lpu_to(g, code[p]);
         }
-        int w = spread(m, t->scale, span, v, t->in_lanes, t->w->k), off = t->offset ? spread(m, t->offset, span, v, t->in_lanes, t->w->k) : 0;
-        int sub = t->sub ? spread(m, t->sub, size, v, t->in_lanes, t->w->k) : 0, min = t->min ? spread(m, t->min, size, v, t->in_lanes, t->w->k) : 0;
+        int w = spread(m, t->scale, span, v, t->in_lanes, t->w->k),
+            off = t->offset ? spread(m, t->offset, span, v, t->in_lanes, t->w->k) : 0;
+        int sub = t->sub ? spread(m, t->sub, size, v, t->in_lanes, t->w->k) : 0,
+            min = t->min ? spread(m, t->min, size, v, t->in_lanes, t->w->k) : 0;
         if (m->rc) return;
         lpu_group(m);
         int k = lpu_emit(g, OP_MOV, in_mem(code[0]), IN0, IN0), o = 0;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * map_attend: keys and values into the cache, and attention over it (kern/attn_body.h is the text; names as there).
+ * map_attend: keys and values into the cache, and attention over it (kern/attn_body.h is the text; names as
+ * there).
  *
- * A key is one vector: the kv heads of a slab side by side in the lanes. Installed as columns, 128 keys of a chunk give 128
- * scores in the lanes for one pass of a query, moved to the lanes of its kv head. Softmax then works along lanes. A value
- * is one vector, too, installed as a row: the pass of 128 probabilities gives the output of the head in its kv head's
- * lanes. 16-bit codes are a signed high and an unsigned low byte plane, each in a plane of the MXM.
+ * A key is one vector: the kv heads of a slab side by side in the lanes. Installed as columns, 128 keys of a
+ * chunk give 128 scores in the lanes for one pass of a query, moved to the lanes of its kv head. Softmax then
+ * works along lanes. A value is one vector, too, installed as a row: the pass of 128 probabilities gives the
+ * output of the head in its kv head's lanes. 16-bit codes are a signed high and an unsigned low byte plane,
+ * each in a plane of the MXM.
  *
- * Chunks and super-chunks merge as the contract says. The first merge of each level, into an empty state, is an addition of
- * +0: what fma(0, 0, x) does.
+ * Chunks and super-chunks merge as the contract says. The first merge of each level, into an empty state, is
+ * an addition of +0: what fma(0, 0, x) does.
  */
 #include <stdlib.h>
 #include "chip/lpu/lpu.h"
@@ -216,7 +218,8 @@ static void visible(struct attend *a)
     if (a->last) lpu_last(a->m->g)->patch = PATCH_LAST_LANE;
 }
 
-/* For some token of the last chunk, the first key that it sees lies `keys` or more behind the beginning of the chunk in hand. */
+/* For some token of the last chunk, the first key that it sees lies `keys` or more behind the beginning of
+ * the chunk in hand. */
 static bool first_behind(const struct attend *a, int keys)
 {
     return a->window && a->m->chunks * ATTN_CHUNK - a->window >= a->chunk * ATTN_CHUNK + keys;
@@ -234,8 +237,8 @@ static void in_window(struct attend *a)
     if (first_behind(a, 1)) patch_window(a, a->last ? PATCH_WINDOW : PATCH_FIRST_LANE);
 }
 
-/* The first chunk may have slid out of the window altogether: then it is left whole, and what comes of it is replaced by what an
- * empty state holds, so that the next merge is the first. */
+/* The first chunk may have slid out of the window altogether: then it is left whole, and what comes of it is
+ * replaced by what an empty state holds, so that the next merge is the first. */
 static int if_any(struct attend *a, int node, uint32_t empty)
 {
     if (!first_behind(a, ATTN_CHUNK)) return node;
@@ -426,7 +429,8 @@ static void attend_slab(struct lpu_mapper *m, const struct step *s, struct atten
     if (m->rc) return;
     m->g->what = "queries";
     queries(a, s);
-    int per = ATTN_SUPER / ATTN_CHUNK, back = a->window ? (m->chunks - 1) * ATTN_CHUNK + 1 - a->window : 0, first = back > 0 ? back / ATTN_CHUNK : 0;
+    int per = ATTN_SUPER / ATTN_CHUNK, back = a->window ? (m->chunks - 1) * ATTN_CHUNK + 1 - a->window : 0,
+        first = back > 0 ? back / ATTN_CHUNK : 0;
     for (int ch = first; ch < m->chunks && !m->rc; ch++) {
         a->chunk = ch;
         a->last = ch == m->chunks - 1;
@@ -446,7 +450,15 @@ void lpu_map_attend(struct lpu_mapper *m, const struct step *s)
     struct head *head = calloc((size_t)(c->kv_heads * group), sizeof *head);
     if ((!moved || !t || !head) && !m->rc) m->rc = err(m->e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < c->n_kv && !m->rc; i++) {
-        struct attend a = {.m = m, .kv = &c->kv[s->layer * c->n_kv + i], .D = h->head_dim, .slab = i, .group = group, .head = head, .t = t, .sv = t + c->kv_heads, .window = s->attn.window};
+        struct attend a = {.m = m,
+                           .kv = &c->kv[s->layer * c->n_kv + i],
+                           .D = h->head_dim,
+                           .slab = i,
+                           .group = group,
+                           .head = head,
+                           .t = t,
+                           .sv = t + c->kv_heads,
+                           .window = s->attn.window};
         a.first = i * c->kv_heads * group;
         a.n = heads_of(c, i) * group;
         attend_slab(m, s, &a, moved);
@@ -455,7 +467,8 @@ void lpu_map_attend(struct lpu_mapper *m, const struct step *s)
         lpu_group(m);
         int x = lpu_emit(m->g, OP_MOV, in_imm(0), IN0, IN0);
         for (int i = v * per; i < (v + 1) * per && i < h->n_head; i++)
-            x = lpu_emit_lanes(m->g, OP_SELW, in_mem(moved[i]), N(x), i % per * h->head_dim, (i % per + 1) * h->head_dim, 0);
+            x = lpu_emit_lanes(m->g, OP_SELW, in_mem(moved[i]), N(x), i % per * h->head_dim,
+                               (i % per + 1) * h->head_dim, 0);
         lpu_to(m->g, out->at[v]);
     }
     free(moved), free(t), free(head);

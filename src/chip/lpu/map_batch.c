@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * map_batch: many rows times one matrix. A tile is installed once and every row passes over it, so that the matrix units set
- * the pace, not the streams; what must keep up is the fold.
+ * map_batch: many rows times one matrix. A tile is installed once and every row passes over it, so that the
+ * matrix units set the pace, not the streams; what must keep up is the fold.
  *
- * A round is up to four segments of tiles, one on each plane. Its groups of 256 inputs follow each other: of each plane the next group's
- * weights are loaded while the rows pass. For every row and plane the VXM turns the sum into a float, multiplies the
- * scales and adds to the row's accumulator: three operations for 82 k products, of 16 ALUs 12. Accumulators lie in memory,
- * read from one bank while the next value is written to the other. The tile's scales come on streams like the row's, from copies
- * in slices that nobody writes to: with sums, both scales and accumulators the streams towards the VXM are full. Sums of
- * segments are added, row by row, among the folds of the next round's first group, which reads no accumulators.
+ * A round is up to four segments of tiles, one on each plane. Its groups of 256 inputs follow each other: of
+ * each plane the next group's weights are loaded while the rows pass. For every row and plane the VXM turns
+ * the sum into a float, multiplies the scales and adds to the row's accumulator: three operations for 82 k
+ * products, of 16 ALUs 12. Accumulators lie in memory, read from one bank while the next value is written to
+ * the other. The tile's scales come on streams like the row's, from copies in slices that nobody writes to:
+ * with sums, both scales and accumulators the streams towards the VXM are full. Sums of segments are added,
+ * row by row, among the folds of the next round's first group, which reads no accumulators.
  *
- *   work slices   quads 1, 2, 4, 5   accumulators of planes 0 to 3, bank 0 and 1, and in bank 1 the sums of segments
- *                 quads 0, 3         codes in bank 0, a slice for each segment modulo 4; outputs in bank 1, tiles in turn
- *   wide slices   above the weights  scales of the rows, four slices for each segment modulo 4; inputs; scales of the tiles
+ *   work slices   quads 1, 2, 4, 5   accumulators of planes 0 to 3, bank 0 and 1, and in bank 1 the sums of
+ * segments quads 0, 3         codes in bank 0, a slice for each segment modulo 4; outputs in bank 1, tiles in
+ * turn wide slices   above the weights  scales of the rows, four slices for each segment modulo 4; inputs;
+ * scales of the tiles
  *
  * Mapped for weights of one group per pass (N4).
  */
@@ -62,7 +64,8 @@ int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v, int row)
 /* Tiles' scales, again: the work slices' ports are taken by sums. */
 static int tile_scale_at(const struct lpu *c, int plane, int tile, int group)
 {
-    return lpu_loc(lpu_plane_slice(&c->arch, plane) + 2 * LPU_QUAD, c->place.wide[plane] + tile * c->mats[0].n_slabs + group);
+    return lpu_loc(lpu_plane_slice(&c->arch, plane) + 2 * LPU_QUAD,
+                   c->place.wide[plane] + tile * c->mats[0].n_slabs + group);
 }
 
 int lpu_batch_y(const struct lpu_batch *b, const struct lpu *c, int tile, int row)
@@ -85,7 +88,8 @@ static int segment_at(const struct lpu_batch *b, const struct lpu *c, int tile, 
 {
     const struct lpu_mat *w = &c->mats[0];
     int piece = tile * ((w->n_slabs + GROUPS - 1) / GROUPS) + segment;
-    return sum_at(b, c, lpu_plane_at(&c->arch, w->at[tile * w->n_slabs + segment * GROUPS]), 1, 1 + piece % ring_of(w), row);
+    return sum_at(b, c, lpu_plane_at(&c->arch, w->at[tile * w->n_slabs + segment * GROUPS]), 1,
+                  1 + piece % ring_of(w), row);
 }
 
 /* Blocks of codes in quads 0 and 3. */
@@ -99,17 +103,23 @@ int lpu_batch_init(struct lpu_batch *b, const struct lpu *c, int rows, struct er
     const struct lpu_mat *w = &c->mats[0];
     int bank = c->arch.rows / 2, blocks = code_blocks(w), tiles = (w->n_tiles + 1) / 2;
     *b = (struct lpu_batch){.rows = rows};
-    if (!w->merged || w->in_lanes != GROUP || w->columns) return err(e, ERR_UNSUPPORTED, "the simulated LPU multiplies batches of rows with weights of type N4 only");
+    if (!w->merged || w->in_lanes != GROUP || w->columns)
+        return err(e, ERR_UNSUPPORTED,
+                   "the simulated LPU multiplies batches of rows with weights of type N4 only");
     for (int q = 0; q < LPU_QUADS; q++) {
         bool sums = q % 3 != 0;
         b->first[q] = sums ? c->place.constants[q] : (c->place.high[q] + 1) / 2 + SCRATCH;
         int need = sums ? (1 + ring_of(w)) * rows : blocks * rows;
         if (!sums && need < tiles * rows) need = tiles * rows;
-        if (need > bank - b->first[q]) return err(e, ERR_LIMIT, "%d rows of %d inputs and %d outputs do not fit the work slices of one chip", rows, w->w->k, w->w->n);
+        if (need > bank - b->first[q])
+            return err(e, ERR_LIMIT,
+                       "%d rows of %d inputs and %d outputs do not fit the work slices of one chip", rows,
+                       w->w->k, w->w->n);
     }
     int wide = blocks * rows > w->n_tiles * w->n_slabs ? blocks * rows : w->n_tiles * w->n_slabs;
     for (int p = 0; p < LPU_PLANES; p++)
-        if (c->place.wide[p] + wide > c->arch.rows) return err(e, ERR_LIMIT, "%d rows of %d inputs do not fit beside the weights", rows, w->w->k);
+        if (c->place.wide[p] + wide > c->arch.rows)
+            return err(e, ERR_LIMIT, "%d rows of %d inputs do not fit beside the weights", rows, w->w->k);
     return 0;
 }
 
@@ -187,21 +197,27 @@ static void fold(struct batch_run *r, const struct piece *p, int j, int row)
     const struct lpu *c = r->m.c;
     int group = p->segment * GROUPS + j, bank = (p->n - j) % 2, rest = r->w->w->k - group * GROUP;
     lpu_group(&r->m);
-    int i = lpu_emit(g, OP_ITOF, in_pass(p->plane, code_at(r->b, c, lpu_plane_hemisphere(p->plane), group, row), 0, rest < GROUP ? rest : GROUP, false), IN0, IN0);
-    int w = lpu_emit(g, OP_FMUL, in_mem(tile_scale_at(c, p->plane, p->tile, group)), in_mem(scale_at(r->b, c, group, row)), IN0);
+    int i = lpu_emit(g, OP_ITOF,
+                     in_pass(p->plane, code_at(r->b, c, lpu_plane_hemisphere(p->plane), group, row), 0,
+                             rest < GROUP ? rest : GROUP, false),
+                     IN0, IN0);
+    int w = lpu_emit(g, OP_FMUL, in_mem(tile_scale_at(c, p->plane, p->tile, group)),
+                     in_mem(scale_at(r->b, c, group, row)), IN0);
     lpu_emit(g, OP_FMA, in_node(i), in_node(w), j ? in_mem(sum_at(r->b, c, p->plane, 1 - bank, 0, row)) : in_imm(0));
     lpu_to(g, j == p->n - 1 ? segment_at(r->b, c, p->tile, p->segment, row) : sum_at(r->b, c, p->plane, bank, 0, row));
 }
 
-/* Outputs of a row: the segments of a tile in order. The contract begins with +0, which changes no bit here: the sum of a segment
- * is never -0, as it began at +0 and its terms, whole numbers times floats, do not underflow. */
+/* Outputs of a row: the segments of a tile in order. The contract begins with +0, which changes no bit here:
+ * the sum of a segment is never -0, as it began at +0 and its terms, whole numbers times floats, do not
+ * underflow. */
 static void finish(struct batch_run *r, int tile, int row)
 {
     struct lpu_graph *g = r->m.g;
     struct lpu_in sum = in_mem(segment_at(r->b, r->m.c, tile, 0, row));
     lpu_group(&r->m);
     if (r->n_segments == 1) lpu_emit(g, OP_MOV, sum, IN0, IN0);
-    for (int s = 1; s < r->n_segments; s++) sum = in_node(lpu_emit(g, OP_FADD, sum, in_mem(segment_at(r->b, r->m.c, tile, s, row)), IN0));
+    for (int s = 1; s < r->n_segments; s++)
+        sum = in_node(lpu_emit(g, OP_FADD, sum, in_mem(segment_at(r->b, r->m.c, tile, s, row)), IN0));
     lpu_to(g, lpu_batch_y(r->b, r->m.c, tile, row));
 }
 
@@ -249,7 +265,10 @@ static void copy_scales(struct batch_run *r)
 
 int lpu_map_batch(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e)
 {
-    struct batch_run r = {.m = {.c = c, .g = g, .step = 1, .e = e}, .b = b, .w = &c->mats[0], .n_segments = (c->mats[0].n_slabs + GROUPS - 1) / GROUPS};
+    struct batch_run r = {.m = {.c = c, .g = g, .step = 1, .e = e},
+                          .b = b,
+                          .w = &c->mats[0],
+                          .n_segments = (c->mats[0].n_slabs + GROUPS - 1) / GROUPS};
     struct piece p[LPU_PLANES];
     g->what = "y";
     int n = round_of(&r, 0, p);

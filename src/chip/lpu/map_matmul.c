@@ -2,9 +2,10 @@
 /*
  * map_matmul: quantisation of vectors, and products of quantised vectors with matrices.
  *
- * A piece of work is one segment of 1024 inputs of a tile of 320 outputs: segments are folded for themselves and added at the end, so that
- * they can be under way at the same time. Work in hand advances in turn, a step of the fold each; a plane serves one piece of
- * work until its slab is used up, while the next slab is loaded behind it.
+ * A piece of work is one segment of 1024 inputs of a tile of 320 outputs: segments are folded for themselves
+ * and added at the end, so that they can be under way at the same time. Work in hand advances in turn, a step
+ * of the fold each; a plane serves one piece of work until its slab is used up, while the next slab is loaded
+ * behind it.
  *
  *   tier      a step of the fold           passes of a step
  *   A8/32     32 codes                     1
@@ -12,9 +13,10 @@
  *   A16/256   256, 16-bit weights          4: high and low bytes of both sides
  *   A16 w8    256, scale per 32            2 for each block of 32
  *
- * Passes see only their lanes: those outside the window count as zero, the weights stay. A fold is a chain of multiply-adds of
- * which each waits for the one before. Where more chains than planes are at hand, the fold is taken off the passes: sums go
- * to memory on their way to the VXM, and up to CHAINS chains fold side by side.
+ * Passes see only their lanes: those outside the window count as zero, the weights stay. A fold is a chain of
+ * multiply-adds of which each waits for the one before. Where more chains than planes are at hand, the fold
+ * is taken off the passes: sums go to memory on their way to the VXM, and up to CHAINS chains fold side by
+ * side.
  */
 #include <stdlib.h>
 #include "chip/lpu/lpu.h"
@@ -194,7 +196,8 @@ static struct lpu_in chain_or_zero(int chain, bool begin)
 }
 
 /* A vector that several pieces of work need: held by a chain from the first to the last of them. */
-static struct lpu_in shared(struct product *p, int loaded[SEGMENT_NAMES], int name, const int *at, int block, int segment)
+static struct lpu_in shared(struct product *p, int loaded[SEGMENT_NAMES], int name, const int *at, int block,
+                            int segment)
 {
     int i = segment % SEGMENT_NAMES;
     if (loaded[i] != block) {
@@ -226,8 +229,12 @@ static void fold_16_8(struct product *p, const struct work *k, int x, bool begin
     int h = lpu_emit(g, OP_MOV, pass(p, k, 0, 1, x, x + 32), IN0, IN0);
     int i = lpu_emit(g, OP_SHLADD, N(h), pass(p, k, 0, 0, x, x + 32), IN0);
     i = lpu_emit(g, OP_ITOF, N(i), IN0, IN0);
-    lpu_emit(g, OP_FMA, N(i), in_mem(k->w->scale[k->tile * k->w->spans + b]), chain_or_zero(inner, b % 8 == 0)), lpu_to_chain(g, inner);
-    if (end) lpu_emit(g, OP_FMA, in_chain(inner), in_mem(k->q->d[b / 8]), chain_or_zero(k->name, begin)), lpu_to_chain(g, k->name);
+    lpu_emit(g, OP_FMA, N(i), in_mem(k->w->scale[k->tile * k->w->spans + b]),
+             chain_or_zero(inner, b % 8 == 0)),
+        lpu_to_chain(g, inner);
+    if (end)
+        lpu_emit(g, OP_FMA, in_chain(inner), in_mem(k->q->d[b / 8]), chain_or_zero(k->name, begin)),
+            lpu_to_chain(g, k->name);
 }
 
 static void fold_w16(struct product *p, const struct work *k, int x, int y, bool first, bool last, bool begin)
@@ -246,7 +253,8 @@ static void fold_w16(struct product *p, const struct work *k, int x, int y, bool
     }
     if (!last) return;
     lpu_group(p->m);
-    int h = lpu_emit(g, OP_ITOF, in_chain(k->name + 1), IN0, IN0), l = lpu_emit(g, OP_ITOF, in_chain(k->name + 2), IN0, IN0);
+    int h = lpu_emit(g, OP_ITOF, in_chain(k->name + 1), IN0, IN0),
+        l = lpu_emit(g, OP_ITOF, in_chain(k->name + 2), IN0, IN0);
     int i = lpu_emit(g, OP_FMA, N(h), in_f32(256.0f), N(l));
     int w = lpu_emit(g, OP_FMUL, in_mem(k->w->scale[k->tile * k->w->spans + group]), in_mem(k->q->d[group]), IN0);
     lpu_emit(g, OP_FMA, N(i), N(w), chain_or_zero(k->name, begin)), lpu_to_chain(g, k->name);
@@ -273,15 +281,17 @@ static void fold_256(struct product *p, const struct work *k, int x, int y, bool
 static void fold_k256(struct product *p, const struct work *k, int x, bool first, bool last, bool begin)
 {
     struct lpu_graph *g = p->m->g;
-    int size = mat_sub_size(k->w->w->t->type), b = k->at / 32, group = b / 8, at = k->tile * k->w->spans + group, sums = k->name + 1, mins = k->name + 2;
+    int size = mat_sub_size(k->w->w->t->type), b = k->at / 32, group = b / 8,
+        at = k->tile * k->w->spans + group, sums = k->name + 1, mins = k->name + 2;
     for (int h = 0; h < 32; h += size) {
         int j = (32 * b + h) / size;
         lpu_group(p->m);
-        lpu_emit(g, OP_IMAD, pass(p, k, 0, 0, x + h, x + h + size), in_mem(k->w->sub[k->tile * k->w->subs + j]), chain_or_zero(sums, first && h == 0));
+        lpu_emit(g, OP_IMAD, pass(p, k, 0, 0, x + h, x + h + size),
+                 in_mem(k->w->sub[k->tile * k->w->subs + j]), chain_or_zero(sums, first && h == 0));
         lpu_to_chain(g, sums);
         for (int n = h; k->w->min && n < h + size; n += k->q->sum_size) {
-            lpu_emit(g, OP_IMAD, in_mem(k->w->min[k->tile * k->w->subs + j]), in_mem(k->q->sum[(32 * b + n) / k->q->sum_size]),
-                     chain_or_zero(mins, first && n == 0));
+            lpu_emit(g, OP_IMAD, in_mem(k->w->min[k->tile * k->w->subs + j]),
+                     in_mem(k->q->sum[(32 * b + n) / k->q->sum_size]), chain_or_zero(mins, first && n == 0));
             lpu_to_chain(g, mins);
         }
     }
@@ -310,7 +320,8 @@ static void end_segment(struct product *p, struct work *k)
     const struct work *first = k - k->segment;
     int t = -1;
     for (int i = 0; i < k->n_segments; i++)
-        t = lpu_emit(g, OP_FADD, i == k->segment ? in_chain(k->name) : in_mem(first[i].kept), i ? N(t) : in_imm(0), IN0);
+        t = lpu_emit(g, OP_FADD, i == k->segment ? in_chain(k->name) : in_mem(first[i].kept),
+                     i ? N(t) : in_imm(0), IN0);
     if (k->step->bias >= 0) lpu_emit(g, OP_FADD, N(t), in_mem(m->c->vectors[k->step->bias][k->tile]), IN0);
     lpu_to(g, m->c->buffers[k->step->dst].at[k->tile]);
 }
@@ -364,7 +375,9 @@ static void run_direct(struct product *p)
             struct work *k = &p->k[i];
             int v = slab_of(k), plane = plane_of(p, k, 0, v);
             bool begins = k->at % ARITH_SEGMENT == 0;
-            if (k->at == k->end || (owner[plane] && owner[plane] != k) || (begins && begun == LPU_PLANES / k->w->parts)) continue;
+            if (k->at == k->end || (owner[plane] && owner[plane] != k) ||
+                (begins && begun == LPU_PLANES / k->w->parts))
+                continue;
             begun += begins;
             k->name = NAME_WORK + i % CHAINS * 3;
             if (seen[plane] != k || slab[plane] != v) install(p, k, v), seen[plane] = k, slab[plane] = v;
@@ -386,7 +399,8 @@ static void keep_sums(struct product *p, const struct work *k, int v, const int 
     if (at >= end) return;
     install(p, k, v);
     for (int plane = plane_of(p, k, 0, v); at < end; at += 32) {
-        struct lpu_in in = in_pass(plane, k->q->act[lpu_plane_hemisphere(plane)][0][v], at % k->q->lanes, at % k->q->lanes + 32, false);
+        struct lpu_in in = in_pass(plane, k->q->act[lpu_plane_hemisphere(plane)][0][v], at % k->q->lanes,
+                                   at % k->q->lanes + 32, false);
         lpu_graph_group(p->m->g, GROUP_SUM, p->m->step);
         lpu_emit(p->m->g, OP_ACC, in, IN0, IN0), lpu_to(p->m->g, slot[(at - k->at) / 32]);
     }
@@ -404,10 +418,14 @@ static void run_kept(struct product *p)
     int *slot = malloc(sizeof *slot * SUMS_MAX);
     if (!slot && !p->m->rc) p->m->rc = err(p->m->e, ERR_MEMORY, "out of memory");
     for (int first = 0, wave = 0; first < p->n && !p->m->rc; wave ^= 1) {
-        int n = 0, blocks = 0, used[2] = {0, 0}, begin[CHAINS], slabs = (p->k[0].w->w->k + p->k[0].q->lanes - 1) / p->k[0].q->lanes;
+        int n = 0, blocks = 0, used[2] = {0, 0}, begin[CHAINS],
+            slabs = (p->k[0].w->w->k + p->k[0].q->lanes - 1) / p->k[0].q->lanes;
         for (; n < CHAINS && first + n < p->n; n++) {
             struct work *k = &p->k[first + n];
-            int kinds = n < k->n_segments ? n + 1 : k->n_segments; /* different segments, each with a scale and perhaps a sum in hand */
+            int kinds =
+                n < k->n_segments
+                    ? n + 1
+                    : k->n_segments; /* different segments, each with a scale and perhaps a sum in hand */
             if (blocks + (k->end - k->at) / 32 > SUMS_MAX || n + 1 + kinds * (k->w->offset ? 2 : 1) > CHAINS) break;
             k->sum = blocks;
             k->name = NAME_WORK + n * 3;
@@ -471,7 +489,9 @@ void lpu_map_matmul(struct lpu_mapper *m, const struct step *s)
             left[t] = segments;
             for (int g = 0; g < segments; g++) {
                 int end = (g + 1) * ARITH_SEGMENT;
-                k[at++] = (struct work){w, q, &s->mat[i], j, g, segments, g * ARITH_SEGMENT, end < w->w->k ? end : w->w->k, 0, 0, 0, &left[t]};
+                k[at++] = (struct work){
+                    w, q, &s->mat[i], j,       g, segments, g * ARITH_SEGMENT, end < w->w->k ? end : w->w->k,
+                    0, 0, 0,          &left[t]};
             }
         }
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * partition: which steps of the body each of several chips runs. Layers stay in order, so the chips form a line; a cut lies
- * before the addition that ends a half layer, where two vectors of floats are all that goes on: the residual stream and what
- * is to be added. Cuts are where the weights divide most evenly; the table of embeddings counts on the first chip, the
- * output head on the last.
+ * partition: which steps of the body each of several chips runs. Layers stay in order, so the chips form a
+ * line; a cut lies before the addition that ends a half layer, where two vectors of floats are all that goes
+ * on: the residual stream and what is to be added. Cuts are where the weights divide most evenly; the table
+ * of embeddings counts on the first chip, the output head on the last.
  */
 #include <math.h>
 #include <stdlib.h>

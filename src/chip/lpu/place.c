@@ -2,13 +2,13 @@
 /*
  * place: which slice and row holds what, decided once per model, and the weights written there.
  *
- *   wide slices    the 32 outermost of each hemisphere, 16 for each MXM plane: weight tiles from row 0 up, keys and values
- *                  above them, in the upper bank
- *   work slices    the 12 next to the VXM, in quads of 4. Of each hemisphere the innermost holds buffers, the others hold
- *                  scales, gains, biases, and above them the scales of keys and values.
+ *   wide slices    the 32 outermost of each hemisphere, 16 for each MXM plane: weight tiles from row 0 up,
+ * keys and values above them, in the upper bank work slices    the 12 next to the VXM, in quads of 4. Of each
+ * hemisphere the innermost holds buffers, the others hold scales, gains, biases, and above them the scales of
+ * keys and values.
  *
- * A tile is 320 outputs (or fewer) by one vector of inputs; its vectors stand 16 abreast, so that a plane can take 16 in a
- * cycle. Tiles of one step go to the four planes in turn, beginning with the emptiest.
+ * A tile is 320 outputs (or fewer) by one vector of inputs; its vectors stand 16 abreast, so that a plane can
+ * take 16 in a cycle. Tiles of one step go to the four planes in turn, beginning with the emptiest.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,7 +53,9 @@ static int take_constant(struct lpu *c, int n, struct err *e)
     for (int q = 0; q < LPU_QUADS; q++)
         if (q % 3 != BUFFER_QUAD && (best < 0 || c->place.constants[q] < c->place.constants[best])) best = q;
     if (c->place.constants[best] + n > c->arch.rows)
-        return err(e, ERR_LIMIT, "scales and gains do not fit the %d work slices of one chip", 2 * (c->arch.half - c->arch.wide)), -1;
+        return err(e, ERR_LIMIT, "scales and gains do not fit the %d work slices of one chip",
+                   2 * (c->arch.half - c->arch.wide)),
+               -1;
     int loc = lpu_loc(lpu_quad_slice(&c->arch, best), c->place.constants[best]);
     c->place.constants[best] += n;
     return loc;
@@ -71,8 +73,8 @@ static bool is_wide_group(enum act_tier t)
     return t == ACT_A16_256 || t == ACT_A8_256;
 }
 
-/* Vectors of 256 lanes where buffers are quantised by groups of 256, so that no group lies in two; only results that nothing but the
- * host reads have all lanes. Buffers that hold heads are cut between heads. */
+/* Vectors of 256 lanes where buffers are quantised by groups of 256, so that no group lies in two; only
+ * results that nothing but the host reads have all lanes. Buffers that hold heads are cut between heads. */
 static int layout_buffers(struct lpu *c, struct err *e)
 {
     const struct program *p = c->chip.program;
@@ -81,7 +83,8 @@ static int layout_buffers(struct lpu *c, struct err *e)
         if (p->buffers[i].kind == BUFFER_CODES && is_wide_group(p->buffers[i].tier)) lanes = 256;
     if (D > lanes || lanes / D * D % 32) lanes = LPU_LANES;
     int heads = lanes / D * D;
-    if (D > LPU_LANES || heads % 32) return err(e, ERR_UNSUPPORTED, "head size %d on vectors of %d lanes", D, LPU_LANES);
+    if (D > LPU_LANES || heads % 32)
+        return err(e, ERR_UNSUPPORTED, "head size %d on vectors of %d lanes", D, LPU_LANES);
     c->buffers = ARENA_NEW(&c->arena, struct lpu_buffer, (size_t)p->n_buffers);
     if (!c->buffers) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < p->n_buffers; i++) c->buffers[i].lanes = LPU_LANES;
@@ -151,7 +154,8 @@ static int place_slab(struct lpu *c, struct lpu_mat *m, int tile, int v, int pla
     for (int part = 0; part < m->parts; part++) {
         int p = plane + part, rows = ((m->columns ? m->out_lanes : vectors_of(m, tile, v)) + LPU_LOAD - 1) / LPU_LOAD;
         if (c->place.wide[p] + rows > c->arch.rows)
-            return err(e, ERR_LIMIT, "the weights do not fit the %.0f MB that one chip has for them", 1e-6 * LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES);
+            return err(e, ERR_LIMIT, "the weights do not fit the %.0f MB that one chip has for them",
+                       1e-6 * LPU_PLANES * LPU_LOAD * c->arch.rows * LPU_LANES);
         m->at[(tile * m->parts + part) * m->n_slabs + v] = lpu_loc(lpu_plane_slice(&c->arch, p), c->place.wide[p]);
         c->place.wide[p] += rows;
     }
@@ -198,9 +202,10 @@ static int plane_order(const struct lpu *c, bool paired, int order[LPU_PLANES])
     return n;
 }
 
-/* Segments of 1024 fold for themselves: those of a tile go to the planes in turn, as do the tiles. A slab in two segments counts to
- * the later one, which has fewer of its own. */
-static int place_tile(struct lpu *c, struct lpu_mat *m, int tile, int order[LPU_PLANES], int n, int *next, struct err *e)
+/* Segments of 1024 fold for themselves: those of a tile go to the planes in turn, as do the tiles. A slab in
+ * two segments counts to the later one, which has fewer of its own. */
+static int place_tile(struct lpu *c, struct lpu_mat *m, int tile, int order[LPU_PLANES], int n, int *next,
+                      struct err *e)
 {
     int segment = -1, plane = 0, rc;
     for (int v = 0; v < m->n_slabs; v++) {
@@ -275,7 +280,8 @@ static int place_mats(struct lpu *c, struct err *e)
 static uint8_t *byte_of(struct lpu *c, const struct lpu_mat *m, int part, int out, int k)
 {
     int tile = out / m->out_lanes, slab = k / m->in_lanes, lo = out % m->out_lanes, li = k % m->in_lanes;
-    int base = m->at[(tile * m->parts + part) * m->n_slabs + slab], v = m->columns ? lo : li, lane = m->columns ? li : lo;
+    int base = m->at[(tile * m->parts + part) * m->n_slabs + slab], v = m->columns ? lo : li,
+        lane = m->columns ? li : lo;
     return lpu_sim_row(c->sim, base + v % LPU_LOAD * LPU_ROWS + v / LPU_LOAD) + lane;
 }
 
@@ -342,7 +348,8 @@ int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err 
 {
     const struct program *p = c->chip.program;
     size_t done = 0, all = 0;
-    for (int i = 0; i < p->n_weights; i++) all += c->mats[i].own ? (size_t)p->weights[i].n * (size_t)p->weights[i].k : 0;
+    for (int i = 0; i < p->n_weights; i++)
+        all += c->mats[i].own ? (size_t)p->weights[i].n * (size_t)p->weights[i].k : 0;
     for (int i = 0; i < p->n_weights; i++) {
         const struct weight *w = &p->weights[i];
         if (!c->mats[i].own) continue;
@@ -357,7 +364,9 @@ int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err 
         for (int r = 0; r < w->n && !rc; r += PANEL) {
             if ((rc = mat_init(&one, w->t->type, w->n - r < PANEL ? w->n - r : PANEL, w->k, e))) break;
             one.data = mem;
-            if (!(rc = mat_pack(&one, 0, tensor_rows(w->t, (uint64_t)r, (uint64_t)one.n, made), row_bytes, e))) write_panel(c, &c->mats[i], &one, r);
+            if (!(rc =
+                      mat_pack(&one, 0, tensor_rows(w->t, (uint64_t)r, (uint64_t)one.n, made), row_bytes, e)))
+                write_panel(c, &c->mats[i], &one, r);
         }
         free(mem);
         free(made);
@@ -381,12 +390,14 @@ static int place_vectors(struct lpu *c, struct err *e)
             int v = s->kind == STEP_MATMUL ? s->mat[j].bias : s->row[j].kind == ROW_NORM ? s->row[j].w : -1;
             const struct lpu_buffer *b = &c->buffers[s->kind == STEP_MATMUL ? s->mat[j].dst : s->row[j].dst];
             if (v < 0) continue;
-            int to = s->kind == STEP_MATMUL ? s->mat[j].dst : s->row[j].dst, n = p->buffers[to].width, width = s->kind == STEP_ROWS && s->row[j].n_head ? n / s->row[j].n_head : n;
+            int to = s->kind == STEP_MATMUL ? s->mat[j].dst : s->row[j].dst, n = p->buffers[to].width,
+                width = s->kind == STEP_ROWS && s->row[j].n_head ? n / s->row[j].n_head : n;
             c->vectors[v] = ARENA_NEW(&c->arena, int, (size_t)b->n_vec);
             if (!c->vectors[v]) return err(e, ERR_MEMORY, "out of memory");
             for (int k = 0; k < b->n_vec; k++) {
                 uint32_t x[LPU_LANES] = {0};
-                for (int l = 0; l < b->lanes && k * b->lanes + l < n; l++) x[l] = f32_bits(p->vectors[v].x[(k * b->lanes + l) % width]);
+                for (int l = 0; l < b->lanes && k * b->lanes + l < n; l++)
+                    x[l] = f32_bits(p->vectors[v].x[(k * b->lanes + l) % width]);
                 if ((c->vectors[v][k] = take_constant(c, 1, e)) < 0) return ERR_LIMIT;
                 put(c, c->vectors[v][k], x);
             }
@@ -426,7 +437,9 @@ static int place_kv(struct lpu *c, struct err *e)
     c->kv_scale_step = per_quad;
     most = (a->rows - low) / c->kv_rows;
     if ((a->rows - qlow) / per_quad < most) most = (a->rows - qlow) / per_quad;
-    if (most < 1) return err(e, ERR_LIMIT, "no room for the keys and values of %d tokens beside the weights", ATTN_CHUNK);
+    if (most < 1)
+        return err(e, ERR_LIMIT, "no room for the keys and values of %d tokens beside the weights",
+                   ATTN_CHUNK);
     c->kv_pages = most;
     c->kv = ARENA_NEW(&c->arena, struct lpu_kv, (size_t)(h->n_layer * c->n_kv));
     if (!c->kv) return err(e, ERR_MEMORY, "out of memory");
@@ -442,7 +455,8 @@ static int place_kv(struct lpu *c, struct err *e)
         if (!k->dk || !k->dv) return err(e, ERR_MEMORY, "out of memory");
         for (int j = 0; j < 2 * c->kv_heads && i % c->n_kv * c->kv_heads + j / 2 < h->n_head_kv; j++, scale++) {
             int q = scale % quads;
-            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) = lpu_loc(lpu_quad_slice(&c->arch, q / 2 * 3 + 1 + q % 2), qlow + scale / quads);
+            *(j % 2 ? &k->dv[j / 2] : &k->dk[j / 2]) =
+                lpu_loc(lpu_quad_slice(&c->arch, q / 2 * 3 + 1 + q % 2), qlow + scale / quads);
         }
     }
     uint32_t zero[LPU_LANES] = {0};
@@ -467,7 +481,10 @@ static int shape_codes(struct lpu *c, int b, struct err *e)
 {
     const struct program *p = c->chip.program;
     struct lpu_codes *q = &c->buffers[b].codes;
-    *q = (struct lpu_codes){.tier = p->buffers[b].tier, .k = p->buffers[b].width, .lanes = c->buffers[b].lanes, .n_vec = c->buffers[b].n_vec};
+    *q = (struct lpu_codes){.tier = p->buffers[b].tier,
+                            .k = p->buffers[b].width,
+                            .lanes = c->buffers[b].lanes,
+                            .n_vec = c->buffers[b].n_vec};
     q->sum_size = 32;
     for (int i = 0; i < p->n_steps; i++)
         for (int j = 0; p->steps[i].kind == STEP_MATMUL && j < p->steps[i].n; j++) {
@@ -518,7 +535,8 @@ static bool give_one(struct lpu *c, int *loc, int hemisphere)
 static void fill_free(struct lpu *c, int q)
 {
     c->place.n_free[q] = 0;
-    for (int i = c->arch.rows - 1; i >= c->place.high[q]; i--) c->place.free[q][c->place.n_free[q]++] = i % 2 * (c->arch.rows / 2) + i / 2;
+    for (int i = c->arch.rows - 1; i >= c->place.high[q]; i--)
+        c->place.free[q][c->place.n_free[q]++] = i % 2 * (c->arch.rows / 2) + i / 2;
 }
 
 static int place_buffers(struct lpu *c, struct err *e)
@@ -536,7 +554,8 @@ static int place_buffers(struct lpu *c, struct err *e)
         for (int b = 0; b < p->n_buffers; b++)
             if (p->buffers[b].first == i && b != p->turn[0]) each_vector(c, b, take_one, &ok);
         for (int b = 0; b < p->n_buffers && ok; b++)
-            if (p->buffers[b].last == i && p->buffers[b].first >= 0 && b != p->turn[0]) each_vector(c, b, give_one, &ok);
+            if (p->buffers[b].last == i && p->buffers[b].first >= 0 && b != p->turn[0])
+                each_vector(c, b, give_one, &ok);
     }
     if (!ok) return err(e, ERR_LIMIT, "buffers do not fit the work slices of one chip");
     for (int q = BUFFER_QUAD; q < LPU_QUADS; q += 3) fill_free(c, q); /* the rest is scratch of the steps */
@@ -546,7 +565,8 @@ static int place_buffers(struct lpu *c, struct err *e)
 int lpu_place_all(struct lpu *c, struct err *e)
 {
     int rc;
-    if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) || (rc = place_vectors(c, e)) || (rc = place_kv(c, e)))
+    if ((rc = layout_buffers(c, e)) || (rc = place_buffers(c, e)) || (rc = place_mats(c, e)) ||
+        (rc = place_vectors(c, e)) || (rc = place_kv(c, e)))
         return rc;
     if (c->table < 0 || !c->mats[c->table].own) return 0;
     const struct lpu_mat *t = &c->mats[c->table];
@@ -556,7 +576,8 @@ int lpu_place_all(struct lpu *c, struct err *e)
     if (!c->tile_plane || !c->tile_row[0] || !c->tile_row[1]) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < t->n_tiles; i++) {
         c->tile_plane[i] = lpu_plane_at(&c->arch, t->at[i * t->parts * t->n_slabs]);
-        for (int part = 0; part < t->parts; part++) c->tile_row[part][i] = lpu_loc_row(t->at[(i * t->parts + part) * t->n_slabs]);
+        for (int part = 0; part < t->parts; part++)
+            c->tile_row[part][i] = lpu_loc_row(t->at[(i * t->parts + part) * t->n_slabs]);
     }
     return 0;
 }

@@ -16,7 +16,11 @@ int lpu_product_open(struct lpu_product *p, enum dtype type, int n, int k, const
     h->n_ctx_train = 1;
     h->n_rope = 1;
     h->rope[0] = rope_config_default(64, 10000.0f);
-    p->tensor = (struct tensor){.name = str_from("product"), .type = type, .n_dims = 2, .ne = {(uint64_t)k, (uint64_t)n, 1, 1}, .data = rows};
+    p->tensor = (struct tensor){.name = str_from("product"),
+                                .type = type,
+                                .n_dims = 2,
+                                .ne = {(uint64_t)k, (uint64_t)n, 1, 1},
+                                .data = rows};
     p->tensor.size_bytes = (uint64_t)n * dtype_row_bytes(type, (uint64_t)k);
     p->weight = (struct weight){.t = &p->tensor, .n = n, .k = k, .role = MAT_BODY};
     enum act_tier tier = mat_tier(type, MAT_BODY);
@@ -27,8 +31,18 @@ int lpu_product_open(struct lpu_product *p, enum dtype type, int n, int k, const
     p->steps[0].row[0] = (struct row_op){.kind = ROW_QUANT, .dst = BUFFER_Q, .src = BUFFER_X, .src2 = -1, .w = -1};
     p->steps[1] = (struct step){.kind = STEP_MATMUL, .layer = -1, .n = 1};
     p->steps[1].mat[0] = (struct step_mat){0, -1, BUFFER_Q, BUFFER_Y};
-    p->program = (struct program){.model = &p->model, .max_rows = 1, .max_out = 1, .steps = p->steps, .n_steps = 2, .n_body = 1,
-                                  .buffers = p->buffers, .n_buffers = 3, .weights = &p->weight, .n_weights = 1, .turn = {-1, -1}, .logits = BUFFER_Y};
+    p->program = (struct program){.model = &p->model,
+                                  .max_rows = 1,
+                                  .max_out = 1,
+                                  .steps = p->steps,
+                                  .n_steps = 2,
+                                  .n_body = 1,
+                                  .buffers = p->buffers,
+                                  .n_buffers = 3,
+                                  .weights = &p->weight,
+                                  .n_weights = 1,
+                                  .turn = {-1, -1},
+                                  .logits = BUFFER_Y};
     struct chip_options opt = {.n_threads = 1, .kv = KV16};
     struct chip *chip;
     int rc = chip_lpu.load(&chip, &p->program, &opt, e);
@@ -75,9 +89,11 @@ int lpu_product_run(struct lpu_product *p, const float *x, float *y, struct err 
 {
     struct lpu *c = p->chip;
     const struct lpu_buffer *in = &c->buffers[BUFFER_X], *out = &c->buffers[BUFFER_Y];
-    for (int v = 0; v < in->n_vec; v++) put(c, in->at[v], x + v * in->lanes, least(p->weight.k - v * in->lanes, in->lanes));
+    for (int v = 0; v < in->n_vec; v++)
+        put(c, in->at[v], x + v * in->lanes, least(p->weight.k - v * in->lanes, in->lanes));
     int rc = run(c, &c->body[1], &c->head, e);
-    for (int v = 0; v < out->n_vec && !rc; v++) rc = get(c, out->at[v], y + v * out->lanes, least(p->weight.n - v * out->lanes, out->lanes), e);
+    for (int v = 0; v < out->n_vec && !rc; v++)
+        rc = get(c, out->at[v], y + v * out->lanes, least(p->weight.n - v * out->lanes, out->lanes), e);
     return rc;
 }
 
@@ -87,7 +103,9 @@ int lpu_product_batch(struct lpu_product *p, int rows, struct err *e)
     int rc;
     lpu_launch_finish(&p->quant), lpu_launch_finish(&p->multiply);
     if ((rc = lpu_batch_init(&p->batch, c, rows, e))) return rc;
-    if ((rc = lpu_map_batch_quant(c, &p->batch, &p->quant.graph, e)) || (rc = lpu_compile(c, &p->quant, 0, e))) return rc;
+    if ((rc = lpu_map_batch_quant(c, &p->batch, &p->quant.graph, e)) ||
+        (rc = lpu_compile(c, &p->quant, 0, e)))
+        return rc;
     return (rc = lpu_map_batch(c, &p->batch, &p->multiply.graph, e)) ? rc : lpu_compile(c, &p->multiply, 0, e);
 }
 
@@ -96,10 +114,12 @@ int lpu_product_run_batch(struct lpu_product *p, const float *x, float *y, struc
     struct lpu *c = p->chip;
     int in = c->mats[0].in_lanes, out = c->mats[0].out_lanes, n = p->weight.n, k = p->weight.k;
     for (int r = 0; r < p->batch.rows; r++)
-        for (int v = 0; v < c->mats[0].n_slabs; v++) put(c, lpu_batch_x(&p->batch, c, v, r), x + r * k + v * in, least(k - v * in, in));
+        for (int v = 0; v < c->mats[0].n_slabs; v++)
+            put(c, lpu_batch_x(&p->batch, c, v, r), x + r * k + v * in, least(k - v * in, in));
     int rc = run(c, &p->quant, &p->multiply, e);
     for (int r = 0; r < p->batch.rows; r++)
-        for (int t = 0; t < c->mats[0].n_tiles && !rc; t++) rc = get(c, lpu_batch_y(&p->batch, c, t, r), y + r * n + t * out, least(n - t * out, out), e);
+        for (int t = 0; t < c->mats[0].n_tiles && !rc; t++)
+            rc = get(c, lpu_batch_y(&p->batch, c, t, r), y + r * n + t * out, least(n - t * out, out), e);
     return rc;
 }
 
@@ -112,6 +132,7 @@ double lpu_product_stream_floor(const struct lpu_product *p)
 double lpu_product_matrix_floor(const struct lpu_product *p, int rows)
 {
     const struct lpu_arch *a = &p->chip->arch;
-    double products = lpu_value(a, LPU_mxm_planes) * lpu_value(a, LPU_mxm_rows) * lpu_value(a, LPU_mxm_columns); /* in a cycle */
+    double products = lpu_value(a, LPU_mxm_planes) * lpu_value(a, LPU_mxm_rows) *
+                      lpu_value(a, LPU_mxm_columns); /* in a cycle */
     return (double)p->weight.n * p->weight.k * rows / products;
 }

@@ -113,7 +113,8 @@ void lpu_code_patch(struct lpu_code *c, const struct lpu_arch *a, const struct l
             /* f->slice: place among the 16 of a plane; the queue says which plane, by the order of its words */
             int q = 0;
             while (c->first[q + 1] <= f->word) q++;
-            int inside = (q - QUEUE_READ) % a->half - (a->half - a->wide), plane = (q - QUEUE_READ) / a->half * 2 + inside / LPU_LOAD;
+            int inside = (q - QUEUE_READ) % a->half - (a->half - a->wide),
+                plane = (q - QUEUE_READ) / a->half * 2 + inside / LPU_LOAD;
             int part = f->arg / TOKEN_PART, slab = f->arg % TOKEN_PART;
             in.row = (uint16_t)(p->tile_row[part][tile] + slab * p->slab_rows + column / LPU_LOAD);
             if (plane != p->tile_plane[tile] + part || column % LPU_LOAD != f->slice) in = nop;

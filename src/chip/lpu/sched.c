@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sched: finds a cycle for every node of a graph. A list scheduler: groups in program order, each node at the first
- * cycle at which everything it needs is free, so that a group may start long before the end of the one before it, and
- * weights are installed as soon as their plane's buffer is free.
+ * sched: finds a cycle for every node of a graph. A list scheduler: groups in program order, each node at the
+ * first cycle at which everything it needs is free, so that a group may start long before the end of the one
+ * before it, and weights are installed as soon as their plane's buffer is free.
  *
- * Everything is fixed by the arithmetic of arrival: an operand that must be at position p in cycle t was dispatched at t
- * minus the distance minus the delay of its instruction. Streams are booked by the cycle at which they pass (or would
- * pass) the VXM, one booking per hemisphere, direction and stream: a register that moves with the data. What is booked:
+ * Everything is fixed by the arithmetic of arrival: an operand that must be at position p in cycle t was
+ * dispatched at t minus the distance minus the delay of its instruction. Streams are booked by the cycle at
+ * which they pass (or would pass) the VXM, one booking per hemisphere, direction and stream: a register that
+ * moves with the data. What is booked:
  *
- *   streams, read and write ports and banks of slices, issue slots of all queues, the output latch of each ALU from
- *   the cycle its result is there to its last reader, weight buffer and array of each plane
+ *   streams, read and write ports and banks of slices, issue slots of all queues, the output latch of each
+ * ALU from the cycle its result is there to its last reader, weight buffer and array of each plane
  *
- * The value of a chain lies in the latch of the ALU that made it. From then until its last reader is placed that ALU is
- * held open-ended: others may use it only for what is read before. A group that does not fit is taken back and tried later.
+ * The value of a chain lies in the latch of the ALU that made it. From then until its last reader is placed
+ * that ALU is held open-ended: others may use it only for what is read before. A group that does not fit is
+ * taken back and tried later.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -77,7 +79,8 @@ struct sched {
     int n_touch, cap_touch;
     struct plane plane[LPU_PLANES];
     struct latches latch;
-    uint8_t *ends; /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it writes */
+    uint8_t *
+        ends; /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it writes */
     int link_out, link_in; /* cycles from which the links are free */
     int group;
     int failed;
@@ -144,11 +147,13 @@ static void take_back(struct sched *x, int n_undo, int n_list, int n_touch)
 
 #define BOOK(x, field, bits) (note((x), &(field), sizeof(field)), (field) |= (bits))
 
-static void emit(struct sched *x, int t, int queue, int n, const struct lpu_instr *in, int patch, int patch_arg, int lane)
+static void emit(struct sched *x, int t, int queue, int n, const struct lpu_instr *in, int patch,
+                 int patch_arg, int lane)
 {
     x->s->list = more(x, x->s->list, x->s->n, &x->s->cap, sizeof *x->s->list);
     if (x->failed) return;
-    x->s->list[x->s->n++] = (struct lpu_timed){t, (uint16_t)queue, (uint16_t)n, x->group, *in, (uint8_t)patch, (uint8_t)lane, patch_arg};
+    x->s->list[x->s->n++] = (struct lpu_timed){t,   (uint16_t)queue, (uint16_t)n,   x->group,
+                                               *in, (uint8_t)patch,  (uint8_t)lane, patch_arg};
 }
 
 static void touches(struct sched *x, int loc, int t, bool write)
@@ -234,7 +239,9 @@ static bool read_rows(struct sched *x, int loc, int width, bool inward, int t, i
     int slice = lpu_loc_slice(loc), row = lpu_loc_row(loc), h = lpu_hemisphere(a, slice), d = lpu_delay(a, OP_READ);
     for (int i = 0; i < width; i++) {
         int tr = inward ? t - d - distance(a, slice + i) : t - d + distance(a, slice + i);
-        if (tr < 0 || (i == 0 && tr < x->avail[loc]) || tr < x->avail[loc] || !port_free(x, slice + i, row, tr, false)) return false;
+        if (tr < 0 || (i == 0 && tr < x->avail[loc]) || tr < x->avail[loc] ||
+            !port_free(x, slice + i, row, tr, false))
+            return false;
     }
     int s = free_stream(x, h, inward, t, 1, width);
     if (s < 0) return false;
@@ -242,7 +249,16 @@ static bool read_rows(struct sched *x, int loc, int width, bool inward, int t, i
     for (int i = 0; i < width; i++) {
         int tr = inward ? t - d - distance(a, slice + i) : t - d + distance(a, slice + i);
         book_port(x, slice + i, row, tr, false);
-        struct lpu_instr in = {OP_READ, (uint8_t)stream_code(h, inward, s + i), ARG_NONE, ARG_NONE, ARG_NONE, 0, (uint16_t)row, 0, 0, 0};
+        struct lpu_instr in = {OP_READ,
+                               (uint8_t)stream_code(h, inward, s + i),
+                               ARG_NONE,
+                               ARG_NONE,
+                               ARG_NONE,
+                               0,
+                               (uint16_t)row,
+                               0,
+                               0,
+                               0};
         emit(x, tr, QUEUE_READ + slice + i, 1, &in, patch, patch_arg, 0);
         touches(x, loc, tr, false);
     }
@@ -251,18 +267,22 @@ static bool read_rows(struct sched *x, int loc, int width, bool inward, int t, i
 }
 
 /* A stream that passes slice's position into its row; t = its cycle at the VXM, streams already booked. */
-static bool write_rows(struct sched *x, int loc, int width, bool inward, int t, int stream, int patch, int patch_arg, int lane)
+static bool write_rows(struct sched *x, int loc, int width, bool inward, int t, int stream, int patch,
+                       int patch_arg, int lane)
 {
     const struct lpu_arch *a = x->a;
     int slice = lpu_loc_slice(loc), row = lpu_loc_row(loc);
     for (int i = 0; i < width; i++) {
         int tw = inward ? t - distance(a, slice + i) : t + distance(a, slice + i);
-        if (tw < 0 || tw <= x->last_read[loc] || tw < x->avail[loc] || !port_free(x, slice + i, row, tw, true)) return false;
+        if (tw < 0 || tw <= x->last_read[loc] || tw < x->avail[loc] ||
+            !port_free(x, slice + i, row, tw, true))
+            return false;
     }
     for (int i = 0; i < width; i++) {
         int tw = inward ? t - distance(a, slice + i) : t + distance(a, slice + i);
         book_port(x, slice + i, row, tw, true);
-        struct lpu_instr in = {OP_WRITE, ARG_NONE, (uint8_t)(stream + i), ARG_NONE, ARG_NONE, 0, (uint16_t)row, 0, 0, 0};
+        struct lpu_instr in = {
+            OP_WRITE, ARG_NONE, (uint8_t)(stream + i), ARG_NONE, ARG_NONE, 0, (uint16_t)row, 0, 0, 0};
         emit(x, tw, QUEUE_WRITE + slice + i, 1, &in, patch, patch_arg, lane);
         touches(x, loc, tw, true);
     }
@@ -299,7 +319,8 @@ static bool pass_operand(struct sched *x, const struct lpu_node *n, int t, int *
     book_stream(x, h, true, t, 1, s, LPU_QUAD);
     BOOK(x, at(x, t_pass)->pass, (uint8_t)(1u << p));
     BOOK(x, at(x, t_sum)->sum, (uint8_t)(1u << p));
-    struct lpu_instr abc = {OP_ABC, ARG_NONE, (uint8_t)act, ARG_NONE, ARG_NONE, n->pass_flag, 0, n->pass_x, n->pass_y, 0};
+    struct lpu_instr abc = {OP_ABC,       ARG_NONE, (uint8_t)act, ARG_NONE,  ARG_NONE,
+                            n->pass_flag, 0,        n->pass_x,    n->pass_y, 0};
     struct lpu_instr acc = {OP_ACC, (uint8_t)stream_code(h, true, s), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
     emit(x, t_pass, QUEUE_PASS + p, 1, &abc, PATCH_NONE, 0, 0);
     emit(x, t_sum, QUEUE_OUT + p, 1, &acc, PATCH_NONE, 0, 0);
@@ -307,8 +328,8 @@ static bool pass_operand(struct sched *x, const struct lpu_node *n, int t, int *
     return true;
 }
 
-/* The token's row may be in any of the wide slices: each is told to read, the patch leaves one. Operand a then names the stream of
- * the west; the patch knows that of the east. */
+/* The token's row may be in any of the wide slices: each is told to read, the patch leaves one. Operand a
+ * then names the stream of the west; the patch knows that of the east. */
 static bool token_operand(struct sched *x, const struct lpu_arg *g, int t, int *west, int *east)
 {
     const struct lpu_arch *a = x->a;
@@ -318,11 +339,14 @@ static bool token_operand(struct sched *x, const struct lpu_arg *g, int t, int *
         book_stream(x, h, true, t, 1, s[h], 1);
         for (int i = a->half - a->wide; i < a->half; i++) {
             int slice = h * a->half + i, tr = t - d - distance(a, slice);
-            if (tr < 0 || !port_free(x, slice, 0, tr, false) || !port_free(x, slice, a->rows - 1, tr, false)) return false;
+            if (tr < 0 || !port_free(x, slice, 0, tr, false) || !port_free(x, slice, a->rows - 1, tr, false))
+                return false;
             book_port(x, slice, 0, tr, false);
             book_port(x, slice, a->rows - 1, tr, false);
-            struct lpu_instr in = {OP_READ, (uint8_t)stream_code(h, true, s[h]), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
-            emit(x, tr, QUEUE_READ + slice, 1, &in, PATCH_TOKEN_CODES, g->patch_arg, (i - (a->half - a->wide)) % LPU_LOAD);
+            struct lpu_instr in = {
+                OP_READ, (uint8_t)stream_code(h, true, s[h]), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
+            emit(x, tr, QUEUE_READ + slice, 1, &in, PATCH_TOKEN_CODES, g->patch_arg,
+                 (i - (a->half - a->wide)) % LPU_LOAD);
         }
     }
     *west = stream_code(0, true, s[0]);
@@ -330,7 +354,8 @@ static bool token_operand(struct sched *x, const struct lpu_arg *g, int t, int *
     return true;
 }
 
-static bool operand(struct sched *x, const struct lpu_node *n, int i, struct placed *p, int t, struct lpu_instr *in, uint8_t *arg, int *side)
+static bool operand(struct sched *x, const struct lpu_node *n, int i, struct placed *p, int t,
+                    struct lpu_instr *in, uint8_t *arg, int *side)
 {
     const struct lpu_arg *g = &n->arg[i];
     int s = ARG_NONE;
@@ -370,9 +395,11 @@ static int earliest(const struct sched *x, const struct lpu_node *n, const struc
         int r = 0;
         if (g->kind == SRC_NODE) r = p[g->v].ready;
         if (g->kind == SRC_CHAIN) r = x->latch.chain[g->v].ready;
-        if (g->kind == SRC_MEM && g->patch != PATCH_TOKEN_CODES) r = x->avail[g->v] + lpu_delay(a, OP_READ) + distance(a, lpu_loc_slice(g->v));
+        if (g->kind == SRC_MEM && g->patch != PATCH_TOKEN_CODES)
+            r = x->avail[g->v] + lpu_delay(a, OP_READ) + distance(a, lpu_loc_slice(g->v));
         if (g->kind == SRC_PASS) {
-            int act = x->avail[n->pass_act] + lpu_delay(a, OP_READ) + a->centre - distance(a, lpu_loc_slice(n->pass_act));
+            int act = x->avail[n->pass_act] + lpu_delay(a, OP_READ) + a->centre -
+                      distance(a, lpu_loc_slice(n->pass_act));
             r = x->plane[n->pass_plane].next_pass > act ? x->plane[n->pass_plane].next_pass : act;
             r += lpu_delay(a, OP_ABC) + lpu_delay(a, OP_ACC) + a->centre;
         }
@@ -381,8 +408,9 @@ static int earliest(const struct sched *x, const struct lpu_node *n, const struc
     return t;
 }
 
-/* An ALU that can start at t and whose latch is free from the result on, the longer the better; for a chain nothing may be
- * booked behind it. Not one whose result the group still waits for, unless this node is the last to read it. */
+/* An ALU that can start at t and whose latch is free from the result on, the longer the better; for a chain
+ * nothing may be booked behind it. Not one whose result the group still waits for, unless this node is the
+ * last to read it. */
 static int find_alu(struct sched *x, const struct lpu_node *n, const struct placed *p, int self, int t, int ready)
 {
     const struct latches *l = &x->latch;
@@ -413,10 +441,14 @@ static int find_alu(struct sched *x, const struct lpu_node *n, const struct plac
 static bool place_node_at(struct sched *x, const struct lpu_node *n, struct placed *p, int self, int t)
 {
     const struct lpu_arch *a = x->a;
-    int ready = t + lpu_delay(a, n->op), alu = find_alu(x, n, p, self, t, ready), side = ARG_NONE, patch = n->patch, patch_arg = n->patch_arg;
-    struct lpu_instr in = {.op = n->op, .out = ARG_NONE, .flag = n->flag, .row = n->row, .x = n->x, .y = n->y, .imm = n->imm};
+    int ready = t + lpu_delay(a, n->op), alu = find_alu(x, n, p, self, t, ready), side = ARG_NONE,
+        patch = n->patch, patch_arg = n->patch_arg;
+    struct lpu_instr in = {
+        .op = n->op, .out = ARG_NONE, .flag = n->flag, .row = n->row, .x = n->x, .y = n->y, .imm = n->imm};
     if (alu < 0) return false;
-    if (!operand(x, n, 0, p, t, &in, &in.a, &side) || !operand(x, n, 1, p, t, &in, &in.b, &side) || !operand(x, n, 2, p, t, &in, &in.c, &side)) return false;
+    if (!operand(x, n, 0, p, t, &in, &in.a, &side) || !operand(x, n, 1, p, t, &in, &in.b, &side) ||
+        !operand(x, n, 2, p, t, &in, &in.c, &side))
+        return false;
     BOOK(x, at(x, t)->issue, (uint16_t)(1u << alu));
     p[self].ready = p[self].held = ready;
     p[self].alu = alu;
@@ -426,7 +458,8 @@ static bool place_node_at(struct sched *x, const struct lpu_node *n, struct plac
         if (n->dst_byte) in.flag |= FLAG_OUT_BYTE;
         for (int i = 0; i < n->n_dst; i++) {
             int h = lpu_hemisphere(a, lpu_loc_slice(n->dst[i]));
-            if (stream[h] < 0) { /* one number for both directions: an instruction names one stream, and a mirror of it */
+            if (stream[h] <
+                0) { /* one number for both directions: an instruction names one stream, and a mirror of it */
                 int s = free_stream(x, h, false, ready, 1, width);
                 if (stream[!h] >= 0) {
                     s = stream[!h];
@@ -440,7 +473,9 @@ static bool place_node_at(struct sched *x, const struct lpu_node *n, struct plac
             int code = stream_code(h, false, stream[h]);
             if (n->dst_patch == PATCH_SLOT) {
                 for (int j = 0; j < LPU_LOAD; j++)
-                    if (!write_rows(x, n->dst[i] + j * LPU_ROWS, 1, false, ready, code, PATCH_SLOT, n->dst_patch_arg, j)) return false;
+                    if (!write_rows(x, n->dst[i] + j * LPU_ROWS, 1, false, ready, code, PATCH_SLOT,
+                                    n->dst_patch_arg, j))
+                        return false;
             } else if (!write_rows(x, n->dst[i], width, false, ready, code, n->dst_patch, n->dst_patch_arg, 0)) {
                 return false;
             }
@@ -584,7 +619,16 @@ static bool place_sxm_at(struct sched *x, const struct lpu_node *n, int t) /* t:
         if (!write_rows(x, n->dst[i], width, true, ready + c, code, n->dst_patch, n->dst_patch_arg, 0)) return false;
     }
     BOOK(x, at(x, t)->sxm, (uint8_t)(1u << h));
-    struct lpu_instr in = {n->op, (uint8_t)code, (uint8_t)in_stream, ARG_NONE, ARG_NONE, (uint8_t)(width == 1 ? FLAG_BYTE : 0), n->row, 0, 0, 0};
+    struct lpu_instr in = {n->op,
+                           (uint8_t)code,
+                           (uint8_t)in_stream,
+                           ARG_NONE,
+                           ARG_NONE,
+                           (uint8_t)(width == 1 ? FLAG_BYTE : 0),
+                           n->row,
+                           0,
+                           0,
+                           0};
     emit(x, t, QUEUE_SXM + h, 1, &in, n->patch, 0, 0);
     return true;
 }
@@ -611,7 +655,9 @@ static void place_sum(struct sched *x, const struct lpu_group *g)
     for (; !x->failed; t++) {
         int u = x->n_undo, l = x->s->n, k = x->n_touch;
         reach(x, t + 256);
-        if (pass_operand(x, n, t, &stream) && write_rows(x, n->dst[0], LPU_QUAD, true, t, stream, PATCH_NONE, 0, 0)) break;
+        if (pass_operand(x, n, t, &stream) &&
+            write_rows(x, n->dst[0], LPU_QUAD, true, t, stream, PATCH_NONE, 0, 0))
+            break;
         take_back(x, u, l, k);
     }
     int tp = t - x->a->centre - lpu_delay(x->a, OP_ACC) - lpu_delay(x->a, OP_ABC);
@@ -628,7 +674,9 @@ static void place_send(struct sched *x, const struct lpu_group *g)
         if (t < x->link_out) t = x->link_out;
         for (t = t > ORIGIN ? t : ORIGIN; !x->failed; t++) {
             reach(x, t + 256);
-            if (!(at(x, t)->c2c >> h & 1) && read_rows(x, src + i * LPU_ROWS, 1, false, t - c, PATCH_NONE, 0, &s)) break;
+            if (!(at(x, t)->c2c >> h & 1) &&
+                read_rows(x, src + i * LPU_ROWS, 1, false, t - c, PATCH_NONE, 0, &s))
+                break;
         }
         touches(x, src, t, false);
         BOOK(x, at(x, t)->c2c, (uint8_t)(1u << h));
@@ -638,11 +686,13 @@ static void place_send(struct sched *x, const struct lpu_group *g)
     }
 }
 
-/* The next four vectors of the chip before into four rows. The launch begins so late that they are there by then (lpu.c). */
+/* The next four vectors of the chip before into four rows. The launch begins so late that they are there by
+ * then (lpu.c). */
 static void place_receive(struct sched *x, const struct lpu_group *g)
 {
     const struct lpu_node *n = &x->g->nodes[g->first];
-    int dst = n->dst[0], h = lpu_hemisphere(x->a, lpu_loc_slice(dst)), c = x->a->centre, d = lpu_delay(x->a, OP_RECEIVE), t = ORIGIN, s = 0;
+    int dst = n->dst[0], h = lpu_hemisphere(x->a, lpu_loc_slice(dst)), c = x->a->centre,
+        d = lpu_delay(x->a, OP_RECEIVE), t = ORIGIN, s = 0;
     if (!x->link_in) { /* the first one */
         struct lpu_instr skew = {OP_DESKEW, ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
         for (int i = 0; i < 2; i++) emit(x, t - d, QUEUE_C2C + i, 1, &skew, PATCH_NONE, 0, 0);
@@ -654,13 +704,16 @@ static void place_receive(struct sched *x, const struct lpu_group *g)
             reach(x, t + 256);
             if (!(at(x, t)->c2c >> h & 1) && (s = free_stream(x, h, true, t + d + c, 1, 1)) >= 0) {
                 book_stream(x, h, true, t + d + c, 1, s, 1);
-                if (write_rows(x, dst + i * LPU_ROWS, 1, true, t + d + c, stream_code(h, true, s), PATCH_NONE, 0, 0)) break;
+                if (write_rows(x, dst + i * LPU_ROWS, 1, true, t + d + c, stream_code(h, true, s), PATCH_NONE,
+                               0, 0))
+                    break;
             }
             take_back(x, u, l, k);
         }
         touches(x, dst, t + d + c, true);
         BOOK(x, at(x, t)->c2c, (uint8_t)(1u << h));
-        struct lpu_instr in = {OP_RECEIVE, (uint8_t)stream_code(h, true, s), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
+        struct lpu_instr in = {
+            OP_RECEIVE, (uint8_t)stream_code(h, true, s), ARG_NONE, ARG_NONE, ARG_NONE, 0, 0, 0, 0, 0};
         emit(x, t, QUEUE_C2C + h, 1, &in, PATCH_NONE, 0, 0);
         x->link_in = t + lpu_link_gap(x->a);
     }
@@ -670,7 +723,8 @@ static void place_receive(struct sched *x, const struct lpu_group *g)
 static int chunk_streams(struct sched *x, const struct lpu_node *n, int i, int t)
 {
     const struct lpu_arch *a = x->a;
-    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + i, d = lpu_delay(a, OP_READ), c = a->centre;
+    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + i, d = lpu_delay(a, OP_READ),
+        c = a->centre;
     if (at(x, t)->load >> n->alu & 1) return -1;
     int s = free_stream(x, lpu_plane_hemisphere(n->alu), false, t - c, 1, LPU_LOAD);
     for (int j = 0; s >= 0 && j < LPU_LOAD && LPU_LOAD * i + j < n->x; j++) {
@@ -684,19 +738,32 @@ static int chunk_streams(struct sched *x, const struct lpu_node *n, int i, int t
 static void emit_chunks(struct sched *x, const struct lpu_node *n, int first, int len, int t, int s)
 {
     const struct lpu_arch *a = x->a;
-    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + first, d = lpu_delay(a, OP_READ), h = lpu_plane_hemisphere(n->alu);
+    int loc = n->arg[0].v, slice0 = lpu_loc_slice(loc), row = lpu_loc_row(loc) + first,
+        d = lpu_delay(a, OP_READ), h = lpu_plane_hemisphere(n->alu);
     for (int j = 0; j < LPU_LOAD; j++) {
-        int tr = t - d - (a->centre - distance(a, slice0 + j)), reps = (n->x - LPU_LOAD * first - j + LPU_LOAD - 1) / LPU_LOAD;
+        int tr = t - d - (a->centre - distance(a, slice0 + j)),
+            reps = (n->x - LPU_LOAD * first - j + LPU_LOAD - 1) / LPU_LOAD;
         reps = reps < len ? reps : len;
         if (reps <= 0) break;
         for (int i = 0; i < reps; i++) book_port(x, slice0 + j, row + i, tr + i, false);
-        struct lpu_instr in = {OP_READ, (uint8_t)stream_code(h, false, s + j), ARG_NONE, ARG_NONE, ARG_NONE, 0, (uint16_t)row, 0, 0, 0};
+        struct lpu_instr in = {OP_READ,
+                               (uint8_t)stream_code(h, false, s + j),
+                               ARG_NONE,
+                               ARG_NONE,
+                               ARG_NONE,
+                               0,
+                               (uint16_t)row,
+                               0,
+                               0,
+                               0};
         emit(x, tr, QUEUE_READ + slice0 + j, reps, &in, n->arg[0].patch, n->arg[0].patch_arg, 0);
         touches(x, loc, tr + reps - 1, false);
     }
     book_stream(x, h, false, t - a->centre, len, s, LPU_LOAD);
     for (int i = 0; i < len; i++) BOOK(x, at(x, t + i)->load, (uint8_t)(1u << n->alu));
-    struct lpu_instr lw = {OP_LW, ARG_NONE, (uint8_t)stream_code(h, false, s), ARG_NONE, ARG_NONE, n->flag, (uint16_t)(LPU_LOAD * first), n->x, 0, 0};
+    struct lpu_instr lw = {OP_LW,    ARG_NONE, (uint8_t)stream_code(h, false, s), ARG_NONE,
+                           ARG_NONE, n->flag,  (uint16_t)(LPU_LOAD * first),      n->x,
+                           0,        0};
     emit(x, t, QUEUE_LOAD + n->alu, len, &lw, PATCH_NONE, 0, 0);
 }
 
@@ -704,8 +771,11 @@ static void place_load(struct sched *x, const struct lpu_node *n)
 {
     const struct lpu_arch *a = x->a;
     struct plane *pl = &x->plane[n->alu];
-    int base = x->avail[n->arg[0].v] + lpu_delay(a, OP_READ) + a->centre, t = pl->buffer_free > base ? pl->buffer_free : base, chunks = (n->x + LPU_LOAD - 1) / LPU_LOAD;
-    for (int i = 0; i < chunks && !x->failed;) { /* chunk by chunk: a vector on its way to a pass costs one cycle, not a whole load */
+    int base = x->avail[n->arg[0].v] + lpu_delay(a, OP_READ) + a->centre,
+        t = pl->buffer_free > base ? pl->buffer_free : base, chunks = (n->x + LPU_LOAD - 1) / LPU_LOAD;
+    for (int i = 0;
+         i < chunks &&
+         !x->failed;) { /* chunk by chunk: a vector on its way to a pass costs one cycle, not a whole load */
         int s, len = 1;
         reach(x, t + 256);
         while ((s = chunk_streams(x, n, i, t)) < 0 && !x->failed) t++, reach(x, t + 256);
@@ -734,7 +804,8 @@ static void commit(struct sched *x)
 {
     for (int i = 0; i < x->n_touch; i++) {
         const struct touch *k = &x->touch[i];
-        int32_t *p = k->write ? &x->avail[k->loc] : &x->last_read[k->loc], v = k->write ? k->cycle + lpu_delay(x->a, OP_WRITE) : k->cycle;
+        int32_t *p = k->write ? &x->avail[k->loc] : &x->last_read[k->loc],
+                v = k->write ? k->cycle + lpu_delay(x->a, OP_WRITE) : k->cycle;
         if (*p < v) *p = v;
     }
     x->n_touch = x->n_undo = 0;
@@ -751,7 +822,8 @@ static void find_ends(struct sched *x)
         x->ends[i] = n->alu != ARG_NONE && dead[n->alu] ? 8 : 0;
         if (n->alu != ARG_NONE) dead[n->alu] = true;
         for (int j = 0; j < 3; j++)
-            if (n->arg[j].kind == SRC_CHAIN && dead[n->arg[j].v]) x->ends[i] |= (uint8_t)(1u << j), dead[n->arg[j].v] = false;
+            if (n->arg[j].kind == SRC_CHAIN && dead[n->arg[j].v])
+                x->ends[i] |= (uint8_t)(1u << j), dead[n->arg[j].v] = false;
     }
 }
 
@@ -799,7 +871,9 @@ int lpu_schedule(struct lpu_schedule *s, const struct lpu_arch *a, const struct 
         if (end > s->cycles) s->cycles = end;
     }
     free(x.c), free(x.avail), free(x.last_read), free(x.undo), free(x.touch), free(x.ends);
-    if (x.failed == ERR_INTERNAL) return err(e, ERR_INTERNAL, "no schedule for group %d (%s): its values need more ALUs than there are", x.group - 1, g->groups[x.group - 1].what);
+    if (x.failed == ERR_INTERNAL)
+        return err(e, ERR_INTERNAL, "no schedule for group %d (%s): its values need more ALUs than there are",
+                   x.group - 1, g->groups[x.group - 1].what);
     if (x.failed == ERR_LIMIT) return err(e, ERR_LIMIT, "the schedule is longer than %d cycles", CYCLES_MAX);
     return x.failed || g->failed ? err(e, ERR_MEMORY, "out of memory") : 0;
 }

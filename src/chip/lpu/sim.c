@@ -268,7 +268,8 @@ static int run_pass(struct lpu_sim *s, const struct lpu_instr *in)
     pl->pass = s->now;
     struct result *r = &pl->sums[pl->n++ % PENDING];
     r->ready = s->now + lpu_delay(s->a, OP_ABC);
-    lpu_pass((int32_t *)r->v, act, in->x, in->y, in->flag & FLAG_UNSIGNED, (const uint8_t(*)[LPU_LANES])pl->array, pl->array_unsigned);
+    lpu_pass((int32_t *)r->v, act, in->x, in->y, in->flag & FLAG_UNSIGNED,
+             (const uint8_t(*)[LPU_LANES])pl->array, pl->array_unsigned);
     if (in->y > in->x) s->count.macs += (int64_t)(in->y - in->x) * LPU_LANES;
     return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * trace: where the cycles of a launch go.
  *
- * Parts of steps run into each other: while one folds, the next installs its weights. So that the shares add up to the whole, a
- * group of the graph is charged with the cycles by which it ends later than all groups before it: what it adds to the
- * time at which the results so far are there.
+ * Parts of steps run into each other: while one folds, the next installs its weights. So that the shares add
+ * up to the whole, a group of the graph is charged with the cycles by which it ends later than all groups
+ * before it: what it adds to the time at which the results so far are there.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static struct lpu_part *part_of(struct lpu_trace *t, const char *what)
     return &t->part[t->n++];
 }
 
-int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_schedule *s, struct err *e)
+int lpu_trace(struct lpu_trace *t, const struct lpu_arch *a, const struct lpu_graph *g,
+              const struct lpu_schedule *s, struct err *e)
 {
     int *end = calloc((size_t)g->n_groups + 1, sizeof *end), done = 0;
     *t = (struct lpu_trace){0};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verify: do these queues compute what the graph says? Both are executed on symbols: a 64-bit number stands for a vector, and
- * an operation's symbol is a hash of operation, fields and operands. The graph runs node by node, the queues cycle by
- * cycle, with every stream, port, bank, latch and array checked again from the words alone. Neither the scheduler
- * nor the simulator is asked. In the end every row of memory and every range check must have the same symbol: a moved, lost or
- * doubled instruction, another slice, stream, row or lane leads to another one, but for a collision of 2^-64.
+ * verify: do these queues compute what the graph says? Both are executed on symbols: a 64-bit number stands
+ * for a vector, and an operation's symbol is a hash of operation, fields and operands. The graph runs node by
+ * node, the queues cycle by cycle, with every stream, port, bank, latch and array checked again from the
+ * words alone. Neither the scheduler nor the simulator is asked. In the end every row of memory and every
+ * range check must have the same symbol: a moved, lost or doubled instruction, another slice, stream, row or
+ * lane leads to another one, but for a collision of 2^-64.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ static sym mix(sym a, sym b)
 
 static const sym byte_mark[LPU_QUAD] = {0x1d8e4e27c47d124f, 0xeb44accab455d165, 0x9c6e6877736c46e3, 0x5851f42d4c957f2d};
 
-/* A 32-bit vector lies as four rows: its symbol under four marks, so that four rows that belong together give it back. */
+/* A 32-bit vector lies as four rows: its symbol under four marks, so that four rows that belong together give
+ * it back. */
 static sym join(const sym r[LPU_QUAD])
 {
     sym v = r[0] ^ byte_mark[0];
@@ -114,16 +116,21 @@ static int operand_at(const struct graph_run *g, const struct lpu_arg *k)
 {
     int tile = g->p->token / g->p->tile_columns, column = g->p->token % g->p->tile_columns;
     if (k->patch == PATCH_TOKEN_SCALE) return k->v + tile * g->p->scale_step;
-    if (k->patch == PATCH_PAGE && g->p->pages) return k->v + (g->p->pages[k->patch_arg / 65536] - k->patch_arg / 65536) * (k->patch_arg % 65536);
+    if (k->patch == PATCH_PAGE && g->p->pages)
+        return k->v + (g->p->pages[k->patch_arg / 65536] - k->patch_arg / 65536) * (k->patch_arg % 65536);
     if (k->patch != PATCH_TOKEN_CODES) return k->v;
     int part = k->patch_arg / TOKEN_PART, slab = k->patch_arg % TOKEN_PART, plane = g->p->tile_plane[tile] + part;
-    int slice = lpu_plane_hemisphere(plane) * g->a->half + g->a->half - g->a->wide + plane % 2 * LPU_LOAD + column % LPU_LOAD;
+    int slice = lpu_plane_hemisphere(plane) * g->a->half + g->a->half - g->a->wide + plane % 2 * LPU_LOAD +
+                column % LPU_LOAD;
     return lpu_loc(slice, g->p->tile_row[part][tile] + slab * g->p->slab_rows + column / LPU_LOAD);
 }
 
 static int result_at(const struct graph_run *g, const struct lpu_node *n, int i)
 {
-    int page = n->dst_patch && g->p->pages ? (g->p->pages[n->dst_patch_arg / 65536] - n->dst_patch_arg / 65536) * (n->dst_patch_arg % 65536) : 0;
+    int page =
+        n->dst_patch && g->p->pages
+            ? (g->p->pages[n->dst_patch_arg / 65536] - n->dst_patch_arg / 65536) * (n->dst_patch_arg % 65536)
+            : 0;
     if (n->dst_patch != PATCH_SLOT) return n->dst[i] + page;
     return n->dst[i] + page + g->p->slot % LPU_LOAD * LPU_ROWS + g->p->slot / LPU_LOAD;
 }
@@ -133,7 +140,8 @@ static void put_result(struct graph_run *g, const struct lpu_node *n, sym v)
     for (int i = 0; i < n->n_dst; i++) {
         int loc = result_at(g, n, i);
         for (int k = 0; k < (n->dst_byte ? 1 : LPU_QUAD); k++)
-            g->w.row[loc + k * LPU_ROWS] = n->dst_byte ? (lpu_op_info[n->op].unit == UNIT_SXM ? v : low_byte(v)) : v ^ byte_mark[k];
+            g->w.row[loc + k * LPU_ROWS] =
+                n->dst_byte ? (lpu_op_info[n->op].unit == UNIT_SXM ? v : low_byte(v)) : v ^ byte_mark[k];
     }
 }
 
@@ -145,7 +153,9 @@ static void run_install(struct graph_run *g, const struct lpu_node *n)
         return;
     }
     g->buffer[n->alu] = 0;
-    for (int i = 0; i < n->x; i++) g->buffer[n->alu] += weight_symbol(i, row_of(g, loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD), n->flag);
+    for (int i = 0; i < n->x; i++)
+        g->buffer[n->alu] +=
+            weight_symbol(i, row_of(g, loc + i % LPU_LOAD * LPU_ROWS + i / LPU_LOAD), n->flag);
 }
 
 static void run_sum(struct graph_run *g, const struct lpu_node *n)
@@ -191,12 +201,19 @@ static void run_group(struct graph_run *g, const struct lpu_node *nodes, int n)
             case SRC_IMM: arg[j] = constant(k->imm); break;
             case SRC_NODE: arg[j] = v[b->v]; break;
             case SRC_CHAIN: arg[j] = g->chain[b->v]; break;
-            case SRC_PASS: arg[j] = pass_symbol(g->array[k->pass_plane], row_of(g, k->pass_act), k->pass_x, k->pass_y, k->pass_flag); break;
-            default: arg[j] = b->byte ? as_operand(row_of(g, operand_at(g, b)), b->byte == 2) : read_vector(g, operand_at(g, b));
+            case SRC_PASS:
+                arg[j] = pass_symbol(g->array[k->pass_plane], row_of(g, k->pass_act), k->pass_x, k->pass_y,
+                                     k->pass_flag);
+                break;
+            default:
+                arg[j] = b->byte ? as_operand(row_of(g, operand_at(g, b)), b->byte == 2)
+                                 : read_vector(g, operand_at(g, b));
             }
         }
         int x = k->patch == PATCH_SLOT_LANES ? g->p->slot : k->x, first = lpu_first_lane(k->patch_arg, g->p->slot);
-        int y = k->patch == PATCH_SLOT_LANES || k->patch == PATCH_LAST_LANE || k->patch == PATCH_WINDOW ? g->p->slot + 1 : k->y;
+        int y = k->patch == PATCH_SLOT_LANES || k->patch == PATCH_LAST_LANE || k->patch == PATCH_WINDOW
+                    ? g->p->slot + 1
+                    : k->y;
         if (k->patch == PATCH_FIRST_LANE || k->patch == PATCH_WINDOW) x = first < ATTN_CHUNK ? first : 0;
         if (k->patch == PATCH_ANY_KEY) y = first < ATTN_CHUNK ? LPU_LANES : 0;
         v[i] = operation(k->op, k->imm, x, y, arg);
@@ -296,7 +313,8 @@ static bool do_mem(struct queue_run *r, const struct lpu_instr *in, int row)
     } else {
         r->read_at[slice] = r->now, r->read_bank[slice] = bank;
     }
-    if (r->read_at[slice] == r->write_at[slice] && r->read_bank[slice] == r->write_bank[slice]) return no(r, "a bank is read and written in one cycle");
+    if (r->read_at[slice] == r->write_at[slice] && r->read_bank[slice] == r->write_bank[slice])
+        return no(r, "a bank is read and written in one cycle");
     int loc = lpu_loc(slice, row), far = distance_of(r->a, slice);
     if (!write) {
         if (!r->avail[loc] && !r->used[loc]) return no(r, "the graph never reads this row");
@@ -319,7 +337,8 @@ static bool do_load(struct queue_run *r, const struct lpu_instr *in, int row)
         r->loaded[p] = 0;
         return true;
     }
-    if (in->x > LPU_LANES || row >= in->x || row % LPU_LOAD || in->a % LPU_LOAD) return no(r, "weights do not fit the array");
+    if (in->x > LPU_LANES || row >= in->x || row % LPU_LOAD || in->a % LPU_LOAD)
+        return no(r, "weights do not fit the array");
     if (row == 0) r->buffer[p] = 0;
     for (int i = 0; i < LPU_LOAD && row + i < in->x; i++) {
         sym v;
@@ -338,7 +357,8 @@ static bool do_pass(struct queue_run *r, const struct lpu_instr *in)
     if (!r->array[p] || r->array_at[p] > r->now) return no(r, "no weights are installed");
     if (!take(r, lpu_plane_hemisphere(p), in->a, r->a->centre, &act)) return false;
     r->pass_at[p] = r->now;
-    r->sum[p][r->n_sum[p]++ % PENDING] = (struct carried){0, r->now + lpu_delay(r->a, OP_ABC), pass_symbol(r->array[p], act, in->x, in->y, in->flag)};
+    r->sum[p][r->n_sum[p]++ % PENDING] = (struct carried){
+        0, r->now + lpu_delay(r->a, OP_ABC), pass_symbol(r->array[p], act, in->x, in->y, in->flag)};
     return true;
 }
 
@@ -347,7 +367,9 @@ static bool do_sum(struct queue_run *r, const struct lpu_instr *in)
     int p = r->queue - QUEUE_OUT;
     for (int i = 1; i <= PENDING && i <= r->n_sum[p]; i++) {
         const struct carried *k = &r->sum[p][(r->n_sum[p] - i) % PENDING];
-        if (k->born == r->now) return put_vector(r, lpu_plane_hemisphere(p), in->out, r->now + lpu_delay(r->a, OP_ACC), r->a->centre, k->v);
+        if (k->born == r->now)
+            return put_vector(r, lpu_plane_hemisphere(p), in->out, r->now + lpu_delay(r->a, OP_ACC),
+                              r->a->centre, k->v);
     }
     return no(r, "no pass ends in this cycle");
 }
@@ -357,7 +379,9 @@ static bool do_move(struct queue_run *r, const struct lpu_instr *in)
     int h = r->queue - QUEUE_SXM, t = r->now + lpu_delay(r->a, in->op);
     sym v[LPU_QUAD];
     if (in->row >= (in->op == OP_PERM ? LPU_MAPS : LPU_LANES)) return no(r, "no such lane or map");
-    if (in->flag & FLAG_BYTE) return take(r, h, in->a, r->a->centre, v) && put(r, h, in->out, t, r->a->centre, moved_symbol(in->op, in->row, v[0]));
+    if (in->flag & FLAG_BYTE)
+        return take(r, h, in->a, r->a->centre, v) &&
+               put(r, h, in->out, t, r->a->centre, moved_symbol(in->op, in->row, v[0]));
     for (int i = 0; i < LPU_QUAD; i++)
         if (!take(r, h, in->a + i, r->a->centre, &v[i])) return false;
     return put_vector(r, h, in->out, t, r->a->centre, moved_symbol(in->op, in->row, join(v)));
@@ -379,7 +403,8 @@ static bool do_link(struct queue_run *r, const struct lpu_instr *in)
     }
     if (!take(r, h, in->a, r->a->centre, &v)) return false;
     if (r->sent_at >= 0 && r->now < r->sent_at + lpu_link_gap(r->a)) return no(r, "the link is still busy");
-    if (r->n_sent >= r->p->n_sent || r->now > r->p->sent[r->n_sent]) return no(r, "the next chip expects the vector earlier");
+    if (r->n_sent >= r->p->n_sent || r->now > r->p->sent[r->n_sent])
+        return no(r, "the next chip expects the vector earlier");
     r->n_sent++;
     r->sent_at = r->now;
     r->w.sent = mix(r->w.sent, v);
@@ -399,7 +424,8 @@ static bool do_vxm(struct queue_run *r, const struct lpu_instr *in)
             int k = code[i] - ARG_ALU, best = -1;
             if (k >= LPU_ALUS) return no(r, "no such ALU");
             for (int j = 0; j < PENDING && j < r->n_alu[k]; j++)
-                if (r->alu[k][j].born <= r->now && r->alu[k][j].born > best) best = r->alu[k][j].born, arg[i] = r->alu[k][j].v;
+                if (r->alu[k][j].born <= r->now && r->alu[k][j].born > best)
+                    best = r->alu[k][j].born, arg[i] = r->alu[k][j].v;
             if (best < 0) return no(r, "the ALU has no result yet");
         } else if (in->flag & FLAG_BYTE << i) {
             if (!take(r, code[i] >= LPU_STREAMS, code[i], 0, &arg[i])) return false;
@@ -421,7 +447,9 @@ static bool do_vxm(struct queue_run *r, const struct lpu_instr *in)
     if (in->out >= 2 * OUT_BOTH) return no(r, "no such stream");
     for (int both = 0; both <= (in->out >= OUT_BOTH); both++) {
         int s = (in->out % OUT_BOTH + both * LPU_STREAMS) % (2 * LPU_STREAMS), h = s < LPU_STREAMS;
-        if (!(in->flag & FLAG_OUT_BYTE ? put(r, h, s, ready, 0, low_byte(v)) : put_vector(r, h, s, ready, 0, v))) return false;
+        if (!(in->flag & FLAG_OUT_BYTE ? put(r, h, s, ready, 0, low_byte(v))
+                                       : put_vector(r, h, s, ready, 0, v)))
+            return false;
     }
     return true;
 }
@@ -471,7 +499,8 @@ static int list_issues(const struct lpu_code *c, struct issue **list, int **firs
                     if (!pass)
                         n++;
                     else
-                        (*list)[(*first)[now]++] = (struct issue){in->op == OP_REPEAT ? last : w, (uint16_t)q, (uint16_t)rep};
+                        (*list)[(*first)[now]++] =
+                            (struct issue){in->op == OP_REPEAT ? last : w, (uint16_t)q, (uint16_t)rep};
                     if (pass) continue;
                 }
                 if (in->op != OP_REPEAT) last = w;
@@ -535,21 +564,30 @@ static int compare(const struct world *want, const struct world *got, size_t n, 
 {
     for (size_t i = 0; i < n; i++)
         if (want->row[i] != got->row[i])
-            return err(e, ERR_INTERNAL, "verify: slice %d, row %d ends with another value than the graph gives it", lpu_loc_slice((int)i), lpu_loc_row((int)i));
-    if (want->sent != got->sent || want->received != got->received) return err(e, ERR_INTERNAL, "verify: other vectors go over the links than the graph sends and receives");
+            return err(e, ERR_INTERNAL,
+                       "verify: slice %d, row %d ends with another value than the graph gives it",
+                       lpu_loc_slice((int)i), lpu_loc_row((int)i));
+    if (want->sent != got->sent || want->received != got->received)
+        return err(e, ERR_INTERNAL,
+                   "verify: other vectors go over the links than the graph sends and receives");
     return want->traps == got->traps ? 0 : err(e, ERR_INTERNAL, "verify: other range checks than the graph has");
 }
 
-int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c, const struct lpu_params *p, struct err *e)
+int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct lpu_code *c,
+               const struct lpu_params *p, struct err *e)
 {
     size_t n = (size_t)a->slices * LPU_ROWS;
     struct graph_run *gr = calloc(1, sizeof *gr);
     struct queue_run *qr = calloc(1, sizeof *qr);
     int rc = 0, cycles = 0;
-    if (!gr || !qr || make_world(&gr->w, n) || make_world(&qr->w, n) || !(qr->avail = calloc(n, sizeof *qr->avail)) || !(gr->used = calloc(n, 1)) || !(qr->stream = calloc(2, sizeof *qr->stream)))
+    if (!gr || !qr || make_world(&gr->w, n) || make_world(&qr->w, n) ||
+        !(qr->avail = calloc(n, sizeof *qr->avail)) || !(gr->used = calloc(n, 1)) ||
+        !(qr->stream = calloc(2, sizeof *qr->stream)))
         rc = err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; !rc && i < 2 * 2 * LPU_STREAMS * RING; i++)
-        qr->stream[i / (2 * LPU_STREAMS * RING)][i / (LPU_STREAMS * RING) % 2][i / RING % LPU_STREAMS][i % RING].stamp = INT32_MIN;
+        qr->stream[i / (2 * LPU_STREAMS * RING)][i / (LPU_STREAMS * RING) % 2][i / RING % LPU_STREAMS]
+                  [i % RING]
+                      .stamp = INT32_MIN;
     for (int i = 0; !rc && i < LPU_SLICES; i++) qr->read_at[i] = -1, qr->write_at[i] = -2;
     for (int i = 0; !rc && i < LPU_PLANES; i++) qr->pass_at[i] = -1;
     if (!rc) {
@@ -573,7 +611,8 @@ int lpu_verify(const struct lpu_arch *a, const struct lpu_graph *g, const struct
                 run_install(gr, g->nodes + k->first);
         }
         rc = run_queues(qr, &cycles, e);
-        if (!rc && cycles != c->cycles) rc = err(e, ERR_INTERNAL, "verify: the queues end after %d cycles, not %d", cycles, c->cycles);
+        if (!rc && cycles != c->cycles)
+            rc = err(e, ERR_INTERNAL, "verify: the queues end after %d cycles, not %d", cycles, c->cycles);
         if (!rc) rc = compare(&gr->w, &qr->w, n, e);
     }
     if (gr) free(gr->w.row), free(gr->used);

@@ -7,7 +7,9 @@
 
 const struct class_ops *class_find(const char *name)
 {
-    static const struct class_ops *const all[] = {&class_gpu, &class_array, &class_bsp, &class_wafer, &class_dataflow, &class_scheduled, &class_cluster, &class_roofline};
+    static const struct class_ops *const all[] = {&class_gpu,     &class_array,    &class_bsp,
+                                                  &class_wafer,   &class_dataflow, &class_scheduled,
+                                                  &class_cluster, &class_roofline};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(all[i]->name, name)) return all[i];
     return NULL;
@@ -74,7 +76,8 @@ struct class_time class_message(const struct device *d, const struct work *w)
     double share = inside ? class_figure(d, FIGURE_model_link, 1, 1) : class_figure(d, FIGURE_net_share, 1, 1);
     double rate = inside ? d->link : class_figure(d, FIGURE_net_rate, 1e9, d->link);
     double hop = inside ? d->hop : class_figure(d, FIGURE_net_hop, 1e-9, d->hop);
-    if (w->chips > class_figure(d, FIGURE_net_tier, 1, HUGE_VAL)) hop *= 3; /* up, over and down the tiers of switches */
+    if (w->chips > class_figure(d, FIGURE_net_tier, 1, HUGE_VAL))
+        hop *= 3; /* up, over and down the tiers of switches */
     double steps = (w->kind == WORK_REDUCE ? 2 : 1) * ceil(log2(fmax(2, w->chips))); /* halving and doubling */
     double wire = rate > 0 ? work_count(w, &none).wire / (rate * share) : 0;
     return (struct class_time){.seconds = wire + steps * hop, .bound = DEVICE_LINK, .evidence = EVIDENCE_MEASURED};

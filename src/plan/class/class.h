@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * class: an execution class: how chips of one kind spend their time. One file each, beside this one. A class states which figures of
- * the datasheet it cannot do without, and gives the time of one piece of work; device.c adds up, checks floors, pipelines
- * stages and counts energy.
+ * class: an execution class: how chips of one kind spend their time. One file each, beside this one. A class
+ * states which figures of the datasheet it cannot do without, and gives the time of one piece of work;
+ * device.c adds up, checks floors, pipelines stages and counts energy.
  */
 #ifndef TUTTI_PLAN_CLASS_CLASS_H
 #define TUTTI_PLAN_CLASS_CLASS_H
@@ -15,7 +15,8 @@ struct class_time {
     double software;            /* part of seconds that is not the chip's: starts, launches */
     double compute, memory;     /* class.fused: what seconds would be by either alone */
     enum evidence evidence;     /* of constants that are not in the datasheet; else EVIDENCE_MEASURED */
-    double doubt;               /* expected error, as a share, beside that of the chip: constants of another type, or none; 0: nothing beside */
+    double
+        doubt; /* expected error, as a share, beside that of the chip: constants of another type, or none; 0: nothing beside */
     const char *note;           /* or NULL */
 };
 
@@ -36,7 +37,8 @@ struct class_ops {
     double (*keeps)(const struct device_setup *s);
 };
 
-extern const struct class_ops class_gpu, class_array, class_bsp, class_wafer, class_dataflow, class_scheduled, class_cluster, class_roofline;
+extern const struct class_ops class_gpu, class_array, class_bsp, class_wafer, class_dataflow, class_scheduled,
+    class_cluster, class_roofline;
 const struct class_ops *class_find(const char *name); /* NULL if unknown */
 
 /* One time of w on one chip, at least its floor. */
@@ -47,8 +49,9 @@ double class_seconds(const struct device *d, const struct device_setup *s, const
 double class_figure(const struct device *d, enum figure i, double unit, double other);
 double class_peak(const struct device *d, int bits);   /* operations/s */
 double class_peak_of(const struct device *d, const struct device_setup *s, const struct work *w);
-/* The longer of operations at model.compute (attention of prompts: model.context) of the peak and bytes at model.memory (attention
- * of tokens: model.cache) of the memory's rate; `ops` replaces those of w. Rows take model.layer. */
+/* The longer of operations at model.compute (attention of prompts: model.context) of the peak and bytes at
+ * model.memory (attention of tokens: model.cache) of the memory's rate; `ops` replaces those of w. Rows take
+ * model.layer. */
 struct class_time class_longer(const struct device *d, const struct device_setup *s, const struct work *w, double ops);
 double class_start(const struct device *d, double sequences, bool prompt); /* model.step, .sequence, .prompt */
 double class_whole(double n, double unit);                                 /* n in whole units; unit 0: n */

@@ -39,7 +39,8 @@ static int check_needs(const struct device *d, struct err *e)
         const struct sheet_figure *f = figures_about(*i);
         size_t n = strlen(text), m = strlen(fill);
         const char *of = d->figures.sheet.items[*i].source; /* what is known of it */
-        snprintf(text + n, sizeof text - n, "%s%s.%s (%s)%s%s", n ? ", " : "", f->section, f->key, f->unit, of ? ", " : "", of ? of : "");
+        snprintf(text + n, sizeof text - n, "%s%s.%s (%s)%s%s", n ? ", " : "", f->section, f->key, f->unit,
+                 of ? ", " : "", of ? of : "");
         snprintf(fill + m, sizeof fill - m, " --assume %s.%s=VALUE", f->section, f->key);
     }
     return *text ? err(e, ERR_UNSUPPORTED, "%s: not published: %s; give it by%s", d->figures.chip, text, fill) : 0;
@@ -62,29 +63,36 @@ static void take_figures(struct device *d)
     d->rent = class_figure(d, FIGURE_price_rent, 1, NAN);
     d->error = class_figure(d, FIGURE_model_error, 0.01, NAN);
     d->error_evidence = d->figures.sheet.items[FIGURE_model_error].evidence;
-    d->error_source = isnan(d->error) ? "no comparable result is published, and none is assumed" : d->figures.sheet.items[FIGURE_model_error].source;
+    d->error_source = isnan(d->error) ? "no comparable result is published, and none is assumed"
+                                      : d->figures.sheet.items[FIGURE_model_error].source;
 }
 
 /* Where arrays, or cores, and a clock are stated, a stated peak must follow from them. */
 static int check_peak(const struct device *d, struct err *e)
 {
-    double arrays = class_figure(d, FIGURE_array_count, 1, 0) * class_figure(d, FIGURE_array_rows, 1, 0) * class_figure(d, FIGURE_array_columns, 1, 0);
+    double arrays = class_figure(d, FIGURE_array_count, 1, 0) * class_figure(d, FIGURE_array_rows, 1, 0) *
+                    class_figure(d, FIGURE_array_columns, 1, 0);
     double cores = class_figure(d, FIGURE_chip_cores, 1, 0) * class_figure(d, FIGURE_array_macs, 1, 0);
     double peak = 2 * fmax(arrays, cores) * class_figure(d, FIGURE_chip_clock, 1e6, 0);
     if (peak <= 0 || fabs(d->flops16 / peak - 1) < 0.03 || fabs(d->flops8 / peak - 1) < 0.03) return 0;
-    return sheet_fault(&d->figures.sheet, FIGURE_chip_clock, e, "arrays or cores give %.4g TFLOP/s at this clock, which is no stated peak", 1e-12 * peak);
+    return sheet_fault(&d->figures.sheet, FIGURE_chip_clock, e,
+                       "arrays or cores give %.4g TFLOP/s at this clock, which is no stated peak",
+                       1e-12 * peak);
 }
 
 /* Of GPUs every operator has fitted constants, whose evidence each step tells: only guesses count here. */
 static enum evidence evidence_of(const struct device *d)
 {
-    static const enum figure made_of[] = {FIGURE_chip_clock, FIGURE_chip_cores, FIGURE_array_rows, FIGURE_array_columns, FIGURE_array_macs, FIGURE_peak_fp16,
-                                          FIGURE_peak_fp8, FIGURE_peak_int8, FIGURE_memory_rate, FIGURE_stream_rate, FIGURE_exchange_rate, FIGURE_exchange_sync,
-                                          FIGURE_exchange_hop, FIGURE_model_compute, FIGURE_model_memory, FIGURE_model_context, FIGURE_model_cache,
-                                          FIGURE_model_layer, FIGURE_model_attend};
+    static const enum figure made_of[] = {
+        FIGURE_chip_clock,   FIGURE_chip_cores,    FIGURE_array_rows,    FIGURE_array_columns,
+        FIGURE_array_macs,   FIGURE_peak_fp16,     FIGURE_peak_fp8,      FIGURE_peak_int8,
+        FIGURE_memory_rate,  FIGURE_stream_rate,   FIGURE_exchange_rate, FIGURE_exchange_sync,
+        FIGURE_exchange_hop, FIGURE_model_compute, FIGURE_model_memory,  FIGURE_model_context,
+        FIGURE_model_cache,  FIGURE_model_layer,   FIGURE_model_attend};
     enum evidence worst = EVIDENCE_MEASURED;
     for (size_t i = 0; i < sizeof made_of / sizeof *made_of; i++)
-        if (figures_has(&d->figures, made_of[i])) worst = evidence_worse(worst, d->figures.sheet.items[made_of[i]].evidence);
+        if (figures_has(&d->figures, made_of[i]))
+            worst = evidence_worse(worst, d->figures.sheet.items[made_of[i]].evidence);
     return d->gpu.sms > 0 && worst != EVIDENCE_GUESSED ? EVIDENCE_MEASURED : worst;
 }
 
@@ -105,7 +113,9 @@ static int open_class(struct device *d, const struct device_options *o, struct e
     if (!d->constants) d->constants = &d->own;
     take_figures(d);
     if ((rc = check_needs(d, e))) return rc;
-    if (class_peak(d, 16) <= 0) return err(e, ERR_UNSUPPORTED, "%s: not published: a peak; give it by --assume peak.fp16=VALUE", d->figures.chip);
+    if (class_peak(d, 16) <= 0)
+        return err(e, ERR_UNSUPPORTED, "%s: not published: a peak; give it by --assume peak.fp16=VALUE",
+                   d->figures.chip);
     if ((rc = check_peak(d, e))) return rc;
     if (d->ops->open && (rc = d->ops->open(d, e))) return rc;
     d->evidence = evidence_of(d);
@@ -151,7 +161,8 @@ int device_chips(const struct device_setup *s)
     return group(s) * at_least_1(s->pp);
 }
 
-/* Parts of the model that are at work at once on different sequences: stages of chips, and of layers side by side on one. */
+/* Parts of the model that are at work at once on different sequences: stages of chips, and of layers side by
+ * side on one. */
 static double stages(const struct device *d, const struct device_setup *s)
 {
     return at_least_1(s->pp) * (d->ops->stages ? d->ops->stages(s) : 1);
@@ -169,8 +180,8 @@ static int least(int a, int b)
 
 static const double WEIGHTS_AT_MOST = 0.7; /* of the memory of a copy's nodes: the rest is for caches */
 
-/* Chips with memory share every product inside a node. Chips that hold weights in SRAM form a pipeline; as many of a node share
- * a product as make one token fastest. */
+/* Chips with memory share every product inside a node. Chips that hold weights in SRAM form a pipeline; as
+ * many of a node share a product as make one token fastest. */
 void device_split(const struct device *d, struct device_setup *s, int n)
 {
     double best = HUGE_VAL;
@@ -178,7 +189,9 @@ void device_split(const struct device *d, struct device_setup *s, int n)
     n = at_least_1(n);
     s->ep = 1, s->dp = 1, s->tp = least(n, d->node), s->pp = (n + s->tp - 1) / s->tp;
     if (d->ops->copies) {
-        double nodes = ceil(work_weight_bytes(&(struct device_setup){.shape = s->shape, .precision = s->precision}) / (WEIGHTS_AT_MOST * d->node * d->memory_bytes));
+        double nodes =
+            ceil(work_weight_bytes(&(struct device_setup){.shape = s->shape, .precision = s->precision}) /
+                 (WEIGHTS_AT_MOST * d->node * d->memory_bytes));
         s->dp = at_least_1((int)(s->pp / nodes));
         s->pp = least(s->pp, (int)nodes);
     }
@@ -187,7 +200,9 @@ void device_split(const struct device *d, struct device_setup *s, int n)
     for (try.tp = 1; try.tp <= least(n, d->node); try.tp *= 2) {
         struct device_step t;
         try.pp = n / try.tp;
-        if (n % try.tp || try.tp > s->shape->heads || device_decode(d, &try, 1, 1024, &t, NULL) || t.seconds >= best) continue;
+        if (n % try.tp || try.tp > s->shape->heads || device_decode(d, &try, 1, 1024, &t, NULL) ||
+            t.seconds >= best)
+            continue;
         best = t.seconds;
         s->tp = try.tp, s->pp = try.pp;
     }
@@ -213,7 +228,8 @@ static enum device_resource fused_by(const struct device *d, const struct device
 }
 
 /* Adds a list's times and counts. */
-static void add_list(const struct device *d, const struct device_setup *s, const struct work_list *l, struct device_step *out, struct totals *all)
+static void add_list(const struct device *d, const struct device_setup *s, const struct work_list *l,
+                     struct device_step *out, struct totals *all)
 {
     enum device_resource fused = d->ops->fused ? fused_by(d, s, l) : DEVICE_COMPUTE;
     for (int i = 0; i < l->n; i++) {
@@ -247,7 +263,8 @@ static void add_time(struct device_step *out, enum device_part part, enum device
     out->seconds += seconds;
 }
 
-static void count_joules(const struct device *d, const struct device_setup *s, const struct totals *all, struct device_step *out)
+static void count_joules(const struct device *d, const struct device_setup *s, const struct totals *all,
+                         struct device_step *out)
 {
     bool dram = figures_has(&d->figures, FIGURE_energy_dram);
     enum figure op = s->precision->bits > 8 || d->flops8 <= 0 ? FIGURE_energy_op16 : FIGURE_energy_op8;
@@ -256,11 +273,13 @@ static void count_joules(const struct device *d, const struct device_setup *s, c
     int chips = device_chips(s), n = chips > 1 ? 4 : 3;
     double many = group(s);
     out->joules_evidence = out->evidence;
-    for (int i = 0; i < n; i++) out->joules_evidence = evidence_worse(out->joules_evidence, d->figures.sheet.items[asks[i]].evidence);
+    for (int i = 0; i < n; i++)
+        out->joules_evidence = evidence_worse(out->joules_evidence, d->figures.sheet.items[asks[i]].evidence);
     out->static_watts = chips * d->static_watts;
     out->joule[DEVICE_STATIC] = out->static_watts * out->interval;
     out->joule[DEVICE_OPERATIONS] = many * all->sum.ops * class_figure(d, op, 1e-12, NAN);
-    out->joule[DEVICE_MEMORY] = many * 8 * (all->sum.weights + all->sum.cache + (dram ? all->sum.acts : 0)) * class_figure(d, memory, 1e-12, NAN);
+    out->joule[DEVICE_MEMORY] = many * 8 * (all->sum.weights + all->sum.cache + (dram ? all->sum.acts : 0)) *
+                                class_figure(d, memory, 1e-12, NAN);
     out->joule[DEVICE_WIRES] = n < 4 ? 0 : many * 8 * all->sum.wire * class_figure(d, FIGURE_energy_link, 1e-12, NAN);
     for (int i = 0; i < DEVICE_JOULES; i++) out->joules += out->joule[i];
     double most = chips * d->tdp * out->interval;
@@ -269,16 +288,20 @@ static void count_joules(const struct device *d, const struct device_setup *s, c
         out->joules = most;
     }
     for (int i = 0; i < n && isnan(out->joules); i++)
-        if (!figures_has(&d->figures, asks[i])) out->note = "energy n/p: the datasheet lacks a figure of [energy] or power.static";
+        if (!figures_has(&d->figures, asks[i]))
+            out->note = "energy n/p: the datasheet lacks a figure of [energy] or power.static";
 }
 
 /* parallel: chips' stages that are at work on this step at once. */
-static void finish(const struct device *d, const struct device_setup *s, struct totals *all, int parallel, struct device_step *out)
+static void finish(const struct device *d, const struct device_setup *s, struct totals *all, int parallel,
+                   struct device_step *out)
 {
     double floor = fmax(all->peak_seconds, all->memory_seconds), pp = at_least_1(s->pp);
     out->interval = fmax(out->interval, floor / pp);
     out->floor = floor /= parallel;
-    if (out->seconds < floor) add_time(out, DEVICE_PRODUCTS, all->peak_seconds > all->memory_seconds ? DEVICE_COMPUTE : DEVICE_DRAM, floor - out->seconds);
+    if (out->seconds < floor)
+        add_time(out, DEVICE_PRODUCTS, all->peak_seconds > all->memory_seconds ? DEVICE_COMPUTE : DEVICE_DRAM,
+                 floor - out->seconds);
     out->ops = group(s) * all->sum.ops;
     out->bytes = group(s) * (all->sum.weights + all->sum.cache);
     out->use_compute = all->peak_seconds / pp / out->interval;
@@ -305,14 +328,17 @@ static int check_setup(const struct device_setup *s, const struct device_mix *mi
     if (n < 1 || n > WORK_PARTS) return err(e, ERR_USAGE, "a step of %d parts: 1..%d are taken", n, WORK_PARTS);
     for (int i = 0; i < n; i++)
         if (!(mix[i].batch > 0 && mix[i].tokens > 0 && mix[i].past >= 0))
-            return err(e, ERR_USAGE, "a step of %g sequences with %g new tokens behind %g", mix[i].batch, mix[i].tokens, mix[i].past);
-    if (s->ep > 1 && s->ep % at_least_1(s->tp)) return err(e, ERR_USAGE, "%d chips share experts: no multiple of the %d that share products", s->ep, s->tp);
+            return err(e, ERR_USAGE, "a step of %g sequences with %g new tokens behind %g", mix[i].batch,
+                       mix[i].tokens, mix[i].past);
+    if (s->ep > 1 && s->ep % at_least_1(s->tp))
+        return err(e, ERR_USAGE, "%d chips share experts: no multiple of the %d that share products", s->ep,
+                   s->tp);
     return 0;
 }
 
 /* Stages of a pipeline work on one chunk of prompts after the other; one token of each sequence is one chunk. */
-int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n, double out_rows, struct device_step *out,
-                 struct err *e)
+int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n,
+                 double out_rows, struct device_step *out, struct err *e)
 {
     enum { CHUNK = 512 };
     struct work_list l;
@@ -322,7 +348,8 @@ int device_mixed(const struct device *d, const struct device_setup *s, const str
     if (rc) return rc;
     work_step(&l, s, mix, n, out_rows);
     bool prompt = l.rows > l.sequences;
-    double start = start_of(d, l.sequences, prompt), many = stages(d, s), chunks = prompt && many > 1 ? ceil(l.rows / CHUNK) : 1;
+    double start = start_of(d, l.sequences, prompt), many = stages(d, s),
+           chunks = prompt && many > 1 ? ceil(l.rows / CHUNK) : 1;
     double busy = ((chunks - 1) * uneven(d, s) + many) / (chunks * many);
     add_list(d, s, &l, out, &all);
     out->error = out->seconds > 0 ? all.wrong / out->seconds : d->error;
@@ -336,25 +363,27 @@ int device_mixed(const struct device *d, const struct device_setup *s, const str
     return 0;
 }
 
-int device_decode(const struct device *d, const struct device_setup *s, double batch, double context, struct device_step *out, struct err *e)
+int device_decode(const struct device *d, const struct device_setup *s, double batch, double context,
+                  struct device_step *out, struct err *e)
 {
     return device_mixed(d, s, &(struct device_mix){batch, 1, context}, 1, batch, out, e);
 }
 
-int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens, double past, struct device_step *out,
-                   struct err *e)
+int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens,
+                   double past, struct device_step *out, struct err *e)
 {
     return device_mixed(d, s, &(struct device_mix){batch, tokens, past}, 1, batch, out, e);
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------- */
 
-static void count_memory(const struct device *d, const struct device_setup *s, double batch, double context, struct device_fit *f)
+static void count_memory(const struct device *d, const struct device_setup *s, double batch, double context,
+                         struct device_fit *f)
 {
     f->weight_bytes = work_weight_bytes(s);
     f->token_bytes = work_token_bytes(s);
-    f->usable_bytes = d->memory_bytes * (1 - class_figure(d, FIGURE_model_reserve, 1, 0)) - class_figure(d, FIGURE_model_runtime, 1e9, 0) -
-                      (d->ops->keeps ? d->ops->keeps(s) : 0);
+    f->usable_bytes = d->memory_bytes * (1 - class_figure(d, FIGURE_model_reserve, 1, 0)) -
+                      class_figure(d, FIGURE_model_runtime, 1e9, 0) - (d->ops->keeps ? d->ops->keeps(s) : 0);
     f->tokens = fmax(0, floor((f->usable_bytes - f->weight_bytes) / f->token_bytes));
     f->fits = f->usable_bytes >= f->weight_bytes && f->tokens >= batch * context;
 }
@@ -368,23 +397,31 @@ static bool fits_on(const struct device *d, const struct device_setup *s, int n,
     return f.fits;
 }
 
-int device_fit(const struct device *d, const struct device_setup *s, double batch, double context, struct device_fit *f, struct err *e)
+int device_fit(const struct device *d, const struct device_setup *s, double batch, double context,
+               struct device_fit *f, struct err *e)
 {
     *f = (struct device_fit){.fits = false};
-    if (isnan(d->memory_bytes)) return err(e, ERR_UNSUPPORTED, "%s: not published: memory.size; give it by --assume memory.size=GB", d->figures.chip);
+    if (isnan(d->memory_bytes))
+        return err(e, ERR_UNSUPPORTED, "%s: not published: memory.size; give it by --assume memory.size=GB",
+                   d->figures.chip);
     count_memory(d, s, batch, context, f);
     int few = 0, many = 1, node = 1;
     while (many < DEVICE_CHIPS_MAX && !fits_on(d, s, many, batch, context)) few = many, many *= 2;
     while (2 * node <= d->node && 2 * node <= many / 4) node *= 2;
-    for (few /= node; many > d->node || d->ops->resident ? many - few * node > node : false;) { /* a few powers of two, then whole groups */
+    for (few /= node; many > d->node || d->ops->resident
+                          ? many - few * node > node
+                          : false;) { /* a few powers of two, then whole groups */
         int mid = few + (many / node - few) / 2;
         if (fits_on(d, s, mid * node, batch, context)) many = mid * node;
         else few = mid;
     }
     f->chips = fits_on(d, s, many, batch, context) ? many : 0;
     if (f->fits) return 0;
-    int n = snprintf(f->why, sizeof f->why, "does not fit: %.3g GB of weights and %.3g GB of cache on each of %d chips with room for %.3g GB; ", 1e-9 * f->weight_bytes,
-                     1e-9 * f->token_bytes * batch * context, device_chips(s), 1e-9 * fmax(0, f->usable_bytes));
+    int n = snprintf(
+        f->why, sizeof f->why,
+        "does not fit: %.3g GB of weights and %.3g GB of cache on each of %d chips with room for %.3g GB; ",
+        1e-9 * f->weight_bytes, 1e-9 * f->token_bytes * batch * context, device_chips(s),
+        1e-9 * fmax(0, f->usable_bytes));
     if (f->chips) snprintf(f->why + n, sizeof f->why - (size_t)n, "%d chips do", f->chips);
     else snprintf(f->why + n, sizeof f->why - (size_t)n, "%d do not either", DEVICE_CHIPS_MAX);
     return 0;

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * device: how long a step of a model takes on chips of any kind, what it costs in energy, and whether the model fits. One
- * interface over all execution classes (class.h):
+ * device: how long a step of a model takes on chips of any kind, what it costs in energy, and whether the
+ * model fits. One interface over all execution classes (class.h):
  *
  *   struct device *d;
  *   struct device_setup s = {.shape = &shape, .precision = device_precision("fp8")};
  *   device_open(&d, "h100", NULL, &e);          or an alias, or the path of a datasheet
  *   device_split(d, &s, 8);                     how 8 chips share the model
- *   device_fit(d, &s, 16, 4096, &fit, &e);      16 sequences of 4,096 tokens: does it fit, on how many chips does it
- *   device_decode(d, &s, 16, 4096, &step, &e);  seconds, floor, breakdowns, joules, evidence
+ *   device_fit(d, &s, 16, 4096, &fit, &e);      16 sequences of 4,096 tokens: does it fit, on how many chips
+ * does it device_decode(d, &s, 16, 4096, &step, &e);  seconds, floor, breakdowns, joules, evidence
  *   device_prefill(d, &s, 1, 2048, 0, &step, &e);
  *   device_close(d);
  *
- * A step: one pass of some sequences through the model. No time lies below its floor: bytes over bandwidth, operations over
- * peak. What the datasheet does not say makes a figure NAN (printed n/p) or, if the class cannot do without, an error that
- * names the key for --assume KEY=VALUE. Calls only read the device: threads may share one.
+ * A step: one pass of some sequences through the model. No time lies below its floor: bytes over bandwidth,
+ * operations over peak. What the datasheet does not say makes a figure NAN (printed n/p) or, if the class
+ * cannot do without, an error that names the key for --assume KEY=VALUE. Calls only read the device: threads
+ * may share one.
  */
 #ifndef TUTTI_PLAN_CLASS_DEVICE_H
 #define TUTTI_PLAN_CLASS_DEVICE_H
@@ -47,7 +48,8 @@ struct device {
     struct figures figures;
     const char *title;            /* "NVIDIA H100 SXM5 80 GB" */
     const struct class_ops *ops;
-    const char *class, *level;    /* "gpu"; level of detail: "instructions", "tiles", "tile-shaped roofline", "roofline" */
+    const char *class,
+        *level; /* "gpu"; level of detail: "instructions", "tiles", "tile-shaped roofline", "roofline" */
     struct gpu gpu;               /* class gpu */
     const struct constants *constants;
     const char *framework;
@@ -79,18 +81,38 @@ struct device_setup { /* how chips share a model; each 0 counts as 1 */
     int ep;  /* chips that share the experts: a multiple of tp; attention then runs ep / tp times side by side */
 };
 
-/* tp and pp for n chips in all, as this class does it by itself; a cluster makes copies (dp) of what fits in whole nodes. */
+/* tp and pp for n chips in all, as this class does it by itself; a cluster makes copies (dp) of what fits in
+ * whole nodes. */
 void device_split(const struct device *d, struct device_setup *s, int n);
 int device_chips(const struct device_setup *s); /* of one copy: tp x pp, or ep x pp */
 
-enum device_part { DEVICE_PRODUCTS, DEVICE_ATTENTION, DEVICE_EXPERTS, DEVICE_ELEMENTS, DEVICE_REDUCE, DEVICE_HEAD, DEVICE_HOST, DEVICE_PARTS };
-enum device_resource { DEVICE_COMPUTE, DEVICE_SRAM, DEVICE_DRAM, DEVICE_NETWORK, DEVICE_LINK, DEVICE_SYNC, DEVICE_SOFTWARE, DEVICE_RESOURCES };
+enum device_part {
+    DEVICE_PRODUCTS,
+    DEVICE_ATTENTION,
+    DEVICE_EXPERTS,
+    DEVICE_ELEMENTS,
+    DEVICE_REDUCE,
+    DEVICE_HEAD,
+    DEVICE_HOST,
+    DEVICE_PARTS
+};
+enum device_resource {
+    DEVICE_COMPUTE,
+    DEVICE_SRAM,
+    DEVICE_DRAM,
+    DEVICE_NETWORK,
+    DEVICE_LINK,
+    DEVICE_SYNC,
+    DEVICE_SOFTWARE,
+    DEVICE_RESOURCES
+};
 enum device_joules { DEVICE_STATIC, DEVICE_OPERATIONS, DEVICE_MEMORY, DEVICE_WIRES, DEVICE_JOULES };
 extern const char *const device_part_name[], *const device_resource_name[], *const device_joules_name[];
 
 struct device_step {
     double seconds;   /* from begin to end of the step */
-    double interval;  /* until the same chips can begin another such step of other sequences: less where stages form a pipeline */
+    double
+        interval; /* until the same chips can begin another such step of other sequences: less where stages form a pipeline */
     double floor;     /* of seconds */
     double part[DEVICE_PARTS];         /* seconds; sum to `seconds` */
     double resource[DEVICE_RESOURCES]; /* the same time by what it waits for */
@@ -99,23 +121,25 @@ struct device_step {
     double joules;    /* of all chips, all stages busy: static power over an interval, and work; NAN: n/p */
     double joule[DEVICE_JOULES];
     double static_watts; /* of all chips: at other concurrencies static joules = this x the time between steps */
-    double error;        /* expected of seconds, as a share: the chip's, wider by what was never measured in this type; NAN unknown */
+    double
+        error; /* expected of seconds, as a share: the chip's, wider by what was never measured in this type; NAN unknown */
     enum evidence evidence, joules_evidence;
     const char *note;    /* "constants of H100-SXM-80GB", what joules lack ...; or NULL */
 };
 
 /* `batch` sequences (per attention group), each with one new token after `context` tokens. */
-int device_decode(const struct device *d, const struct device_setup *s, double batch, double context, struct device_step *out, struct err *e);
+int device_decode(const struct device *d, const struct device_setup *s, double batch, double context,
+                  struct device_step *out, struct err *e);
 /* `batch` prompts of `tokens` new tokens each behind `past` tokens in the cache. */
-int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens, double past, struct device_step *out,
-                   struct err *e);
+int device_prefill(const struct device *d, const struct device_setup *s, double batch, double tokens,
+                   double past, struct device_step *out, struct err *e);
 
 /* A step of any parts: sequences with as many new tokens behind as many old ones; `out` rows of logits are made. */
 struct device_mix {
     double batch, tokens, past;
 };
-int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n, double out_rows, struct device_step *out,
-                 struct err *e);
+int device_mixed(const struct device *d, const struct device_setup *s, const struct device_mix *mix, int n,
+                 double out_rows, struct device_step *out, struct err *e);
 
 struct device_fit {
     bool fits;
@@ -123,11 +147,12 @@ struct device_fit {
     double token_bytes;    /* of one token's cache on one chip */
     double usable_bytes;   /* of one chip: memory less what software keeps */
     double tokens;         /* cache tokens that these chips hold; 0 if the weights do not fit */
-    int chips;             /* that would hold what was asked, split as device_split does; 0: more than DEVICE_CHIPS_MAX */
+    int chips; /* that would hold what was asked, split as device_split does; 0: more than DEVICE_CHIPS_MAX */
     char why[200];         /* "does not fit: ...; 4 chips do", or "" */
 };
 enum { DEVICE_CHIPS_MAX = 1 << 20 };
 /* batch sequences of `context` tokens at once. ERR_UNSUPPORTED if the size of the memory is not published. */
-int device_fit(const struct device *d, const struct device_setup *s, double batch, double context, struct device_fit *out, struct err *e);
+int device_fit(const struct device *d, const struct device_setup *s, double batch, double context,
+               struct device_fit *out, struct err *e);
 
 #endif

@@ -50,9 +50,11 @@ static double predict(const struct device *d, const struct shape *shape, const s
     return us;
 }
 
-static int compare(struct reading *r, enum layers_piece piece, const struct work *w, int n, double us, bool held, struct err *e)
+static int compare(struct reading *r, enum layers_piece piece, const struct work *w, int n, double us,
+                   bool held, struct err *e)
 {
-    return add(&r->l->piece[piece], predict(r->fitted, &r->shape, w, n) / us, predict(r->datasheet, &r->shape, w, n) / us, held, e);
+    return add(&r->l->piece[piece], predict(r->fitted, &r->shape, w, n) / us,
+               predict(r->datasheet, &r->shape, w, n) / us, held, e);
 }
 
 /* The chip and model of the current row; false: not those of the file, or unknown. */
@@ -87,8 +89,14 @@ static int layer_row(struct reading *r, const char *op, double tokens, double us
     for (int i = 0; i < SUMS; i++)
         if (!strcmp(op, parts[i])) return r->sum[(int)tokens][i] = us, 0;
     if (strcmp(op, "lm_head")) return r->l->n_fused++, 0;
-    struct work w = {.kind = WORK_PRODUCT, .part = DEVICE_HEAD, .times = 1, .m = tokens, .n = r->shape.vocab, .k = r->shape.hidden};
-    return compare(r, LAYERS_HEAD, &w, 1, us, measured_hash(measured_hash(begin("layers"), str_from(op)), tokens_text) % 5 == 0, e);
+    struct work w = {.kind = WORK_PRODUCT,
+                     .part = DEVICE_HEAD,
+                     .times = 1,
+                     .m = tokens,
+                     .n = r->shape.vocab,
+                     .k = r->shape.hidden};
+    return compare(r, LAYERS_HEAD, &w, 1, us,
+                   measured_hash(measured_hash(begin("layers"), str_from(op)), tokens_text) % 5 == 0, e);
 }
 
 /* Sums of token counts that have all parts. Where up is missing, its time is in another's row. */
@@ -102,7 +110,8 @@ static int sums(struct reading *r, struct err *e)
         snprintf(text, sizeof text, "%d", t);
         struct work w[] = {{.kind = WORK_PRODUCT, .times = 1, .m = t, .n = 2 * r->shape.inter, .k = r->shape.hidden},
                            {.kind = WORK_PRODUCT, .times = 1, .m = t, .n = r->shape.hidden, .k = r->shape.inter}};
-        rc = compare(r, LAYERS_FFN, w, 2, us[GATE] + us[UP] + us[DOWN], measured_hash(measured_hash(begin("layers"), STR("ffn")), str_from(text)) % 5 == 0, e);
+        rc = compare(r, LAYERS_FFN, w, 2, us[GATE] + us[UP] + us[DOWN],
+                     measured_hash(measured_hash(begin("layers"), STR("ffn")), str_from(text)) % 5 == 0, e);
     }
     return rc;
 }
@@ -132,7 +141,8 @@ static int number_above_0(const struct table *t, int column, double *out, struct
     return rc ? rc : *out > 0 ? 0 : err(e, ERR_FORMAT, "line %ld: latency_us is %g, not above 0", table_line(t), *out);
 }
 
-static int read_file(struct reading *r, const char *dir, const char *name, const char *const *names, int (*row)(struct reading *r, const struct table *t, const int *c, struct err *e),
+static int read_file(struct reading *r, const char *dir, const char *name, const char *const *names,
+                     int (*row)(struct reading *r, const struct table *t, const int *c, struct err *e),
                      struct err *e)
 {
     enum { COLUMNS_MAX = 8 };
@@ -151,7 +161,8 @@ static int take_layer(struct reading *r, const struct table *t, const int *c, st
     double tokens, us;
     int rc = table_number(t, c[TOKENS], &tokens, e);
     if (rc || (rc = number_above_0(t, c[US], &us, e))) return rc;
-    if (known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p)) return layer_row(r, table_cell(t, c[OP]).p, tokens, us, table_cell(t, c[TOKENS]), e);
+    if (known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p))
+        return layer_row(r, table_cell(t, c[OP]).p, tokens, us, table_cell(t, c[TOKENS]), e);
     r->l->n_unknown++;
     return 0;
 }
@@ -161,15 +172,25 @@ static int take_attention(struct reading *r, const struct table *t, const int *c
     enum { CHIP, MODEL, PHASE, TOKENS, CACHED, BATCH, US };
     double tokens, cached, batch, us;
     int rc = table_number(t, c[CACHED], &cached, e);
-    if (rc || (rc = table_number(t, c[TOKENS], &tokens, e)) || (rc = table_number(t, c[BATCH], &batch, e)) || (rc = number_above_0(t, c[US], &us, e))) return rc;
+    if (rc || (rc = table_number(t, c[TOKENS], &tokens, e)) || (rc = table_number(t, c[BATCH], &batch, e)) ||
+        (rc = number_above_0(t, c[US], &us, e)))
+        return rc;
     bool decode = !strcmp(table_cell(t, c[PHASE]).p, "decode");
-    if (!known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p) || !(batch >= 1 && cached >= 0 && (decode || tokens >= 1))) {
+    if (!known_row(r, table_cell(t, c[CHIP]).p, table_cell(t, c[MODEL]).p) ||
+        !(batch >= 1 && cached >= 0 && (decode || tokens >= 1))) {
         r->l->n_unknown++;
         return 0;
     }
     const struct shape *m = &r->shape;
-    struct work w = {.kind = decode ? WORK_DECODE : WORK_CONTEXT, .part = DEVICE_ATTENTION, .times = 1, .batch = batch, .length = decode ? cached + 1 : tokens,
-                     .past = decode ? 0 : cached, .heads = m->heads, .kv_heads = m->kv_heads, .head_dim = m->head_dim};
+    struct work w = {.kind = decode ? WORK_DECODE : WORK_CONTEXT,
+                     .part = DEVICE_ATTENTION,
+                     .times = 1,
+                     .batch = batch,
+                     .length = decode ? cached + 1 : tokens,
+                     .past = decode ? 0 : cached,
+                     .heads = m->heads,
+                     .kv_heads = m->kv_heads,
+                     .head_dim = m->head_dim};
     uint64_t h = begin("attention");
     for (int i = PHASE; i <= BATCH; i++) h = measured_hash(h, table_cell(t, c[i]));
     return compare(r, decode ? LAYERS_DECODE : LAYERS_PREFILL, &w, 1, us, h % 5 == 0, e);
@@ -178,13 +199,16 @@ static int take_attention(struct reading *r, const struct table *t, const int *c
 int layers_read(struct layers *l, const char *dir, const struct constants *known, struct err *e)
 {
     static const char *const layer_columns[] = {"gpu", "model", "op", "tokens", "latency_us", NULL};
-    static const char *const attention_columns[] = {"gpu", "model", "phase", "prefill_tokens", "kv_cached_tokens", "batch", "latency_us", NULL};
+    static const char *const attention_columns[] = {
+        "gpu", "model", "phase", "prefill_tokens", "kv_cached_tokens", "batch", "latency_us", NULL};
     struct reading r = {.l = l, .known = known, .sum = calloc(LAYERS_TOKENS_MAX, sizeof *r.sum)};
     *l = (struct layers){.n_fused = 0};
     if (!r.sum) return err(e, ERR_MEMORY, "out of memory");
     int one = read_file(&r, dir, "tpu_v6e_layers.csv", layer_columns, take_layer, e);
     if (!one) one = sums(&r, e);
-    int two = one && one != ERR_NOT_FOUND ? one : read_file(&r, dir, "tpu_v6e_attention.csv", attention_columns, take_attention, e);
+    int two = one && one != ERR_NOT_FOUND
+                  ? one
+                  : read_file(&r, dir, "tpu_v6e_attention.csv", attention_columns, take_attention, e);
     device_close(r.fitted), device_close(r.datasheet);
     free(r.sum);
     int rc = one && one != ERR_NOT_FOUND ? one : two && two != ERR_NOT_FOUND ? two : one && two ? ERR_NOT_FOUND : 0;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * layers: measured pieces of a model's layer on chips of any class (tpu_v6e_layers.csv, tpu_v6e_attention.csv) beside what the chip's
- * class says. Compilers fuse neighbours under one name, so projections of the feed-forward are compared in sum (gate, up and
- * down of equal token counts); names that hold parts of others are counted, not compared.
+ * layers: measured pieces of a model's layer on chips of any class (tpu_v6e_layers.csv,
+ * tpu_v6e_attention.csv) beside what the chip's class says. Compilers fuse neighbours under one name, so
+ * projections of the feed-forward are compared in sum (gate, up and down of equal token counts); names that
+ * hold parts of others are counted, not compared.
  *
- * Held out: rows whose hash (FNV-1a) of "layers", piece and tokens, or "attention", phase, lengths and batch, is 0 modulo 5.
+ * Held out: rows whose hash (FNV-1a) of "layers", piece and tokens, or "attention", phase, lengths and batch,
+ * is 0 modulo 5.
  */
 #ifndef TUTTI_PLAN_CLASS_LAYERS_H
 #define TUTTI_PLAN_CLASS_LAYERS_H
@@ -20,7 +22,8 @@ enum { LAYERS_ROWS_MAX = 1 << 20, LAYERS_TOKENS_MAX = 1 << 16 };
 struct layers_group { /* of one chip */
     long rows;                           /* compared, held out or not */
     size_t n;                            /* held out */
-    double *ratio, *datasheet;           /* [n] predicted / measured: with the fitted figures of the sheet, and without */
+    double *ratio,
+        *datasheet; /* [n] predicted / measured: with the fitted figures of the sheet, and without */
     size_t cap;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pieces: a step of a model piece by piece: what each kind of product, attention, experts, rows and messages takes on one chip, and what it waits for. */
+/* pieces: a step of a model piece by piece: what each kind of product, attention, experts, rows and messages
+ * takes on one chip, and what it waits for. */
 #ifndef TUTTI_PLAN_CLASS_PIECES_H
 #define TUTTI_PLAN_CLASS_PIECES_H
 
@@ -16,6 +17,7 @@ struct piece {
 
 enum { PIECES_MAX = 32 };
 /* A step of one token for `batch` sequences after `context` tokens; returns how many there are. */
-int pieces_decode(struct piece out[PIECES_MAX], const struct device *d, const struct device_setup *s, double batch, double context);
+int pieces_decode(struct piece out[PIECES_MAX], const struct device *d, const struct device_setup *s,
+                  double batch, double context);
 
 #endif

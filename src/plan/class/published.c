@@ -35,7 +35,8 @@ static struct batch_cost cost_of(const struct device *d, const struct device_set
     if (device_prefill(d, s, r->batch, r->input, 0, &t, NULL)) return (struct batch_cost){NAN, NAN, NAN, NAN};
     c.prefill = c.seconds = t.seconds, c.joules = t.joules;
     for (int i = 0; i < SAMPLES; i++) {
-        if (device_decode(d, s, r->batch, r->input + (i + 0.5) / SAMPLES * r->output, &t, NULL)) return (struct batch_cost){NAN, NAN, NAN, NAN};
+        if (device_decode(d, s, r->batch, r->input + (i + 0.5) / SAMPLES * r->output, &t, NULL))
+            return (struct batch_cost){NAN, NAN, NAN, NAN};
         c.decode += t.seconds / SAMPLES;
         c.seconds += t.seconds / SAMPLES * (r->output - 1), c.joules += t.joules / SAMPLES * (r->output - 1);
     }
@@ -54,7 +55,8 @@ static double predict(const struct device *d, const struct device_setup *s, cons
 
 static bool known_metric(const char *metric)
 {
-    static const char *const metrics[] = {"batch_latency", "output_throughput", "gpu_power_avg", "ttft", "tpot", "user_speed"};
+    static const char *const metrics[] = {"batch_latency", "output_throughput", "gpu_power_avg", "ttft",
+                                          "tpot",          "user_speed"};
     size_t i = 0;
     while (i < sizeof metrics / sizeof *metrics && strcmp(metric, metrics[i])) i++;
     return i < sizeof metrics / sizeof *metrics;
@@ -95,11 +97,16 @@ static void fill(struct published_row *r, struct chips *c)
     else if (!strncmp(r->batch_text, "saturated", 9))
         snprintf(r->why, sizeof r->why, "saturated queues, no static batch: tutti plan --validate simulates them");
     else if (r->n_chips < 1 || r->batch < 1 || r->input < 1)
-        snprintf(r->why, sizeof r->why, "%s not published", r->n_chips < 1 ? "chip count" : r->batch < 1 ? "batch" : "input length");
-    else if (r->output < 1 && strcmp(r->metric, "ttft") && strcmp(r->metric, "tpot") && strcmp(r->metric, "user_speed")) /* of these it matters little */
+        snprintf(r->why, sizeof r->why, "%s not published",
+                 r->n_chips < 1 ? "chip count"
+                 : r->batch < 1 ? "batch"
+                                : "input length");
+    else if (r->output < 1 && strcmp(r->metric, "ttft") && strcmp(r->metric, "tpot") &&
+             strcmp(r->metric, "user_speed")) /* of these it matters little */
         snprintf(r->why, sizeof r->why, "output length not published");
     else if (chips_open(c, r->chip), !c->fitted)
-        snprintf(r->why, sizeof r->why, "%.190s", c->e.code == ERR_NOT_FOUND ? "no datasheet of a chip of this name" : c->e.msg);
+        snprintf(r->why, sizeof r->why, "%.190s",
+                 c->e.code == ERR_NOT_FOUND ? "no datasheet of a chip of this name" : c->e.msg);
     else if (!precision)
         snprintf(r->why, sizeof r->why, "precision '%s' is not modelled", r->precision);
     else if (shape_open(&m, name, &e))
@@ -135,8 +142,10 @@ static void take_row(struct published_row *r, const struct table *t, const int *
     const struct {
         char *to;
         int column;
-    } texts[] = {{r->chip, CHIP}, {r->model, MODEL}, {r->precision, PRECISION}, {r->metric, METRIC}, {r->unit, UNIT}, {r->batch_text, BATCH}};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) snprintf(texts[i].to, PUBLISHED_TEXT, "%s", table_cell(t, c[texts[i].column]).p);
+    } texts[] = {{r->chip, CHIP},     {r->model, MODEL}, {r->precision, PRECISION},
+                 {r->metric, METRIC}, {r->unit, UNIT},   {r->batch_text, BATCH}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        snprintf(texts[i].to, PUBLISHED_TEXT, "%s", table_cell(t, c[texts[i].column]).p);
     r->n_chips = whole(table_cell(t, c[CHIPS]).p);
     r->batch = whole(r->batch_text);
     r->input = whole(table_cell(t, c[INPUT]).p);
@@ -146,16 +155,18 @@ static void take_row(struct published_row *r, const struct table *t, const int *
     else fill(r, chips);
 }
 
-int published_read(const char *dir, const struct constants *known, void (*row)(void *ud, const struct published_row *r), void *ud,
-                   struct err *e)
+int published_read(const char *dir, const struct constants *known,
+                   void (*row)(void *ud, const struct published_row *r), void *ud, struct err *e)
 {
-    static const char *const names[N_COLUMNS] = {"chip",       "n_chips", "model", "precision", "batch_or_concurrency", "input_len",
-                                                 "output_len", "metric",  "value", "unit"};
+    static const char *const names[N_COLUMNS] = {
+        "chip",      "n_chips",    "model",  "precision", "batch_or_concurrency",
+        "input_len", "output_len", "metric", "value",     "unit"};
     char path[PATH_MAX];
     int c[N_COLUMNS], rc, got;
     struct table *t = NULL;
     struct chips chips = {.known = known};
-    if (snprintf(path, sizeof path, "%s/published.csv", dir) >= (int)sizeof path) return err(e, ERR_LIMIT, "the path of '%s' is too long", dir);
+    if (snprintf(path, sizeof path, "%s/published.csv", dir) >= (int)sizeof path)
+        return err(e, ERR_LIMIT, "the path of '%s' is too long", dir);
     if ((rc = table_open(&t, path, e))) return rc;
     for (int i = 0; i < N_COLUMNS && !rc; i++)
         if ((c[i] = table_column(t, names[i], e)) < 0) rc = c[i];
@@ -180,7 +191,9 @@ struct sample {
 static void keep(void *ud, const struct published_row *r)
 {
     struct sample *s = ud;
-    if (!*r->why && strcmp(r->metric, "gpu_power_avg") && !strcmp(r->chip, s->chips.name) && s->n < PUBLISHED_FIT_MAX) s->rows[s->n++] = *r;
+    if (!*r->why && strcmp(r->metric, "gpu_power_avg") && !strcmp(r->chip, s->chips.name) &&
+        s->n < PUBLISHED_FIT_MAX)
+        s->rows[s->n++] = *r;
 }
 
 static double loss(void *ud, const double *overhead)
@@ -205,8 +218,12 @@ int published_fit(struct constants_set *set, const char *dir, const struct const
     chips_open(&s->chips, set->chip);
     int rc = s->chips.fitted ? published_read(dir, known, keep, s, e) : err(e, s->chips.e.code, "%s", s->chips.e.msg);
     *n = s->n;
-    if (!rc && s->n < PUBLISHED_FIT_LEAST) rc = err(e, ERR_USAGE, "%d results of '%s' to fit on; at least %d are needed", s->n, set->chip, PUBLISHED_FIT_LEAST);
-    for (int i = 0; i < STEP_CONSTANTS; i++) lo[i] = op_step.constants[i].lo, hi[i] = op_step.constants[i].hi, set->value[i] = op_step.constants[i].start;
+    if (!rc && s->n < PUBLISHED_FIT_LEAST)
+        rc = err(e, ERR_USAGE, "%d results of '%s' to fit on; at least %d are needed", s->n, set->chip,
+                 PUBLISHED_FIT_LEAST);
+    for (int i = 0; i < STEP_CONSTANTS; i++)
+        lo[i] = op_step.constants[i].lo, hi[i] = op_step.constants[i].hi,
+        set->value[i] = op_step.constants[i].start;
     if (!rc) fit(set->value, lo, hi, STEP_CONSTANTS, EVALS, loss, s);
     chips_close(&s->chips);
     free(s);

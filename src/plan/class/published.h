@@ -11,7 +11,8 @@
 enum { PUBLISHED_TEXT = 96 };
 
 struct published_row {
-    char chip[PUBLISHED_TEXT], model[PUBLISHED_TEXT], precision[PUBLISHED_TEXT], metric[PUBLISHED_TEXT], unit[PUBLISHED_TEXT];
+    char chip[PUBLISHED_TEXT], model[PUBLISHED_TEXT], precision[PUBLISHED_TEXT], metric[PUBLISHED_TEXT],
+        unit[PUBLISHED_TEXT];
     char batch_text[PUBLISHED_TEXT];
     int n_chips, batch, input, output; /* 0: not stated */
     double value;
@@ -21,12 +22,12 @@ struct published_row {
 };
 
 /* Calls row() for every row of DIR/published.csv, predicted where it can be. ERR_NOT_FOUND if there is no such file. */
-int published_read(const char *dir, const struct constants *known, void (*row)(void *ud, const struct published_row *r), void *ud,
-                   struct err *e);
+int published_read(const char *dir, const struct constants *known,
+                   void (*row)(void *ud, const struct published_row *r), void *ud, struct err *e);
 
 /*
- * Fits what a step adds (op_step) on the comparable rows of one chip; set->chip and framework are the caller's. *n: rows.
- * ERR_USAGE if there are fewer than PUBLISHED_FIT_LEAST.
+ * Fits what a step adds (op_step) on the comparable rows of one chip; set->chip and framework are the
+ * caller's. *n: rows. ERR_USAGE if there are fewer than PUBLISHED_FIT_LEAST.
  */
 enum { PUBLISHED_FIT_LEAST = 6, PUBLISHED_FIT_MAX = 256 };
 int published_fit(struct constants_set *set, const char *dir, const struct constants *known, int *n, struct err *e);

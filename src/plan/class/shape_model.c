@@ -47,12 +47,21 @@ void shape_from_model(struct shape *s, struct device_precision *p, const struct 
     const struct hparams *h = &m->h;
     double bytes = 0, elements = 0, most = 0;
     const char *type = "";
-    *s = (struct shape){.layers = h->n_layer, .hidden = h->n_embd, .inter = h->n_ff, .heads = h->n_head, .kv_heads = h->n_head_kv,
-                        .head_dim = h->head_dim, .vocab = h->n_vocab, .dense_inter = h->n_ff, .experts = h->n_expert, .topk = h->n_expert_used,
+    *s = (struct shape){.layers = h->n_layer,
+                        .hidden = h->n_embd,
+                        .inter = h->n_ff,
+                        .heads = h->n_head,
+                        .kv_heads = h->n_head_kv,
+                        .head_dim = h->head_dim,
+                        .vocab = h->n_vocab,
+                        .dense_inter = h->n_ff,
+                        .experts = h->n_expert,
+                        .topk = h->n_expert_used,
                         .tied = gguf_tensor(m->file, "output.weight") == NULL};
     if (h->n_expert > 0) take_experts(s, m);
     if (h->kv_extra > 0) take_latent(s, m);
-    snprintf(s->name, sizeof s->name, "%.*s", (int)(h->name.n < sizeof s->name ? h->name.n : sizeof s->name - 1), h->name.p);
+    snprintf(s->name, sizeof s->name, "%.*s",
+             (int)(h->name.n < sizeof s->name ? h->name.n : sizeof s->name - 1), h->name.p);
     for (size_t i = 0; i < gguf_n_tensors(m->file); i++) {
         const struct tensor *t = gguf_tensor_at(m->file, i);
         if (t->n_dims < 2) continue;

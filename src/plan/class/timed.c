@@ -39,7 +39,9 @@ static int open_parts(struct timed *t, const char *text, const struct model *m, 
     t->setup.shape = &t->shape, t->setup.precision = &t->precision;
     device_split(t->device, &t->setup, chips);
     if ((rc = device_fit(t->device, &t->setup, 1, n_ctx, &fit, e))) return rc;
-    return fit.fits ? 0 : err(e, ERR_LIMIT, "this model with a context of %d tokens on %s: %s (%s:%d)", n_ctx, name, fit.why, name, fit.chips);
+    return fit.fits ? 0
+                    : err(e, ERR_LIMIT, "this model with a context of %d tokens on %s: %s (%s:%d)", n_ctx,
+                          name, fit.why, name, fit.chips);
 }
 
 int timed_open(struct timed **out, const char *name, const struct model *m, int n_ctx, struct err *e)
@@ -72,7 +74,8 @@ void timed_watch(void *ud, const struct batch *b)
     }
     if (t->fault.code || device_mixed(t->device, &t->setup, mix, n, fmax(1, b->n_out), &step, &t->fault)) return;
     struct timed_sum *s = rows > b->n_parts ? &t->prompt : &t->token;
-    s->steps++, s->tokens += rows, s->seconds += step.seconds, s->wrong += step.error * step.seconds, s->floor += step.floor, s->joules += step.joules;
+    s->steps++, s->tokens += rows, s->seconds += step.seconds, s->wrong += step.error * step.seconds,
+        s->floor += step.floor, s->joules += step.joules;
     for (int i = 0; i < DEVICE_PARTS; i++) s->part[i] += step.part[i];
     t->evidence = evidence_worse(t->evidence, step.evidence);
     t->joules_evidence = evidence_worse(t->joules_evidence, step.joules_evidence);
@@ -81,12 +84,13 @@ void timed_watch(void *ud, const struct batch *b)
 static void report_sum(const struct timed_sum *s, const char *title, struct buf *out)
 {
     if (s->steps < 1) return;
-    buf_printf(out, "%-8s %.0f tokens in %.0f steps: %.4g ms (floor %.4g ms), %.4g tokens/s, ", title, s->tokens, s->steps, 1e3 * s->seconds, 1e3 * s->floor,
-               s->tokens / s->seconds);
+    buf_printf(out, "%-8s %.0f tokens in %.0f steps: %.4g ms (floor %.4g ms), %.4g tokens/s, ", title,
+               s->tokens, s->steps, 1e3 * s->seconds, 1e3 * s->floor, s->tokens / s->seconds);
     if (isnan(s->joules)) buf_printf(out, "J n/p;");
     else buf_printf(out, "%.4g J, %.4g J/token;", s->joules, s->joules / s->tokens);
     for (int i = 0; i < DEVICE_PARTS; i++)
-        if (s->part[i] > 0.005 * s->seconds) buf_printf(out, " %s %.0f %%", device_part_name[i], 100 * s->part[i] / s->seconds);
+        if (s->part[i] > 0.005 * s->seconds)
+            buf_printf(out, " %s %.0f %%", device_part_name[i], 100 * s->part[i] / s->seconds);
     buf_append_char(out, '\n');
 }
 
@@ -97,13 +101,15 @@ void timed_report(const struct timed *t, struct buf *out)
         buf_printf(out, "chip:    time and energy n/p: %s; bits by the contract's kernels on this CPU\n", t->fault.msg);
         return;
     }
-    buf_printf(out, "chip:    %d x %s, %s; class %s, simulated by %s; bits by the contract's kernels on this CPU\n", device_chips(&t->setup), d->figures.chip,
-               d->title, d->class, d->level);
+    buf_printf(
+        out, "chip:    %d x %s, %s; class %s, simulated by %s; bits by the contract's kernels on this CPU\n",
+        device_chips(&t->setup), d->figures.chip, d->title, d->class, d->level);
     if (t->fault.code) buf_printf(out, "time:    not counted: %s\n", t->fault.msg);
     report_sum(&t->prompt, "prompts:", out);
     report_sum(&t->token, "tokens:", out);
     buf_printf(out, "trust:   time %s, energy %s", evidence_name[t->evidence], evidence_name[t->joules_evidence]);
-    double seconds = t->prompt.seconds + t->token.seconds, error = seconds > 0 ? (t->prompt.wrong + t->token.wrong) / seconds : d->error;
+    double seconds = t->prompt.seconds + t->token.seconds,
+           error = seconds > 0 ? (t->prompt.wrong + t->token.wrong) / seconds : d->error;
     if (isnan(error)) buf_append_z(out, "; expected error unknown\n");
     else buf_printf(out, "; expected error of a time %.0f %% (%s)\n", 100 * error, evidence_name[d->error_evidence]);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timed: the clock of a chip that this program does not have. The CPU executes every step, with the contract's kernels, so the
- * bits are those of every chip; how long the steps would have taken on the chip, and with what energy, is counted from its
- * datasheet for exactly the batches that were executed (chip_watch).
+ * timed: the clock of a chip that this program does not have. The CPU executes every step, with the
+ * contract's kernels, so the bits are those of every chip; how long the steps would have taken on the chip,
+ * and with what energy, is counted from its datasheet for exactly the batches that were executed
+ * (chip_watch).
  */
 #ifndef TUTTI_PLAN_CLASS_TIMED_H
 #define TUTTI_PLAN_CLASS_TIMED_H
@@ -23,7 +24,8 @@ struct timed {
     struct err fault; /* why there is no time, or none of the steps from one on */
 };
 
-/* name: "h100", "h100:8", an alias, the path of a datasheet. Refuses what does not fit, with the number of chips that do. */
+/* name: "h100", "h100:8", an alias, the path of a datasheet. Refuses what does not fit, with the number of
+ * chips that do. */
 int timed_open(struct timed **t, const char *name, const struct model *m, int n_ctx, struct err *e);
 void timed_close(struct timed *t); /* accepts NULL */
 void timed_watch(void *t, const struct batch *b);

@@ -48,11 +48,13 @@ static void ffn(struct work_list *l, double layers, double rows, double hidden, 
     product(l, DEVICE_PRODUCTS, layers, rows, hidden, wide);
 }
 
-/* Queries and the one vector of keys and values of all heads go through narrow matrices; each head has its own part of the wide ones. */
+/* Queries and the one vector of keys and values of all heads go through narrow matrices; each head has its
+ * own part of the wide ones. */
 static void latent_products(struct work_list *l, const struct shape *m, double rows, double tp)
 {
     double queries = m->heads * m->key_dim / tp;
-    product(l, DEVICE_PRODUCTS, m->layers, rows, m->latent + m->rope + (m->q_rank > 0 ? m->q_rank : queries), m->hidden);
+    product(l, DEVICE_PRODUCTS, m->layers, rows, m->latent + m->rope + (m->q_rank > 0 ? m->q_rank : queries),
+            m->hidden);
     if (m->q_rank > 0) product(l, DEVICE_PRODUCTS, m->layers, rows, queries, m->q_rank);
     product(l, DEVICE_PRODUCTS, m->layers, rows, m->heads * (m->key_dim - m->rope + m->value_dim) / tp, m->latent);
     product(l, DEVICE_PRODUCTS, m->layers, rows, m->hidden, m->heads * m->value_dim / tp);
@@ -62,8 +64,10 @@ static void latent_products(struct work_list *l, const struct shape *m, double r
 static void dense_parts(struct work_list *l, const struct device_setup *s, double rows, double out)
 {
     const struct shape *m = s->shape;
-    double tp = of(s->tp), q = m->heads * m->head_dim / tp, kv = m->latent > 0 ? (m->latent + m->rope) / 2 : fmax(m->kv_heads / tp, 1) * m->head_dim;
-    double with = m->experts > 0 ? m->layers - m->dense_layers : 0, wide = (m->experts > 0 ? m->topk * m->inter + m->shared : m->dense_inter) / tp;
+    double tp = of(s->tp), q = m->heads * m->head_dim / tp,
+           kv = m->latent > 0 ? (m->latent + m->rope) / 2 : fmax(m->kv_heads / tp, 1) * m->head_dim;
+    double with = m->experts > 0 ? m->layers - m->dense_layers : 0,
+           wide = (m->experts > 0 ? m->topk * m->inter + m->shared : m->dense_inter) / tp;
     if (m->latent > 0) latent_products(l, m, rows, tp);
     else {
         product(l, DEVICE_PRODUCTS, m->layers, rows, q + 2 * kv, m->hidden);
@@ -75,7 +79,9 @@ static void dense_parts(struct work_list *l, const struct device_setup *s, doubl
         ffn(l, with, rows, m->hidden, m->shared / tp);
     }
     ffn(l, m->layers - with, rows, m->hidden, m->dense_inter / tp);
-    if (tp > 1) message(l, WORK_REDUCE, m->layers + (with > 0 && s->ep > 1 ? m->layers - with : m->layers), 2 * rows * m->hidden, tp);
+    if (tp > 1)
+        message(l, WORK_REDUCE, m->layers + (with > 0 && s->ep > 1 ? m->layers - with : m->layers),
+                2 * rows * m->hidden, tp);
     struct work *w = add(l, WORK_ROWS, DEVICE_ELEMENTS, m->layers);
     w->m = rows, w->bytes = 2 * rows * (8 * m->hidden + 2 * (q + 2 * kv) + 3 * wide);
     product(l, DEVICE_HEAD, 1, out, m->vocab / tp, m->hidden);
@@ -88,8 +94,8 @@ static void attention(struct work_list *l, const struct device_setup *s, const s
     w->batch = x->batch, w->length = x->tokens > 1 ? x->tokens : x->past + 1, w->past = x->tokens > 1 ? x->past : 0;
     w->heads = fmax(1, m->heads / of(s->tp)), w->kv_heads = fmax(1, m->kv_heads / of(s->tp)), w->head_dim = m->head_dim;
     if (m->latent <= 0) return;
-    /* A prompt: keys and values of every head are made, and are of different sizes. A token: heads look at the latent vectors themselves,
-     * of which keys take all and values all but what turns. */
+    /* A prompt: keys and values of every head are made, and are of different sizes. A token: heads look at
+     * the latent vectors themselves, of which keys take all and values all but what turns. */
     w->head_dim = x->tokens > 1 ? (m->key_dim + m->value_dim) / 2 : m->latent + m->rope / 2;
     w->kv_heads = x->tokens > 1 ? w->heads : (m->latent + m->rope) / (2 * w->head_dim);
 }
@@ -160,7 +166,8 @@ struct work_sum work_count(const struct work *w, const struct device_precision *
 double work_weight_bytes(const struct device_setup *s)
 {
     const struct shape *m = s->shape;
-    double tp = of(s->tp), ends = m->vocab * m->hidden * (m->tied ? 1 : 2), expert = shape_expert_weights(m), beside = shape_weights(m) - ends - expert;
+    double tp = of(s->tp), ends = m->vocab * m->hidden * (m->tied ? 1 : 2), expert = shape_expert_weights(m),
+           beside = shape_weights(m) - ends - expert;
     double share = beside / tp + expert / (s->ep > 1 ? s->ep : tp);
     return (s->precision->weight_bytes * share + s->precision->end_bytes * ends / tp) / of(s->pp);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * work: what one chip has to do in a step of a model, as a short list: every kind of product, attention, experts, rows and
- * messages of a layer once, with how often. Classes (class.h) say how long each takes.
+ * work: what one chip has to do in a step of a model, as a short list: every kind of product, attention,
+ * experts, rows and messages of a layer once, with how often. Classes (class.h) say how long each takes.
  */
 #ifndef TUTTI_PLAN_CLASS_WORK_H
 #define TUTTI_PLAN_CLASS_WORK_H
@@ -11,11 +11,11 @@
 enum work_kind {
     WORK_PRODUCT, /* m rows times a matrix of n outputs and k inputs */
     WORK_EXPERTS, /* m rows, each through topk of `experts` experts: hidden k, inner width n, of which a chip has 1 / split */
-    WORK_DECODE,  /* batch sequences: one query each over `length` tokens, its own included */
-    WORK_CONTEXT, /* batch prompts: `length` causal queries each behind `past` tokens */
-    WORK_ROWS,    /* element-wise: m rows, `bytes` moved */
-    WORK_REDUCE,  /* all-reduce of `bytes` over `chips` chips */
-    WORK_EXCHANGE,/* all-to-all of `bytes` over `chips` chips */
+    WORK_DECODE,   /* batch sequences: one query each over `length` tokens, its own included */
+    WORK_CONTEXT,  /* batch prompts: `length` causal queries each behind `past` tokens */
+    WORK_ROWS,     /* element-wise: m rows, `bytes` moved */
+    WORK_REDUCE,   /* all-reduce of `bytes` over `chips` chips */
+    WORK_EXCHANGE, /* all-to-all of `bytes` over `chips` chips */
 };
 
 struct work {

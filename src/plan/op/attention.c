@@ -71,11 +71,14 @@ static double decode_time(const struct gpu *g, const double *s, const double *c)
     double units = s[BATCH] * s[KV_HEADS] / g->sms;
     if (units > 1) share *= 1 - c[TAIL] * (1 - units / ceil(units));
     double items = fmin(s[BATCH] * s[KV_HEADS] * ceil(visible(s) / 128), g->sms);
-    double dram = op_overlap(1e6 * decode_bytes(s) / (g->memory * share), 1e6 * decode_bytes(s) * gpu_wait(g) / (items * c[SM_RATE] * g->clock), c[OVERLAP]);
+    double dram =
+        op_overlap(1e6 * decode_bytes(s) / (g->memory * share),
+                   1e6 * decode_bytes(s) * gpu_wait(g) / (items * c[SM_RATE] * g->clock), c[OVERLAP]);
     double padded = s[KV_HEADS] * ceil(group / 16) * 16;
     double tensor = 1e6 * decode_flops(s, padded) / (g->flops16 * c[TENSOR]) / (group > 32 ? c[WIDE] : 1);
     double cycles = (c[UNIT] * s[KV_HEADS] + c[HEAD] * s[HEADS]) * s[BATCH] / g->sms;
-    double t = c[START] + op_overlap(dram, tensor, c[OVERLAP]) + 1e6 * cycles / g->clock + c[LOG] * log2(1 + visible(s));
+    double t = c[START] + op_overlap(dram, tensor, c[OVERLAP]) + 1e6 * cycles / g->clock +
+               c[LOG] * log2(1 + visible(s));
     return fmax(t, decode_floor(g, s));
 }
 
@@ -103,7 +106,21 @@ const struct op_model op_attention_decode = {
 };
 
 /* --- context --------------------------------------------------------------------------------------------------------- */
-enum { C_START, C_SHARE, C_SMALL, C_LARGE, C_EDGE, C_BLOCK, C_DRAM, C_OVERLAP, C_WINDOW, C_TOKEN, C_CHAIN, C_EXP, N_CONTEXT };
+enum {
+    C_START,
+    C_SHARE,
+    C_SMALL,
+    C_LARGE,
+    C_EDGE,
+    C_BLOCK,
+    C_DRAM,
+    C_OVERLAP,
+    C_WINDOW,
+    C_TOKEN,
+    C_CHAIN,
+    C_EXP,
+    N_CONTEXT
+};
 
 static const struct op_constant context_constants[N_CONTEXT] = {
     [C_START] = {"launch", "us", 1, 40, 0, 9},
@@ -139,7 +156,8 @@ static double context_peak(const struct gpu *g, const double *s)
 
 static double context_floor(const struct gpu *g, const double *s)
 {
-    return 1e6 * fmax(4 * s[BATCH] * s[HEADS] * s[HEAD_DIM] * pairs(s, 0) / context_peak(g, s), context_bytes(s) / g->memory);
+    return 1e6 * fmax(4 * s[BATCH] * s[HEADS] * s[HEAD_DIM] * pairs(s, 0) / context_peak(g, s),
+                      context_bytes(s) / g->memory);
 }
 
 static double context_time(const struct gpu *g, const double *s, const double *c)
@@ -152,11 +170,13 @@ static double context_time(const struct gpu *g, const double *s, const double *c
     double all = s[BATCH] * s[HEADS] * pairs(s, c[C_EDGE]), flops = 4 * s[HEAD_DIM] * all;
     double busy = fmin(1, blocks / g->sms); /* share of the SMs with work */
     double exps = g->exps > 0 ? 1e6 * all / (g->exps * c[C_EXP] * busy) : 0;
-    double tensor = op_overlap(1e6 * flops / (context_peak(g, s) * share * busy), exps, c[C_OVERLAP]) + 1e6 * c[C_BLOCK] * waves / g->clock;
+    double tensor = op_overlap(1e6 * flops / (context_peak(g, s) * share * busy), exps, c[C_OVERLAP]) +
+                    1e6 * c[C_BLOCK] * waves / g->clock;
     double dram = 1e6 * context_bytes(s) / (g->memory * c[C_DRAM]);
     double write = 1e6 * 2 * s[BATCH] * s[LENGTH] * s[HEAD_DIM] * s[KV_HEADS] * s[KV_BYTES] / (g->memory * c[C_TOKEN]);
     double chain = 1e6 * c[C_CHAIN] * gpu_wait(g) * ceil(visible(s) / 128) / g->clock;
-    return fmax(c[C_START] + write + op_overlap(op_overlap(tensor, dram, c[C_OVERLAP]), chain, c[C_OVERLAP]), context_floor(g, s));
+    return fmax(c[C_START] + write + op_overlap(op_overlap(tensor, dram, c[C_OVERLAP]), chain, c[C_OVERLAP]),
+                context_floor(g, s));
 }
 
 const struct op_model op_attention_context = {

@@ -10,9 +10,11 @@ enum { NAME_MAX_BYTES = 96 };
 
 static bool says_nothing(const char *word)
 {
-    static const char *const words[] = {"nvidia", "google", "graphcore", "cerebras", "sambanova", "groq", "furiosa", "furiosaai", "rebellions", "sapeon", "deepx",
-                                        "geforce", "blackwell", "ada", "server", "workstation", "edition", "gpu", "sxm", "sxm4", "sxm5", "sxm6", "hbm2e",
-                                        "hbm3", "hbm3e"};
+    static const char *const words[] = {"nvidia",      "google",  "graphcore", "cerebras",   "sambanova",
+                                        "groq",        "furiosa", "furiosaai", "rebellions", "sapeon",
+                                        "deepx",       "geforce", "blackwell", "ada",        "server",
+                                        "workstation", "edition", "gpu",       "sxm",        "sxm4",
+                                        "sxm5",        "sxm6",    "hbm2e",     "hbm3",       "hbm3e"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(words[i], word)) return true;
     return !strncmp(word, "nvl", 3) && word[3]; /* a rack of so many */

@@ -4,8 +4,9 @@
  *
  *   time = start + step (n - 1) + wire / share(n) x (1 + half / bytes)
  *
- * wire: the bytes that each GPU must send, over its link. Small messages reach the half of the rate at `half` bytes. Short
- * all-reduces of the serving frameworks go in one shot: every GPU reads what the others have, at a start of its own.
+ * wire: the bytes that each GPU must send, over its link. Small messages reach the half of the rate at `half`
+ * bytes. Short all-reduces of the serving frameworks go in one shot: every GPU reads what the others have, at
+ * a start of its own.
  */
 #include <math.h>
 #include <stddef.h>

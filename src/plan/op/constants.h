@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * constants: fitted constants of the operators' formulas, by chip, framework, operator and words. A JSON file; the one of
- * the tree (data/fit/gpu.json) is part of the program:
+ * constants: fitted constants of the operators' formulas, by chip, framework, operator and words. A JSON
+ * file; the one of the tree (data/fit/gpu.json) is part of the program:
  *
  *   [{"op": "gemm", "chip": "H100-SXM-80GB", "framework": "vllm", "words": ["bfloat16"], "rows": 28593,
  *     "constants": {"launch": 2.24, ...}}, ...]
@@ -34,15 +34,16 @@ int constants_open(struct constants *c, const char *path, struct err *e);
 void constants_close(struct constants *c); /* accepts a zeroed struct */
 
 /*
- * The best set for a chip: its own; else that of the chips it is like, nearest first; framework and words must fit, and
- * where no set has the framework, any of the same operator and words; then a type that is near (op.h); last, where the words are no
- * types (launches, distributions), any. NULL: nothing fits.
+ * The best set for a chip: its own; else that of the chips it is like, nearest first; framework and words
+ * must fit, and where no set has the framework, any of the same operator and words; then a type that is near
+ * (op.h); last, where the words are no types (launches, distributions), any. NULL: nothing fits.
  */
 const struct constants_set *constants_find(const struct constants *c, const struct op_model *op, const struct gpu *g,
                                            const char *framework, const char *const *words);
 
 /* The same as if no set had just these words: what a type would get that was never measured. */
-const struct constants_set *constants_find_other(const struct constants *c, const struct op_model *op, const struct gpu *g, const char *framework,
+const struct constants_set *constants_find_other(const struct constants *c, const struct op_model *op,
+                                                 const struct gpu *g, const char *framework,
                                                  const char *const *words);
 
 /* Was the set fitted on these words, of whatever chip? And on this very chip? */

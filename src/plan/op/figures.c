@@ -58,17 +58,22 @@ static int open_lpu(struct figures *f, const char *path, struct err *e)
     }
     struct sheet *s = &f->sheet;
 #define TAKE(to, from, number) s->items[to] = a.sheet.items[from], s->items[to].value = (number)
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++) TAKE(same[i].to, same[i].from, lpu_value(&a, same[i].from) * same[i].factor);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        TAKE(same[i].to, same[i].from, lpu_value(&a, same[i].from) * same[i].factor);
     double clock = 1e6 * lpu_value(&a, LPU_chip_clock);
-    TAKE(FIGURE_peak_fp16, LPU_derived_int8_peak, lpu_value(&a, LPU_derived_int8_peak) / 4); /* two byte planes, two passes */
+    TAKE(FIGURE_peak_fp16, LPU_derived_int8_peak,
+         lpu_value(&a, LPU_derived_int8_peak) / 4); /* two byte planes, two passes */
     TAKE(FIGURE_energy_op16, LPU_energy_mac_int8, 2 * lpu_value(&a, LPU_energy_mac_int8));
     TAKE(FIGURE_memory_rate, LPU_derived_sram_bandwidth, 1e-9 * clock * lpu_value(&a, LPU_derived_sram_bandwidth));
     TAKE(FIGURE_stream_rate, LPU_derived_stream_bandwidth, 1e-9 * clock * lpu_value(&a, LPU_derived_stream_bandwidth));
     TAKE(FIGURE_link_node, LPU_c2c_node, lpu_value(&a, LPU_c2c_node));
-    TAKE(FIGURE_link_rate, LPU_c2c_link_rate, lpu_value(&a, LPU_c2c_link_rate) * (lpu_value(&a, LPU_c2c_node) - 1)); /* a link to each */
+    TAKE(FIGURE_link_rate, LPU_c2c_link_rate,
+         lpu_value(&a, LPU_c2c_link_rate) * (lpu_value(&a, LPU_c2c_node) - 1)); /* a link to each */
 #undef TAKE
     for (int i = 0; i < FIGURES && !rc; i++)
-        if (s->items[i].source && !(s->items[i].source = arena_strdup(&s->arena, str_from(s->items[i].source)))) rc = ERR_MEMORY;
+        if (s->items[i].source &&
+            !(s->items[i].source = arena_strdup(&s->arena, str_from(s->items[i].source))))
+            rc = ERR_MEMORY;
     for (int i = 0; i < a.sheet.n_about && !rc; i++) {
         s->about[i].key = arena_strdup(&s->arena, str_from(a.sheet.about[i].key));
         s->about[i].text = arena_strdup(&s->arena, str_from(a.sheet.about[i].text));
@@ -108,7 +113,8 @@ static int check_memory(struct figures *f, const char *name, struct err *e)
 {
     double gb = chip_name_gb(name), has = figures_value(f, FIGURE_memory_size);
     if (gb <= 0 || isnan(has) || fabs(gb / has - 1) < 0.15) return 0;
-    return err(e, ERR_NOT_FOUND, "no chip '%s'; '%s' has %g GB of memory, another size is another chip", name, f->chip, has);
+    return err(e, ERR_NOT_FOUND, "no chip '%s'; '%s' has %g GB of memory, another size is another chip", name,
+               f->chip, has);
 }
 
 static int open_known(struct figures *f, const char *name, struct err *e)
@@ -122,7 +128,8 @@ static int open_known(struct figures *f, const char *name, struct err *e)
         if (rc) return rc;
         take_names(&aliases, sheet_about(&head, "aliases"));
         sheet_close(&head);
-        if (!strcmp(sheet_chip(i), name) || figures_has_name(&aliases, name)) return open_sheet(f, sheet_chip(i), NULL, e);
+        if (!strcmp(sheet_chip(i), name) || figures_has_name(&aliases, name))
+            return open_sheet(f, sheet_chip(i), NULL, e);
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", sheet_chip(i));
         bool same = chip_name_same(sheet_chip(i), name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * figures: what the datasheet of a chip says, of any class: one list of figures (figures.def), of which each class needs some.
- * Figures that are not published may be assumed: "memory.rate=1200", class of evidence *guessed*.
+ * figures: what the datasheet of a chip says, of any class: one list of figures (figures.def), of which each
+ * class needs some. Figures that are not published may be assumed: "memory.rate=1200", class of evidence
+ * *guessed*.
  */
 #ifndef TUTTI_PLAN_OP_FIGURES_H
 #define TUTTI_PLAN_OP_FIGURES_H
@@ -30,8 +31,8 @@ struct figures {
 };
 
 /*
- * name: a chip of the tree, an alias of one, or the path of a sheet (with '/' or ".ini"). assumed: NULL, or "section.key=value"
- * texts that end with NULL; they replace what the sheet says.
+ * name: a chip of the tree, an alias of one, or the path of a sheet (with '/' or ".ini"). assumed: NULL, or
+ * "section.key=value" texts that end with NULL; they replace what the sheet says.
  */
 int figures_open(struct figures *f, const char *name, const char *const *assumed, struct err *e);
 void figures_close(struct figures *f); /* accepts a zeroed struct */

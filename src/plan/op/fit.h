@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fit: constants within bounds that make a loss small: the simplex method of Nelder and Mead (Computer Journal 7, 1965) with
- * the dimension-dependent coefficients of Gao and Han (2012), over x = lo + (hi - lo) / (1 + exp(-u)). No derivatives, no
- * chance: the same input gives the same constants.
+ * fit: constants within bounds that make a loss small: the simplex method of Nelder and Mead (Computer
+ * Journal 7, 1965) with the dimension-dependent coefficients of Gao and Han (2012), over x = lo + (hi - lo) /
+ * (1 + exp(-u)). No derivatives, no chance: the same input gives the same constants.
  */
 #ifndef TUTTI_PLAN_OP_FIT_H
 #define TUTTI_PLAN_OP_FIT_H

@@ -2,24 +2,44 @@
 /*
  * op_gemm: C[m,n] = A[m,k] B[n,k]^T, B the weight.
  *
- * A library picks the best of its kernels, so the time is the least over output tiles and splits of k. One kernel:
+ * A library picks the best of its kernels, so the time is the least over output tiles and splits of k. One
+ * kernel:
  *
  *   compute  waves of tiles over the SMs, each tile at its share of the peak, plus a start-up per wave
  *   memory   every operand once over DRAM
  *   L2       every tile reads its rows and columns from L2
  *   latency  a chain of k / 64 steps cannot be shortened by more SMs
  *
- * which overlap (op_overlap). 8-bit products include the quantisation of A, as measured sets do. Long products lower the
- * clock: `throttle`.
+ * which overlap (op_overlap). 8-bit products include the quantisation of A, as measured sets do. Long
+ * products lower the clock: `throttle`.
  *
- * Cycles of start-ups, chains and L2 are paced (gpu.h): a chip whose tensor cores do twice as much in a cycle is fed twice as fast.
- * So stated, constants of A100 and H100 can take each other's place: median errors fall from 14-18 to 8-12 %.
+ * Cycles of start-ups, chains and L2 are paced (gpu.h): a chip whose tensor cores do twice as much in a cycle
+ * is fed twice as fast. So stated, constants of A100 and H100 can take each other's place: median errors fall
+ * from 14-18 to 8-12 %.
  */
 #include <math.h>
 #include <stddef.h>
 #include "plan/op/op.h"
 
-enum { LAUNCH, OVERLAP, TILE64, TILE96, TILE128, TILE256, RAMP, DRAM, L2, SPLIT, TAIL, THROTTLE, SPLIT0, CHAIN, QUANT0, QUANT, N_CONSTANTS };
+enum {
+    LAUNCH,
+    OVERLAP,
+    TILE64,
+    TILE96,
+    TILE128,
+    TILE256,
+    RAMP,
+    DRAM,
+    L2,
+    SPLIT,
+    TAIL,
+    THROTTLE,
+    SPLIT0,
+    CHAIN,
+    QUANT0,
+    QUANT,
+    N_CONSTANTS
+};
 enum { M, N, K, BYTES, MATH };
 
 static const struct op_constant constants[N_CONSTANTS] = {
@@ -52,12 +72,15 @@ static double floor_us(const struct gpu *g, const double *s)
 }
 
 /* Time of one kernel without its launch; `best`, if it cannot be less than that. */
-static double kernel_us(const struct gpu *g, const double *s, const double *c, double tm, double tn, double share, int splits, double best)
+static double kernel_us(const struct gpu *g, const double *s, const double *c, double tm, double tn,
+                        double share, int splits, double best)
 {
-    double pace = gpu_pace(g), wait = gpu_wait(g), k = ceil(s[K] / splits / 64) * 64, tiles = ceil(s[M] / tm) * ceil(s[N] / tn) * splits;
+    double pace = gpu_pace(g), wait = gpu_wait(g), k = ceil(s[K] / splits / 64) * 64,
+           tiles = ceil(s[M] / tm) * ceil(s[N] / tn) * splits;
     double waves = tiles / g->sms, whole = ceil(waves);
     waves = waves < 1 ? 1 : whole - (whole - waves) * (1 - c[TAIL]);
-    double compute = 1e6 * waves * (2 * tm * tn * k / (gpu_peak(g, s[MATH]) / g->sms * share) + c[RAMP] * wait / g->clock);
+    double compute =
+        1e6 * waves * (2 * tm * tn * k / (gpu_peak(g, s[MATH]) / g->sms * share) + c[RAMP] * wait / g->clock);
     double dram = 1e6 * bytes(s) / (g->memory * c[DRAM]);
     double l2 = 1e6 * tiles * (tm * s[MATH] + tn * s[BYTES]) * k / (c[L2] * g->clock * g->sms / pace);
     double chain = 1e6 * c[CHAIN] * wait * k / 64 / g->clock;
@@ -71,7 +94,8 @@ static double time_us(const struct gpu *g, const double *s, const double *c)
     static const struct {
         double m, n;
         int share;
-    } tiles[] = {{64, 64, TILE64}, {64, 128, TILE96}, {128, 64, TILE96}, {128, 128, TILE128}, {128, 256, TILE256}, {256, 128, TILE256}};
+    } tiles[] = {{64, 64, TILE64},    {64, 128, TILE96},   {128, 64, TILE96},
+                 {128, 128, TILE128}, {128, 256, TILE256}, {256, 128, TILE256}};
     double best = HUGE_VAL;
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
         for (int splits = 1; splits <= 16 && (splits == 1 || s[K] / splits >= 128); splits *= 2)

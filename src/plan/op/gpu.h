@@ -25,11 +25,13 @@ struct gpu {
 /* Dense peak of operands of so many bytes; where the chip has no such arithmetic, of the next wider. */
 double gpu_peak(const struct gpu *g, double bytes);
 
-/* Cycles in which an SM does what H100's does in one (4,096 16-bit operations): 2 on A100, 1/2 on B200. What feeds tensor cores grows
- * with them from one generation to the next: constants that are stated in such cycles can be carried over. */
+/* Cycles in which an SM does what H100's does in one (4,096 16-bit operations): 2 on A100, 1/2 on B200. What
+ * feeds tensor cores grows with them from one generation to the next: constants that are stated in such
+ * cycles can be carried over. */
 double gpu_pace(const struct gpu *g);
 
-/* The same for cycles that something waits for: at most A100's, since latencies do not grow where a chip has small tensor cores. */
+/* The same for cycles that something waits for: at most A100's, since latencies do not grow where a chip has
+ * small tensor cores. */
 double gpu_wait(const struct gpu *g);
 
 extern const enum figure gpu_needs[]; /* ends with FIGURES */

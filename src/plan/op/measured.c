@@ -20,22 +20,24 @@ void measured_close(struct measured *m)
     *m = (struct measured){0};
 }
 
-static bool same(const struct measured_group *g, const struct op_model *op, const char *chip, const char *framework, const char *const *words)
+static bool same(const struct measured_group *g, const struct op_model *op, const char *chip,
+                 const char *framework, const char *const *words)
 {
     bool all = g->op == op && !strcmp(g->chip, chip) && !strcmp(g->framework, framework);
     for (int i = 0; all && i < OP_GROUP_MAX && op->group[i]; i++) all = !strcmp(g->words[i], words[i]);
     return all;
 }
 
-static int find_group(struct measured *m, struct measured_group **out, const struct op_model *op, const char *chip, const char *framework,
-                      const char *const *words, struct err *e)
+static int find_group(struct measured *m, struct measured_group **out, const struct op_model *op,
+                      const char *chip, const char *framework, const char *const *words, struct err *e)
 {
     for (int i = m->n; i-- > 0;) /* files are sorted: usually the last */
         if (same(m->groups[i], op, chip, framework, words)) {
             *out = m->groups[i];
             return 0;
         }
-    if (m->n == MEASURED_GROUPS_MAX) return err(e, ERR_LIMIT, "more than %d groups of measurements", MEASURED_GROUPS_MAX);
+    if (m->n == MEASURED_GROUPS_MAX)
+        return err(e, ERR_LIMIT, "more than %d groups of measurements", MEASURED_GROUPS_MAX);
     struct measured_group **all = arena_grow(&m->arena, m->groups, m->n, &m->cap, sizeof *all);
     struct measured_group *g = ARENA_NEW(&m->arena, struct measured_group, 1);
     if (!all || !g) return err(e, ERR_MEMORY, "out of memory");
@@ -88,7 +90,8 @@ static int find_columns(struct columns *c, const struct table *t, const struct o
     return 0;
 }
 
-static int take_row(struct measured *m, const struct table *t, const struct op_model *op, const struct columns *c, struct err *e)
+static int take_row(struct measured *m, const struct table *t, const struct op_model *op,
+                    const struct columns *c, struct err *e)
 {
     struct measured_row r = {0};
     struct measured_group *g = NULL;
@@ -106,7 +109,8 @@ static int take_row(struct measured *m, const struct table *t, const struct op_m
         if (!rc && !(r.shape[n] >= (none ? 0 : 1) && r.shape[n] <= MEASURED_SIZE_MAX))
             rc = err(e, ERR_FORMAT, "%s, line %ld: '%s' is %g", op->file, table_line(t), op->shape[n], r.shape[n]);
     }
-    if (!rc && r.us <= 0) rc = err(e, ERR_FORMAT, "%s, line %ld: latency_us is %g, not above 0", op->file, table_line(t), r.us);
+    if (!rc && r.us <= 0)
+        rc = err(e, ERR_FORMAT, "%s, line %ld: latency_us is %g, not above 0", op->file, table_line(t), r.us);
     if (rc) return rc;
     if (m->n_rows++ == MEASURED_ROWS_MAX) return err(e, ERR_LIMIT, "more than %d measurements", MEASURED_ROWS_MAX);
     if (op->words(words, r.shape)) {
@@ -131,7 +135,9 @@ int measured_read(struct measured *m, const char *dir, const struct op_model *op
     }
     if (rc) return rc;
     rc = find_columns(&c, t, op, e);
-    while (!rc && (got = table_next(t, e)) && !(rc = table_skip(&m->odd, got < 0 ? got : take_row(m, t, op, &c, e), e))) {}
+    while (!rc && (got = table_next(t, e)) &&
+           !(rc = table_skip(&m->odd, got < 0 ? got : take_row(m, t, op, &c, e), e))) {
+    }
     table_close(t);
     return rc;
 }

@@ -2,8 +2,9 @@
 /*
  * measured: files of measured operators, by group: one chip, framework, operator and type.
  *
- * One row in five is held out: those whose hash of operator, words of the group and shape is 0 modulo 5 (FNV-1a over the
- * cells as they stand in the file). Constants are fitted on the others and errors told of these.
+ * One row in five is held out: those whose hash of operator, words of the group and shape is 0 modulo 5
+ * (FNV-1a over the cells as they stand in the file). Constants are fitted on the others and errors told of
+ * these.
  */
 #ifndef TUTTI_PLAN_OP_MEASURED_H
 #define TUTTI_PLAN_OP_MEASURED_H
@@ -16,7 +17,11 @@
 #include "plan/op/op.h"
 #include "plan/op/table.h"
 
-enum { MEASURED_ROWS_MAX = 20000000, MEASURED_GROUPS_MAX = 4096, MEASURED_SIZE_MAX = 2000000000 }; /* of a number in a shape */
+enum {
+    MEASURED_ROWS_MAX = 20000000,
+    MEASURED_GROUPS_MAX = 4096,
+    MEASURED_SIZE_MAX = 2000000000
+}; /* of a number in a shape */
 
 struct measured_row {
     double shape[OP_SHAPE_MAX];
@@ -42,7 +47,8 @@ struct measured {
 void measured_init(struct measured *m);
 void measured_close(struct measured *m); /* accepts a zeroed struct */
 
-/* Adds the rows of DIR/op.file or DIR/op.file.gz. ERR_NOT_FOUND if neither is there, ERR_FORMAT if its header lacks a column. */
+/* Adds the rows of DIR/op.file or DIR/op.file.gz. ERR_NOT_FOUND if neither is there, ERR_FORMAT if its header
+ * lacks a column. */
 int measured_read(struct measured *m, const char *dir, const struct op_model *op, struct err *e);
 
 /* FNV-1a over the bytes of a cell and a comma behind it. */

@@ -2,11 +2,11 @@
 /*
  * op_moe: the expert layer on one rank: choice, permutation, the experts' products, weighted sum.
  *
- * Weights of the experts that any token chose are read once; each expert's tokens fill tiles of 64 rows at least. Even choices
- * hit experts by chance. Skewed choices ("power_law_1.2") give experts loads x drawn from x^-1.2 between 1 and `spread` times the
- * tokens; the rank that is measured is the fullest: it holds the most loaded expert, and a mean sample of the others. So the
- * more ranks share whole experts, the more of the work stays with one. Kernels that do not compact move rows of foreign
- * experts too (`foreign`).
+ * Weights of the experts that any token chose are read once; each expert's tokens fill tiles of 64 rows at
+ * least. Even choices hit experts by chance. Skewed choices ("power_law_1.2") give experts loads x drawn from
+ * x^-1.2 between 1 and `spread` times the tokens; the rank that is measured is the fullest: it holds the most
+ * loaded expert, and a mean sample of the others. So the more ranks share whole experts, the more of the work
+ * stays with one. Kernels that do not compact move rows of foreign experts too (`foreign`).
  */
 #include <math.h>
 #include <stddef.h>
@@ -14,7 +14,22 @@
 #include <string.h>
 #include "plan/op/op.h"
 
-enum { START, ROUTE, DRAM, TENSOR, OVERLAP, EXPERT, SPREAD, MOVE, TILE, SMALL_INTER, FOREIGN, GUESTS, PARTED, N_CONSTANTS };
+enum {
+    START,
+    ROUTE,
+    DRAM,
+    TENSOR,
+    OVERLAP,
+    EXPERT,
+    SPREAD,
+    MOVE,
+    TILE,
+    SMALL_INTER,
+    FOREIGN,
+    GUESTS,
+    PARTED,
+    N_CONSTANTS
+};
 enum { TOKENS, HIDDEN, INTER, TOPK, EXPERTS, TP, EP, MATRICES, BYTES, MATH_BYTES, POWER };
 
 static const struct op_constant constants[N_CONSTANTS] = {
@@ -80,7 +95,8 @@ static struct load skewed(const double *s, double tile, double spread)
     }
     for (double from = 0, n; from < s[EXPERTS]; from += n) {
         n = fmin(fmax(1, from), s[EXPERTS] - from);
-        double w = weight_of(s, spread, from, n), each = fmin(s[TOKENS], left * w / all); /* a token takes an expert once */
+        double w = weight_of(s, spread, from, n),
+               each = fmin(s[TOKENS], left * w / all); /* a token takes an expert once */
         all -= n * w, left -= n * each;
         add_experts(&l, from > 0 ? n * sample : 1, each, tile);
     }
@@ -103,11 +119,14 @@ static double time_us(const struct gpu *g, const double *s, const double *c)
 {
     struct load l = s[POWER] > 0 ? skewed(s, c[TILE], c[SPREAD]) : even(s, c[TILE]);
     double width = s[INTER] / s[TP], moved = l.rows + c[FOREIGN] * fmax(0, pairs(s) - l.rows);
-    double guests = fmax(0, s[TOPK] * fmin(s[TOKENS], l.rows) - l.rows); /* choices of other ranks by tokens that have one here */
-    double tensor = 1e6 * 2 * (l.padded + c[GUESTS] * guests) * expert_size(s) / (gpu_peak(g, s[MATH_BYTES]) * c[TENSOR]) * (1 + c[SMALL_INTER] / width);
+    double guests = fmax(0, s[TOPK] * fmin(s[TOKENS], l.rows) -
+                                l.rows); /* choices of other ranks by tokens that have one here */
+    double tensor = 1e6 * 2 * (l.padded + c[GUESTS] * guests) * expert_size(s) /
+                    (gpu_peak(g, s[MATH_BYTES]) * c[TENSOR]) * (1 + c[SMALL_INTER] / width);
     double dram = 1e6 * l.hit * expert_size(s) * s[BYTES] / (g->memory * c[DRAM]);
     double move = 1e6 * moved * 2 * (4 * s[HIDDEN] + 3 * width) / (g->memory * c[MOVE]);
-    double t = op_overlap(tensor, dram, c[OVERLAP]) + move + c[START] + (s[EP] > 1 ? c[PARTED] : 0) + 1e-3 * (c[ROUTE] * pairs(s) + c[EXPERT] * here(s));
+    double t = op_overlap(tensor, dram, c[OVERLAP]) + move + c[START] + (s[EP] > 1 ? c[PARTED] : 0) +
+               1e-3 * (c[ROUTE] * pairs(s) + c[EXPERT] * here(s));
     return fmax(t, floor_us(g, s));
 }
 

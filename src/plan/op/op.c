@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
-const struct op_model *const op_all[] = {&op_gemm, &op_attention_context, &op_attention_decode, &op_moe, &op_collective, &op_step, NULL};
+const struct op_model *const op_all[] = {
+    &op_gemm, &op_attention_context, &op_attention_decode, &op_moe, &op_collective, &op_step, NULL};
 
 double op_overlap(double a, double b, double p)
 {
@@ -33,9 +34,12 @@ const struct op_type *op_type(const char *name)
         {"w4a8_mxfp4_mxfp8", 0.53, 1, {"fp8"}},
     };
     const struct op_type *best = NULL;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) { /* "fp8_block_v2" is an fp8_block: the longest name that it begins with */
+    for (size_t i = 0; i < sizeof types / sizeof *types;
+         i++) { /* "fp8_block_v2" is an fp8_block: the longest name that it begins with */
         size_t n = strlen(types[i].name);
-        if (!strncmp(types[i].name, name, n) && (!name[n] || name[n] == '_') && (!best || n > strlen(best->name))) best = &types[i];
+        if (!strncmp(types[i].name, name, n) && (!name[n] || name[n] == '_') &&
+            (!best || n > strlen(best->name)))
+            best = &types[i];
     }
     return best;
 }

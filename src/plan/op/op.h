@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * op: how long one operator takes on a GPU: a formula with a few constants for each kind, and a floor that no time may lie
- * below: bytes over bandwidth, operations over peak.
+ * op: how long one operator takes on a GPU: a formula with a few constants for each kind, and a floor that no
+ * time may lie below: bytes over bandwidth, operations over peak.
  *
- * Constants are stated in cycles, in bytes per cycle or as shares of a peak, never as times of a shape, so that those
- * fitted on one chip can be carried to another. The same table of a kind says what its shapes are called in a file of
- * measurements (reference: the columns of the public sets, doc/plan.md).
+ * Constants are stated in cycles, in bytes per cycle or as shares of a peak, never as times of a shape, so
+ * that those fitted on one chip can be carried to another. The same table of a kind says what its shapes are
+ * called in a file of measurements (reference: the columns of the public sets, doc/plan.md).
  */
 #ifndef TUTTI_PLAN_OP_OP_H
 #define TUTTI_PLAN_OP_OP_H
@@ -23,7 +23,8 @@ struct op_constant {
 
 struct op_model {
     const char *name, *file;               /* "gemm", "gemm.csv" (.gz); file NULL: not measured alone */
-    const char *group[OP_GROUP_MAX];       /* columns that choose a set of constants besides chip and framework; NULL ends */
+    const char *group
+        [OP_GROUP_MAX]; /* columns that choose a set of constants besides chip and framework; NULL ends */
     const char *shape[OP_SHAPE_MAX];       /* columns of numbers; NULL ends */
     const struct op_constant *constants;
     int n_constants;
@@ -34,10 +35,13 @@ struct op_model {
     double (*time_us)(const struct gpu *g, const double *shape, const double *c); /* at least the floor */
     /* A row that counts for the operator's bar (planning reference), or NULL: all do. */
     int (*counts)(const double *shape);
-    const int *split;     /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or NULL */
-    const int *size;      /* columns of the shape that a deployment moves from step to step; -1 ends: the others make the model's shape */
+    const int *
+        split; /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or NULL */
+    const int *
+        size; /* columns of the shape that a deployment moves from step to step; -1 ends: the others make the model's shape */
     double bar;           /* median absolute error to reach; 0: none is set */
-    double other_type;    /* median error by constants of another type: the middle of what validate --transfer finds on the same chip */
+    double
+        other_type; /* median error by constants of another type: the middle of what validate --transfer finds on the same chip */
     const char *bar_word; /* the bar is for groups of this first word; NULL: all */
 };
 
@@ -52,7 +56,8 @@ double op_overlap(double a, double b, double p);
 struct op_type { /* of numbers, as files of measurements call it */
     const char *name;
     double bytes;     /* of one element, scales included */
-    double math;      /* bytes of the operands that are multiplied: 2, 1, 0.5; a chip without such arithmetic takes the next wider */
+    double
+        math; /* bytes of the operands that are multiplied: 2, 1, 0.5; a chip without such arithmetic takes the next wider */
     const char *like[2]; /* types whose constants it takes where none were fitted for it, nearest first; NULL: none */
 };
 const struct op_type *op_type(const char *name); /* "bfloat16", "fp8" ...; NULL: unknown */

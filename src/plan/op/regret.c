@@ -35,7 +35,8 @@ static double sweep(const struct item *x, size_t n, double *agree, double *pairs
     return 1 - x[best].us / x[chosen].us;
 }
 
-int regret_group(struct regret *out, const struct measured_group *m, const struct gpu *g, const double *c, struct err *e)
+int regret_group(struct regret *out, const struct measured_group *m, const struct gpu *g, const double *c,
+                 struct err *e)
 {
     double agree = 0, pairs = 0;
     *out = (struct regret){.sweeps = 0};

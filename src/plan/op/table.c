@@ -23,7 +23,9 @@ static int read_line(struct table *t, char *buf, struct err *e)
     int fault = 0;
     if (!gzgets(t->file, buf, TABLE_LINE_MAX)) {
         const char *why = gzerror(t->file, &fault);
-        return fault == Z_OK || fault == Z_STREAM_END ? -1 : err(e, ERR_IO, "%s:%ld: cannot be read: %s", t->path, t->line + 1, why);
+        return fault == Z_OK || fault == Z_STREAM_END
+                   ? -1
+                   : err(e, ERR_IO, "%s:%ld: cannot be read: %s", t->path, t->line + 1, why);
     }
     t->line++;
     size_t n = strlen(buf);
@@ -33,7 +35,8 @@ static int read_line(struct table *t, char *buf, struct err *e)
     return (int)n;
 }
 
-/* A cell in quotes may hold commas; "" in it is a quote. What stands behind the closing quote belongs to it. Shortens in place. */
+/* A cell in quotes may hold commas; "" in it is a quote. What stands behind the closing quote belongs to it.
+ * Shortens in place. */
 static size_t unquote(char *cell, char **end)
 {
     char *to = cell, *p = cell + 1;
@@ -51,7 +54,8 @@ static int split(struct table *t, char *buf, struct str *cells, struct err *e)
 {
     int n_cells = 0;
     for (char *p = buf, *end;; p = end + 1) {
-        if (n_cells == TABLE_COLUMNS_MAX) return err(e, ERR_LIMIT, "%s:%ld: more than %d columns", t->path, t->line, TABLE_COLUMNS_MAX);
+        if (n_cells == TABLE_COLUMNS_MAX)
+            return err(e, ERR_LIMIT, "%s:%ld: more than %d columns", t->path, t->line, TABLE_COLUMNS_MAX);
         size_t n = *p == '"' ? unquote(p, &end) : (size_t)((end = p + strcspn(p, ",")) - p);
         bool more = *end == ',';
         p[n] = 0;
@@ -72,7 +76,8 @@ int table_open(struct table **out, const char *path, struct err *e)
     errno = 0;
     t->file = gzopen(path, "rb");
     if (!t->file)
-        rc = err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, errno ? strerror(errno) : "cannot be opened");
+        rc = err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
+                 errno ? strerror(errno) : "cannot be opened");
     else if ((n = read_line(t, t->header, e)) < -1)
         rc = n;
     else if (n <= 0)
@@ -109,7 +114,9 @@ int table_next(struct table *t, struct err *e)
     while (n == 0);
     if (n < 0) return n == -1 ? 0 : n;
     if ((n = split(t, t->text, t->cell, e)) < 0) return n;
-    if (n != t->n_columns) return err(e, ERR_FORMAT, "%s:%ld: %d cells, but the header has %d columns", t->path, t->line, n, t->n_columns);
+    if (n != t->n_columns)
+        return err(e, ERR_FORMAT, "%s:%ld: %d cells, but the header has %d columns", t->path, t->line, n,
+                   t->n_columns);
     return 1;
 }
 
@@ -131,7 +138,8 @@ int table_number(const struct table *t, int column, double *out, struct err *e)
     char *end;
     double v = strtod(s, &end);
     if (end == s || *end || !isfinite(v))
-        return err(e, ERR_FORMAT, "%s:%ld: column '%s' is '%.40s', not a number", t->path, t->line, t->column[column].p, s);
+        return err(e, ERR_FORMAT, "%s:%ld: column '%s' is '%.40s', not a number", t->path, t->line,
+                   t->column[column].p, s);
     *out = v;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table: a comma-separated file with one header line, plain or gzip, read line by line. A cell ends at a comma, or stands
- * in double quotes and may hold commas. What some programs add is passed over: a byte order mark, CR before LF, empty lines.
+ * table: a comma-separated file with one header line, plain or gzip, read line by line. A cell ends at a
+ * comma, or stands in double quotes and may hold commas. What some programs add is passed over: a byte order
+ * mark, CR before LF, empty lines.
  */
 #ifndef TUTTI_PLAN_OP_TABLE_H
 #define TUTTI_PLAN_OP_TABLE_H
@@ -21,7 +22,8 @@ void table_close(struct table *t); /* accepts NULL */
 /* Index of a column; ERR_FORMAT names file and column if it is missing. */
 int table_column(const struct table *t, const char *name, struct err *e);
 
-/* 1: a row was read; 0: the end; below 0: an error with file:line. ERR_FORMAT: not as many cells as the header has; the next call goes on. */
+/* 1: a row was read; 0: the end; below 0: an error with file:line. ERR_FORMAT: not as many cells as the
+ * header has; the next call goes on. */
 int table_next(struct table *t, struct err *e);
 struct str table_cell(const struct table *t, int column); /* of the current row, valid until the next */
 /* The cell as a finite number; ERR_FORMAT with file:line, column and what was found. */

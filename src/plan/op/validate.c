@@ -22,14 +22,17 @@ void validate_sum(struct validate_errors *out, double *ratio, size_t n)
     out->p90 = quantile_at(ratio, n, 0.9);
 }
 
-int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g, const double *c, int rows, struct err *e)
+int validate_group(struct validate_errors *out, const struct measured_group *m, const struct gpu *g,
+                   const double *c, int rows, struct err *e)
 {
     double *ratio = malloc((m->n + 1) * sizeof *ratio), least = HUGE_VAL;
     size_t n = 0;
     if (!ratio) return err(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; i < m->n; i++) {
         const struct measured_row *r = &m->rows[i];
-        if ((!r->held && !(rows & VALIDATE_ALL)) || ((rows & VALIDATE_COUNTED) && m->op->counts && !m->op->counts(r->shape))) continue;
+        if ((!r->held && !(rows & VALIDATE_ALL)) ||
+            ((rows & VALIDATE_COUNTED) && m->op->counts && !m->op->counts(r->shape)))
+            continue;
         double floor = m->op->floor_us(g, r->shape);
         ratio[n++] = m->op->time_us(g, r->shape, c) / r->us;
         if (floor > 0) least = fmin(least, r->us / floor);
@@ -73,7 +76,8 @@ static double loss(void *ud, const double *c)
 int validate_fit(double *c, const struct measured_group *m, const struct gpu *g, struct err *e)
 {
     double lo[OP_CONSTANTS_MAX], hi[OP_CONSTANTS_MAX];
-    size_t free_rows = m->n - m->n_held, taken = free_rows < VALIDATE_FIT_ROWS ? free_rows : VALIDATE_FIT_ROWS, seen = 0;
+    size_t free_rows = m->n - m->n_held,
+           taken = free_rows < VALIDATE_FIT_ROWS ? free_rows : VALIDATE_FIT_ROWS, seen = 0;
     if (free_rows < VALIDATE_FIT_LEAST)
         return err(e, ERR_USAGE, "%zu rows to fit on; at least %d are needed", free_rows, VALIDATE_FIT_LEAST);
     struct sample s = {.m = m, .g = g, .rows = malloc(taken * sizeof *s.rows)};
@@ -85,7 +89,8 @@ int validate_fit(double *c, const struct measured_group *m, const struct gpu *g,
         lo[i] = k->lo, hi[i] = k->hi, c[i] = k->start;
     }
     for (int again = 0; again < 2; again++) { /* a second simplex around the first one's end */
-        for (int i = 0; i < m->op->n_constants; i++) c[i] = fmin(fmax(c[i], lo[i] + 1e-4 * (hi[i] - lo[i])), hi[i] - 1e-4 * (hi[i] - lo[i]));
+        for (int i = 0; i < m->op->n_constants; i++)
+            c[i] = fmin(fmax(c[i], lo[i] + 1e-4 * (hi[i] - lo[i])), hi[i] - 1e-4 * (hi[i] - lo[i]));
         fit(c, lo, hi, m->op->n_constants, VALIDATE_FIT_EVALS / 2, loss, &s);
     }
     free(s.rows);
@@ -133,7 +138,8 @@ static int hold_out(struct measured_group *m, enum validate_hold hold, struct er
     return 0;
 }
 
-int validate_cross(struct validate_errors *out, struct measured_group *m, const struct gpu *g, enum validate_hold hold, struct err *e)
+int validate_cross(struct validate_errors *out, struct measured_group *m, const struct gpu *g,
+                   enum validate_hold hold, struct err *e)
 {
     double c[OP_CONSTANTS_MAX];
     size_t n_held = m->n_held;

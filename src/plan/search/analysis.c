@@ -63,7 +63,8 @@ struct moved { /* one assumption at one value */
 };
 
 /* Of chips[0] then, and the chip that is then the cheapest. */
-static double cost_when(const struct moved *m, const struct search_chip *chips, int n, const struct want *w, const char **cheapest)
+static double cost_when(const struct moved *m, const struct search_chip *chips, int n, const struct want *w,
+                        const char **cheapest)
 {
     double of_best = NAN, least = HUGE_VAL;
     *cheapest = "n/p";
@@ -71,7 +72,9 @@ static double cost_when(const struct moved *m, const struct search_chip *chips, 
         const struct candidate *c = &chips[i].best;
         struct device d = *c->replica.device;
         if (i == 0) d.buy *= m->chip_price, d.rent *= m->chip_price;
-        double of = economy_of(&m->economy, &d, candidate_chips(c) * (i == 0 ? m->time : 1), c->chip_watts, w->pay).hour;
+        double of =
+            economy_of(&m->economy, &d, candidate_chips(c) * (i == 0 ? m->time : 1), c->chip_watts, w->pay)
+                .hour;
         if (i == 0) of_best = of;
         if (of < least) least = of, *cheapest = chips[i].device->figures.chip;
     }
@@ -82,7 +85,9 @@ static void add_bar(struct analysis *a, struct bar b)
 {
     if (isnan(b.cost_low) || isnan(b.cost_high) || fabs(b.cost_high - b.cost_low) <= 0 || a->n_bars == BARS_MAX) return;
     int i = a->n_bars++;
-    for (; i > 0 && fabs(a->bars[i - 1].cost_high - a->bars[i - 1].cost_low) < fabs(b.cost_high - b.cost_low); i--) a->bars[i] = a->bars[i - 1];
+    for (; i > 0 && fabs(a->bars[i - 1].cost_high - a->bars[i - 1].cost_low) < fabs(b.cost_high - b.cost_low);
+         i--)
+        a->bars[i] = a->bars[i - 1];
     a->bars[i] = b;
 }
 
@@ -91,10 +96,20 @@ static void make_bars(struct analysis *a, const struct search_chip *chips, int n
     static const struct {
         const char *name;
         double low, high;
-    } range[ECONOMY_ITEMS] = {{"power price", 0.06, 0.20}, {"PUE", 1.1, 1.5}, {"server power", 0.4, 1.1}, {"hosting", 100, 200}, {"life", 3, 6}, {"server price", 0.2, 0.6}, {"spares", 0.02, 0.1}};
+    } range[ECONOMY_ITEMS] = {{"power price", 0.06, 0.20}, {"PUE", 1.1, 1.5}, {"server power", 0.4, 1.1},
+                              {"hosting", 100, 200},       {"life", 3, 6},    {"server price", 0.2, 0.6},
+                              {"spares", 0.02, 0.1}};
     const struct moved now = {*w->economy, 1, 1, 1};
     for (int i = 0; i < ECONOMY_ITEMS; i++) {
-        struct bar b = {range[i].name, economy_about((enum economy_item)i)->unit, range[i].low, range[i].high, w->economy->value[i], 0, 0, NULL, NULL};
+        struct bar b = {range[i].name,
+                        economy_about((enum economy_item)i)->unit,
+                        range[i].low,
+                        range[i].high,
+                        w->economy->value[i],
+                        0,
+                        0,
+                        NULL,
+                        NULL};
         struct moved low = now, high = now;
         low.economy.value[i] = b.low, high.economy.value[i] = b.high;
         b.cost_low = cost_when(&low, chips, n, w, &b.chip_low);
@@ -102,7 +117,9 @@ static void make_bars(struct analysis *a, const struct search_chip *chips, int n
         add_bar(a, b);
     }
     double error = isnan(chips[0].best.error) ? 0.25 : chips[0].best.error;
-    struct bar factors[] = {{.name = "chip price", .low = 0.7, .high = 1.3}, {.name = "step time", .low = 1 - error, .high = 1 + error}, {.name = "mean load", .low = 0.3, .high = 1}};
+    struct bar factors[] = {{.name = "chip price", .low = 0.7, .high = 1.3},
+                            {.name = "step time", .low = 1 - error, .high = 1 + error},
+                            {.name = "mean load", .low = 0.3, .high = 1}};
     for (int i = 0; i < 3; i++) {
         struct bar b = factors[i];
         struct moved low = now, high = now;
@@ -118,7 +135,8 @@ static void make_bars(struct analysis *a, const struct search_chip *chips, int n
 enum again { CACHED, ACCEPTED, AGAIN };
 
 /* The first chips sized anew with one of their assumptions at x. */
-static int cost_again(double *cost, const char **cheapest, const struct search_chip *chips, int n, const struct want *w, enum again what, double x, struct err *e)
+static int cost_again(double *cost, const char **cheapest, const struct search_chip *chips, int n,
+                      const struct want *w, enum again what, double x, struct err *e)
 {
     struct traffic t = *w->traffic;
     struct want moved = *w;
@@ -141,11 +159,18 @@ static int cost_again(double *cost, const char **cheapest, const struct search_c
 }
 
 /* Assumptions of the traffic, for which plans are simulated anew. */
-static int make_bars_again(struct analysis *a, const struct search_chip *chips, int n, const struct want *w, struct err *e)
+static int make_bars_again(struct analysis *a, const struct search_chip *chips, int n, const struct want *w,
+                           struct err *e)
 {
     static const double CACHED_MORE = 0.3, ACCEPTED_MORE = 0.2;
-    const struct bar all[AGAIN] = {{.name = "prefix hits", .now = w->traffic->cached, .low = fmax(0, w->traffic->cached - CACHED_MORE), .high = fmin(0.95, w->traffic->cached + CACHED_MORE)},
-                                   {.name = "acceptance", .now = w->accept, .low = fmax(0, w->accept - ACCEPTED_MORE), .high = fmin(1, w->accept + ACCEPTED_MORE)}};
+    const struct bar all[AGAIN] = {{.name = "prefix hits",
+                                    .now = w->traffic->cached,
+                                    .low = fmax(0, w->traffic->cached - CACHED_MORE),
+                                    .high = fmin(0.95, w->traffic->cached + CACHED_MORE)},
+                                   {.name = "acceptance",
+                                    .now = w->accept,
+                                    .low = fmax(0, w->accept - ACCEPTED_MORE),
+                                    .high = fmin(1, w->accept + ACCEPTED_MORE)}};
     int rc = 0;
     for (int i = 0; i < AGAIN && !rc; i++) {
         struct bar b = all[i];
@@ -174,7 +199,8 @@ int analysis_make(struct analysis *a, struct search_chip *chips, int n, const st
 
 /* --- the nearest plan -------------------------------------------------------------------------------------- */
 
-int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const struct search_chip *chips, int n, const struct want *w, struct err *e)
+int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const struct search_chip *chips,
+                     int n, const struct want *w, struct err *e)
 {
     enum { CHIPS_COUNTED = 1000000000 };
     static const double more[] = {1.1, 1.25, 1.5, 2, 3, 5, 10, 30};
@@ -187,7 +213,9 @@ int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const st
             relaxed->watts = relaxed->dollars = 0;
             relaxed->chips_max = CHIPS_COUNTED;
             if (w->limits.tpot_s > 0) relaxed->limits.tpot_s = fmax(w->limits.tpot_s, more[k] * c->fastest_tpot);
-            if (w->limits.ttft_s > 0) relaxed->limits.ttft_s = fmax(w->limits.ttft_s, more[k] * (c->fastest_ttft + c->fastest_tpot));
+            if (w->limits.ttft_s > 0)
+                relaxed->limits.ttft_s =
+                    fmax(w->limits.ttft_s, more[k] * (c->fastest_ttft + c->fastest_tpot));
             struct device_setup s = c->replica.setup;
             int rc = candidate_screen(c, relaxed, nearest->device, &s, e);
             if (rc >= 0) rc = candidate_size(c, relaxed, e);

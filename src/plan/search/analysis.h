@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * analysis: what a buyer asks of a plan once it stands: where more load breaks it, how many users fit, where time, energy and money
- * go, and which assumption would change the answer.
+ * analysis: what a buyer asks of a plan once it stands: where more load breaks it, how many users fit, where
+ * time, energy and money go, and which assumption would change the answer.
  */
 #ifndef TUTTI_PLAN_SEARCH_ANALYSIS_H
 #define TUTTI_PLAN_SEARCH_ANALYSIS_H
@@ -25,7 +25,8 @@ struct bar { /* of the tornado: the best plan when one assumption moves */
     const char *name, *unit;
     double low, high, now;        /* values of the assumption */
     double cost_low, cost_high;   /* bars_of then */
-    const char *chip_low, *chip_high; /* which chip is then the cheapest; where plans are simulated anew, of the first BARS_CHIPS */
+    const char *chip_low,
+        *chip_high; /* which chip is then the cheapest; where plans are simulated anew, of the first BARS_CHIPS */
 };
 
 struct analysis {
@@ -44,7 +45,9 @@ struct analysis {
 /* Of the best plan, chips[0]; prices of the others decide what is cheapest. */
 int analysis_make(struct analysis *a, struct search_chip *chips, int n, const struct want *w, struct err *e);
 
-/* The nearest possible plan where none meets what is asked: *relaxed has the limits that it does meet. 1: found; 0: none. */
-int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const struct search_chip *chips, int n, const struct want *w, struct err *e);
+/* The nearest possible plan where none meets what is asked: *relaxed has the limits that it does meet. 1:
+ * found; 0: none. */
+int analysis_nearest(struct search_chip *nearest, struct want *relaxed, const struct search_chip *chips,
+                     int n, const struct want *w, struct err *e);
 
 #endif

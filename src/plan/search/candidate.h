@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * candidate: one way to serve some traffic: a chip, a precision, how chips share the model, batch limits. First screened by
- * a formula (steady flow), then sized by simulation: the fewest replicas with which the wanted share of requests meets all
- * limits.
+ * candidate: one way to serve some traffic: a chip, a precision, how chips share the model, batch limits.
+ * First screened by a formula (steady flow), then sized by simulation: the fewest replicas with which the
+ * wanted share of requests meets all limits.
  */
 #ifndef TUTTI_PLAN_SEARCH_CANDIDATE_H
 #define TUTTI_PLAN_SEARCH_CANDIDATE_H
@@ -59,16 +59,20 @@ struct candidate {
 };
 
 /* Flow at growing batches. 1: some batch meets the limits; 0: none does; below 0: an error (it does not fit). */
-int candidate_screen(struct candidate *c, const struct want *w, const struct device *d, const struct device_setup *s, struct err *e);
+int candidate_screen(struct candidate *c, const struct want *w, const struct device *d,
+                     const struct device_setup *s, struct err *e);
 /* Fewest replicas; then everything that follows from them. c->meets says whether it can be done at all. */
 int candidate_size(struct candidate *c, const struct want *w, struct err *e);
-/* A simulation of one lane of `lanes` that take turns, of which each gets `rate` requests/s; each as in sim_run, or NULL. */
-int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate, double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
+/* A simulation of one lane of `lanes` that take turns, of which each gets `rate` requests/s; each as in
+ * sim_run, or NULL. */
+int candidate_try(struct candidate *c, const struct want *w, const struct sim_time *t, double rate,
+                  double lanes, int n, struct sim_stats *st, struct sim_sum *sum,
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e);
 /* Requests of a run that is long beside the time that one of them takes, and beside what it may wait. */
 int candidate_requests(const struct candidate *c, const struct want *w, double lane_rate);
 /* A queue that grows all the time is none that works, even where a run ends before anybody waited too long. */
-bool candidate_keeps_up(const struct candidate *c, const struct want *w, const struct sim_stats *st, const struct sim_sum *sum);
+bool candidate_keeps_up(const struct candidate *c, const struct want *w, const struct sim_stats *st,
+                        const struct sim_sum *sum);
 int candidate_table(struct sim_time *t, const struct candidate *c, const struct want *w, struct err *e);
 /* Cost, energy and what follows from c->replicas. */
 void candidate_cost(struct candidate *c, const struct want *w, const struct economy *m);

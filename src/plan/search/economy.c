@@ -6,16 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-__asm__(".section .rodata\n.hidden economy_text\n.global economy_text\neconomy_text:\n.incbin \"data/economy.ini\"\n.byte 0\n.previous\n");
+__asm__(
+    ".section .rodata\n.hidden economy_text\n.global economy_text\neconomy_text:\n.incbin \"data/economy.ini\"\n.byte 0\n.previous\n");
 extern const char economy_text[];
 
 enum { CHIPS_MAX = 256, FIGURES_MAX = ECONOMY_ITEMS + 2 * CHIPS_MAX };
 static const double HOURS_OF_YEAR = 8766, MONTHS_OF_YEAR = 12;
 
 static const struct sheet_figure items[ECONOMY_ITEMS] = {
-    [ECONOMY_PRICE] = {"power", "price", "USD/kWh", 0, 10, false, false},  [ECONOMY_PUE] = {"power", "pue", "ratio", 1, 5, false, false},
-    [ECONOMY_HOST] = {"power", "host", "ratio", 0, 10, false, false},      [ECONOMY_HOSTING] = {"hosting", "rate", "USD/kW/month", 0, 1e5, false, false},
-    [ECONOMY_LIFE] = {"capital", "life", "year", 0.1, 100, false, false},  [ECONOMY_SERVER] = {"capital", "server", "ratio", 0, 100, false, false},
+    [ECONOMY_PRICE] = {"power", "price", "USD/kWh", 0, 10, false, false},
+    [ECONOMY_PUE] = {"power", "pue", "ratio", 1, 5, false, false},
+    [ECONOMY_HOST] = {"power", "host", "ratio", 0, 10, false, false},
+    [ECONOMY_HOSTING] = {"hosting", "rate", "USD/kW/month", 0, 1e5, false, false},
+    [ECONOMY_LIFE] = {"capital", "life", "year", 0.1, 100, false, false},
+    [ECONOMY_SERVER] = {"capital", "server", "ratio", 0, 100, false, false},
     [ECONOMY_SPARE] = {"fleet", "spare", "ratio", 0, 10, false, false},
 };
 
@@ -45,7 +49,8 @@ int economy_open(struct economy *m, const char *path, struct err *e)
     int n, rc;
     const struct sheet_figure *f = figures(&n);
     *m = (struct economy){.value = {0}};
-    rc = path ? sheet_open(&m->sheet, NULL, path, f, n, e) : sheet_read(&m->sheet, "economy.ini", str_from(economy_text), f, n, e);
+    rc = path ? sheet_open(&m->sheet, NULL, path, f, n, e)
+              : sheet_read(&m->sheet, "economy.ini", str_from(economy_text), f, n, e);
     if (rc) return rc;
     for (int i = 0; i < ECONOMY_ITEMS; i++) m->value[i] = m->sheet.items[i].value;
     snprintf(m->date, sizeof m->date, "%s", sheet_about(&m->sheet, "date"));
@@ -60,7 +65,8 @@ void economy_close(struct economy *m)
 struct economy_price economy_chip(const struct economy *m, const struct device *d, bool rent)
 {
     const struct sheet_item none = {.evidence = EVIDENCE_ASSUMED, .source = ""};
-    const struct sheet_item *own = d->figures.sheet.items ? &d->figures.sheet.items[rent ? FIGURE_price_rent : FIGURE_price_buy] : &none;
+    const struct sheet_item *own =
+        d->figures.sheet.items ? &d->figures.sheet.items[rent ? FIGURE_price_rent : FIGURE_price_buy] : &none;
     struct economy_price out = {rent ? d->rent : d->buy, own->evidence, own->source};
     for (int i = 0; sheet_chip(i) && ECONOMY_ITEMS + 2 * i + 1 < m->sheet.n; i++) {
         if (strcmp(sheet_chip(i), d->figures.chip)) continue;
@@ -76,7 +82,8 @@ double economy_wall_limit(const struct economy *m, const struct device *d)
     return d->tdp * (1 + m->value[ECONOMY_HOST]) * m->value[ECONOMY_PUE];
 }
 
-struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts, enum economy_pay pay)
+struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts,
+                               enum economy_pay pay)
 {
     const double *v = m->value;
     struct economy_price buy = economy_chip(m, d, false), rent = economy_chip(m, d, true);

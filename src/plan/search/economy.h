@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * economy: what an hour of chips costs, rented or bought, with power and a place to stand. Assumptions come from a dated file
- * (data/economy.ini, or the user's), chip prices from it or from the chip's datasheet. A price that nobody published is
- * NAN and prints as n/p.
+ * economy: what an hour of chips costs, rented or bought, with power and a place to stand. Assumptions come
+ * from a dated file (data/economy.ini, or the user's), chip prices from it or from the chip's datasheet. A
+ * price that nobody published is NAN and prints as n/p.
  */
 #ifndef TUTTI_PLAN_SEARCH_ECONOMY_H
 #define TUTTI_PLAN_SEARCH_ECONOMY_H
 
 #include "plan/class/device.h"
 
-enum economy_item { ECONOMY_PRICE, ECONOMY_PUE, ECONOMY_HOST, ECONOMY_HOSTING, ECONOMY_LIFE, ECONOMY_SERVER, ECONOMY_SPARE, ECONOMY_ITEMS };
+enum economy_item {
+    ECONOMY_PRICE,
+    ECONOMY_PUE,
+    ECONOMY_HOST,
+    ECONOMY_HOSTING,
+    ECONOMY_LIFE,
+    ECONOMY_SERVER,
+    ECONOMY_SPARE,
+    ECONOMY_ITEMS
+};
 #define ECONOMY_MONTH_H 730.5 /* hours of a month */
 enum economy_pay { ECONOMY_CHEAPER, ECONOMY_RENT, ECONOMY_BUY };
 
@@ -39,9 +48,11 @@ int economy_open(struct economy *m, const char *path, struct err *e); /* path NU
 void economy_close(struct economy *m);                                /* accepts a zeroed struct */
 
 /* n chips that take `watts` each on average (NAN: n/p, then their limit). */
-struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts, enum economy_pay pay);
+struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts,
+                               enum economy_pay pay);
 const struct sheet_figure *economy_about(enum economy_item i);
-struct economy_price economy_chip(const struct economy *m, const struct device *d, bool rent); /* the file's, else the datasheet's */
+struct economy_price economy_chip(const struct economy *m, const struct device *d,
+                                  bool rent); /* the file's, else the datasheet's */
 double economy_wall_limit(const struct economy *m, const struct device *d);      /* W of one chip at the wall; NAN */
 
 #endif

@@ -33,7 +33,8 @@ static double chip_watts(const struct candidate *c, const struct sim_stats *st, 
 
 int fleet_grid(struct fleet_grid *g, struct candidate *c, const struct want *w, struct err *e)
 {
-    static const double share[FLEET_LOADS] = {0.05, 0.3, 0.6, 0.8, 0.95, 1.05, 1.2, 1.5}, slow[FLEET_SLOWS] = {1, 1.15, 1.4};
+    static const double share[FLEET_LOADS] = {0.05, 0.3, 0.6, 0.8, 0.95, 1.05, 1.2, 1.5},
+                        slow[FLEET_SLOWS] = {1, 1.15, 1.4};
     int rc = 0;
     for (int k = 0; k < FLEET_SLOWS && !rc; k++) {
         struct sim_time t;
@@ -44,7 +45,8 @@ int fleet_grid(struct fleet_grid *g, struct candidate *c, const struct want *w, 
             struct sim_stats st;
             struct sim_sum sum;
             g->share[i] = share[i];
-            rc = candidate_try(c, w, &t, share[i] * c->lane_rate, c->replicas * c->replica.lanes, GRID_REQUESTS, &st, &sum, NULL, NULL, e);
+            rc = candidate_try(c, w, &t, share[i] * c->lane_rate, c->replicas * c->replica.lanes,
+                               GRID_REQUESTS, &st, &sum, NULL, NULL, e);
             if (rc) break;
             g->met[k][i] = sum.met;
             g->watts[k][i] = chip_watts(c, &st, &sum);
@@ -78,7 +80,8 @@ static double usual(double hour)
     return 0.625 + 0.375 * cos(2 * acos(-1) * (hour - 16) / 24);
 }
 
-void fleet_day(struct fleet_hour out[FLEET_HOURS], const struct fleet_grid *g, const struct candidate *c, const struct want *w, const double *shape)
+void fleet_day(struct fleet_hour out[FLEET_HOURS], const struct fleet_grid *g, const struct candidate *c,
+               const struct want *w, const double *shape)
 {
     double lane = c->lane_rate * c->replica.lanes;
     int most = 0;
@@ -120,7 +123,12 @@ static double normal(uint64_t seed, uint32_t a, uint32_t b)
 
 struct fleet_trouble fleet_trouble(const struct device *d)
 {
-    struct fleet_trouble t = {.failures = class_figure(d, FIGURE_cluster_failure, 1, 2e-5), .repair_h = 8, .jitter = 0.02, .slow_share = 0.005, .slow_factor = 1.3, .retry_s = 5};
+    struct fleet_trouble t = {.failures = class_figure(d, FIGURE_cluster_failure, 1, 2e-5),
+                              .repair_h = 8,
+                              .jitter = 0.02,
+                              .slow_share = 0.005,
+                              .slow_factor = 1.3,
+                              .retry_s = 5};
     t.node = d->node < 8 ? d->node : 8;
     return t;
 }
@@ -146,8 +154,8 @@ static int poisson(double mean, uint64_t seed, uint32_t at)
     return n;
 }
 
-int fleet_cluster(struct fleet_cluster *out, const struct fleet_grid *g, const struct candidate *c, const struct want *w, int chips, double share,
-                  const struct fleet_trouble *t, struct err *e)
+int fleet_cluster(struct fleet_cluster *out, const struct fleet_grid *g, const struct candidate *c,
+                  const struct want *w, int chips, double share, const struct fleet_trouble *t, struct err *e)
 {
     int n = chips / c->replica.chips, nodes = (c->replica.chips + t->node - 1) / t->node;
     *out = (struct fleet_cluster){.replicas = n, .alive_least = n};
@@ -155,7 +163,8 @@ int fleet_cluster(struct fleet_cluster *out, const struct fleet_grid *g, const s
     double *slow = malloc((size_t)n * sizeof *slow), *back = calloc((size_t)n, sizeof *back);
     int rc = slow && back ? 0 : err(e, ERR_MEMORY, "out of memory for %d replicas", n);
     for (int i = 0; i < n && !rc; i++) slow[i] = slowness(t, w->seed, i, nodes);
-    double tick = DAY_S / FLEET_TICKS, lane = c->lane_rate * c->replica.lanes, running = c->stats.running * c->replica.lanes, watts = 0;
+    double tick = DAY_S / FLEET_TICKS, lane = c->lane_rate * c->replica.lanes,
+           running = c->stats.running * c->replica.lanes, watts = 0;
     for (int k = 0; k < FLEET_TICKS && !rc; k++) {
         double now = k * tick, rate = share * n * lane * usual(now / HOUR_S), met = 0, power = 0;
         int dead = 0, failed = poisson(chips * t->failures * tick / HOUR_S, w->seed ^ 0xdead, (uint32_t)k);
@@ -192,8 +201,8 @@ int fleet_cluster(struct fleet_cluster *out, const struct fleet_grid *g, const s
 
 /* --- training ---------------------------------------------------------------------------------------------- */
 
-int fleet_train(struct fleet_train *out, const struct device *d, const struct shape *m, int chips, double tokens, double sequence, const struct fleet_trouble *t,
-                struct err *e)
+int fleet_train(struct fleet_train *out, const struct device *d, const struct shape *m, int chips,
+                double tokens, double sequence, const struct fleet_trouble *t, struct err *e)
 {
     enum { STATE_BYTES = 16 };               /* per weight: weight, gradient, two moments and a master copy */
     static const double STORE_RATE = 2e9;    /* bytes/s of each node to where checkpoints lie */
@@ -207,22 +216,28 @@ int fleet_train(struct fleet_train *out, const struct device *d, const struct sh
     out->chips_of_copy = tp * pp;
     out->copies = chips / out->chips_of_copy;
     if (out->copies < 1 || weights * STATE_BYTES / (tp * pp) > room)
-        return err(e, ERR_LIMIT, "%d chips hold no copy of %.3g GB of weights, gradients and optimizer", chips, 1e-9 * weights * STATE_BYTES);
+        return err(e, ERR_LIMIT, "%d chips hold no copy of %.3g GB of weights, gradients and optimizer",
+                   chips, 1e-9 * weights * STATE_BYTES);
     struct device_step f;
     double per_copy = tokens / out->copies, prompts = fmax(1, per_copy / sequence);
     int rc = device_prefill(d, &s, prompts, fmin(sequence, per_copy), 0, &f, e);
     if (rc) return rc;
     out->compute_s = 3 * f.seconds; /* backward takes twice as much as forward */
     /* All-reduce of gradients among the chips that hold the same part: ring below a switch, then across tiers. */
-    double bytes = 2 * weights / (tp * pp), net = class_figure(d, FIGURE_net_rate, 1e9, d->link) * class_figure(d, FIGURE_net_share, 1, 1);
-    double hop = class_figure(d, FIGURE_net_hop, 1e-9, 5e-6), tier = fmax(1, floor(class_figure(d, FIGURE_net_tier, 1, 512) / out->chips_of_copy));
+    double bytes = 2 * weights / (tp * pp),
+           net = class_figure(d, FIGURE_net_rate, 1e9, d->link) * class_figure(d, FIGURE_net_share, 1, 1);
+    double hop = class_figure(d, FIGURE_net_hop, 1e-9, 5e-6),
+           tier = fmax(1, floor(class_figure(d, FIGURE_net_tier, 1, 512) / out->chips_of_copy));
     double low = fmin(out->copies, tier), high = ceil(out->copies / low);
     out->tier_s[0] = f.part[DEVICE_REDUCE];
     out->tier_s[1] = 2 * (low - 1) / low * bytes / net + 2 * log2(fmax(1, low)) * hop;
     out->tier_s[2] = 2 * (high - 1) / high * bytes / low / net + 2 * log2(fmax(1, high)) * 3 * hop;
     out->reduce_s = out->tier_s[1] + out->tier_s[2];
-    out->exposed_s = fmax(out->reduce_s - 2.0 / 3 * out->compute_s, out->reduce_s / m->layers); /* hidden behind the backward pass but for the first layer's */
-    /* All wait for the slowest: the expected maximum of n log-normal times; nodes that are known to be slow are taken out. */
+    out->exposed_s =
+        fmax(out->reduce_s - 2.0 / 3 * out->compute_s,
+             out->reduce_s / m->layers); /* hidden behind the backward pass but for the first layer's */
+    /* All wait for the slowest: the expected maximum of n log-normal times; nodes that are known to be slow
+     * are taken out. */
     double nodes = (double)out->copies * out->chips_of_copy / t->node;
     out->straggle_s = out->compute_s * (exp(t->jitter * sqrt(2 * log(fmax(2, nodes)))) - 1);
     out->step_s = out->compute_s + out->exposed_s + out->straggle_s;

@@ -27,7 +27,8 @@ static int traffic_of_pool(struct traffic *out, const struct traffic *t, bool pr
     return rc;
 }
 
-static int search_pool(struct search_chip *chips, const struct search_space *space, const struct want *w, bool prompts, struct err *e)
+static int search_pool(struct search_chip *chips, const struct search_space *space, const struct want *w,
+                       bool prompts, struct err *e)
 {
     struct traffic t;
     struct want pool = *w;
@@ -42,13 +43,18 @@ static int search_pool(struct search_chip *chips, const struct search_space *spa
     return rc;
 }
 
-static struct mix_pair make_pair(const struct search_chip *a, const struct search_chip *b, const struct want *w, const struct mix_link *link)
+static struct mix_pair make_pair(const struct search_chip *a, const struct search_chip *b,
+                                 const struct want *w, const struct mix_link *link)
 {
     const struct candidate *x = &a->best, *y = &b->best;
     const struct traffic *t = w->traffic;
     struct device_setup whole = {.shape = w->shape, .precision = x->replica.setup.precision, .tp = 1, .pp = 1};
-    struct mix_pair p = {.prompt = a, .answer = b, .dollars_hour = x->cost.hour + y->cost.hour, .chips = candidate_chips(x) + candidate_chips(y),
-                         .watts_limit = x->cost.watts_limit + y->cost.watts_limit, .ttft99 = x->sum.ttft99};
+    struct mix_pair p = {.prompt = a,
+                         .answer = b,
+                         .dollars_hour = x->cost.hour + y->cost.hour,
+                         .chips = candidate_chips(x) + candidate_chips(y),
+                         .watts_limit = x->cost.watts_limit + y->cost.watts_limit,
+                         .ttft99 = x->sum.ttft99};
     double tokens = fmax(1, t->answer - 1), each = t->rate / x->replicas, layers = w->shape->layers;
     p.bytes = work_token_bytes(&whole) * t->prompt;
     p.transfer_s = link->hop + p.bytes / link->rate;
@@ -56,7 +62,9 @@ static struct mix_pair make_pair(const struct search_chip *a, const struct searc
     p.use = each * p.bytes / link->rate;
     p.tpot99 = y->sum.tpot99 + (p.delay_s + y->sum.ttft50) / tokens;
     /* The slowest link: full at FULL, or its delay takes all that the limit leaves. */
-    double spare = w->limits.tpot_s > 0 ? (w->limits.tpot_s - y->sum.tpot99) * tokens - y->sum.ttft50 - link->hop : HUGE_VAL;
+    double spare = w->limits.tpot_s > 0
+                       ? (w->limits.tpot_s - y->sum.tpot99) * tokens - y->sum.ttft50 - link->hop
+                       : HUGE_VAL;
     p.least_rate = each * p.bytes / FULL;
     if (spare <= 0) p.least_rate = HUGE_VAL;
     else p.least_rate = fmax(p.least_rate, fmax(p.bytes / layers / spare, p.bytes / (x->fastest_ttft + spare)));
@@ -82,7 +90,8 @@ static void keep(struct mix *m, const struct mix_pair *p)
     m->pair[i] = *p;
 }
 
-int mix_run(struct mix *m, const struct search_space *space, const struct want *w, const struct mix_link *link, struct err *e)
+int mix_run(struct mix *m, const struct search_space *space, const struct want *w,
+            const struct mix_link *link, struct err *e)
 {
     *m = (struct mix){.n = space->n_devices};
     m->prompt = calloc((size_t)m->n, sizeof *m->prompt);
@@ -120,7 +129,8 @@ static int least_chips(const struct device *d, struct device_setup *s, double ba
     return device_chips(s);
 }
 
-static double alone(const struct device *d, const struct device_precision *p, const struct want *w, double batch, double context)
+static double alone(const struct device *d, const struct device_precision *p, const struct want *w,
+                    double batch, double context)
 {
     struct device_setup s = {.shape = w->shape, .precision = p};
     struct device_step t;
@@ -128,17 +138,21 @@ static double alone(const struct device *d, const struct device_precision *p, co
     return n && device_decode(d, &s, batch, context, &t, NULL) == 0 ? batch / t.interval / n : 0;
 }
 
-int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, const struct device *b, const struct device_precision *p, const struct want *w,
-            const struct mix_link *link, struct err *e)
+int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, const struct device *b,
+            const struct device_precision *p, const struct want *w, const struct mix_link *link,
+            struct err *e)
 {
     struct shape attention = *w->shape, ffn = *w->shape;
     double context = w->traffic->prompt + w->traffic->answer / 2, most = exp2(MIX_CUTS - 1);
-    attention.inter = attention.dense_inter = NO_FFN, attention.experts = attention.topk = attention.dense_layers = attention.shared = 0;
+    attention.inter = attention.dense_inter = NO_FFN,
+    attention.experts = attention.topk = attention.dense_layers = attention.shared = 0;
     ffn.heads = ffn.kv_heads = 1, ffn.head_dim = 1, ffn.latent = 0;
     struct device_setup sa = {.shape = &attention, .precision = p}, sb = {.shape = &ffn, .precision = p};
     chips[0] = least_chips(a, &sa, 2 * most / 4, context); /* two batches of a quarter of the largest */
     chips[1] = least_chips(b, &sb, 1, 1);
-    if (!chips[0] || !chips[1]) return err(e, ERR_LIMIT, "attention on %s and feed-forward on %s: no number of chips holds its part", a->figures.chip, b->figures.chip);
+    if (!chips[0] || !chips[1])
+        return err(e, ERR_LIMIT, "attention on %s and feed-forward on %s: no number of chips holds its part",
+                   a->figures.chip, b->figures.chip);
     int n = 0;
     for (double batch = 1; n < MIX_CUTS && batch <= most / 4; batch *= 2, n++) {
         struct device_step t, u;
@@ -147,9 +161,13 @@ int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, 
         if (rc) return rc;
         struct mix_cut *c = &out[n];
         double bytes = batch * w->shape->hidden * p->act_bytes;
-        *c = (struct mix_cut){.batch = batch, .attention_s = t.seconds, .ffn_s = u.seconds - u.part[DEVICE_ATTENTION] - u.part[DEVICE_HEAD]};
+        *c = (struct mix_cut){.batch = batch,
+                              .attention_s = t.seconds,
+                              .ffn_s = u.seconds - u.part[DEVICE_ATTENTION] - u.part[DEVICE_HEAD]};
         c->link_s = 2 * w->shape->layers * (link->hop + bytes / link->rate);
-        double turn = fmax(2 * fmax(c->attention_s, c->ffn_s), c->attention_s + c->ffn_s + c->link_s); /* until the same batch is at the same place */
+        double turn =
+            fmax(2 * fmax(c->attention_s, c->ffn_s),
+                 c->attention_s + c->ffn_s + c->link_s); /* until the same batch is at the same place */
         c->tpot_s = turn;
         c->chip_rate = 2 * batch / turn / (chips[0] + chips[1]);
         c->alone_rate[0] = alone(a, p, w, batch, context);

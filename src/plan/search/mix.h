@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mix: prompts on one kind of chip, answers on another. Each pool is searched by itself: one sees requests of one output token, the
- * other sees prompts that are all in its cache; any two pools make a plan. Between them goes the cache of every prompt, layer by
- * layer while the prompt is computed: what is left when it ends, and one layer's share at least, delays the second token.
+ * mix: prompts on one kind of chip, answers on another. Each pool is searched by itself: one sees requests of
+ * one output token, the other sees prompts that are all in its cache; any two pools make a plan. Between them
+ * goes the cache of every prompt, layer by layer while the prompt is computed: what is left when it ends, and
+ * one layer's share at least, delays the second token.
  *
- * Also the other cut, through each layer: attention on one chip and feed-forward on another, two batches taking turns.
+ * Also the other cut, through each layer: attention on one chip and feed-forward on another, two batches
+ * taking turns.
  */
 #ifndef TUTTI_PLAN_SEARCH_MIX_H
 #define TUTTI_PLAN_SEARCH_MIX_H
@@ -36,7 +38,8 @@ struct mix {
     int n_pairs;
 };
 
-int mix_run(struct mix *m, const struct search_space *space, const struct want *w, const struct mix_link *link, struct err *e);
+int mix_run(struct mix *m, const struct search_space *space, const struct want *w,
+            const struct mix_link *link, struct err *e);
 void mix_close(struct mix *m); /* accepts a zeroed struct */
 
 struct mix_cut { /* one step, one batch */
@@ -46,8 +49,10 @@ struct mix_cut { /* one step, one batch */
 };
 enum { MIX_CUTS = 12 };
 
-/* Attention on a, feed-forward on b, each on as few chips as hold their part at the largest batch. Returns how many rows. */
-int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, const struct device *b, const struct device_precision *p, const struct want *w,
-            const struct mix_link *link, struct err *e);
+/* Attention on a, feed-forward on b, each on as few chips as hold their part at the largest batch. Returns
+ * how many rows. */
+int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, const struct device *b,
+            const struct device_precision *p, const struct want *w, const struct mix_link *link,
+            struct err *e);
 
 #endif

@@ -28,8 +28,11 @@ static struct sim_cost dense(void *ud, double rows, double out)
     const struct replica *r = ud;
     struct device_step all, some;
     struct err e;
-    if (device_decode(r->device, &r->setup, rows, 0, &all, &e) || device_decode(r->device, &r->setup, out, 0, &some, &e)) return (struct sim_cost){-1, 0};
-    double s = all.seconds - all.part[DEVICE_ATTENTION] - all.part[DEVICE_HEAD] - all.part[DEVICE_HOST] + some.part[DEVICE_HEAD] + some.part[DEVICE_HOST];
+    if (device_decode(r->device, &r->setup, rows, 0, &all, &e) ||
+        device_decode(r->device, &r->setup, out, 0, &some, &e))
+        return (struct sim_cost){-1, 0};
+    double s = all.seconds - all.part[DEVICE_ATTENTION] - all.part[DEVICE_HEAD] - all.part[DEVICE_HOST] +
+               some.part[DEVICE_HEAD] + some.part[DEVICE_HOST];
     double share = 1 - fmin(1, head_ops(r, (rows - out) * r->groups) / all.ops);
     return (struct sim_cost){fmax(0, s), work_joules(r, &all, share) + static_joules(r, &all, s)};
 }
@@ -39,10 +42,12 @@ static struct sim_cost decode(void *ud, double batch, double context)
     const struct replica *r = ud;
     struct device_step with, without;
     struct err e;
-    if (device_decode(r->device, &r->setup, batch, context, &with, &e) || device_decode(r->device, &r->setup, batch, 0, &without, &e))
+    if (device_decode(r->device, &r->setup, batch, context, &with, &e) ||
+        device_decode(r->device, &r->setup, batch, 0, &without, &e))
         return (struct sim_cost){-1, 0};
     double s = with.part[DEVICE_ATTENTION];
-    return (struct sim_cost){s, fmax(0, work_joules(r, &with, 1) - work_joules(r, &without, 1)) + static_joules(r, &with, s)};
+    return (struct sim_cost){s, fmax(0, work_joules(r, &with, 1) - work_joules(r, &without, 1)) +
+                                    static_joules(r, &with, s)};
 }
 
 static struct sim_cost prompt(void *ud, double tokens)
@@ -52,9 +57,14 @@ static struct sim_cost prompt(void *ud, double tokens)
     struct device_step all, rows;
     struct err e;
     s.pp = 1; /* all layers, one after the other */
-    if (device_prefill(r->device, &s, 1, tokens, 0, &all, &e) || device_decode(r->device, &s, tokens, 0, &rows, &e)) return (struct sim_cost){-1, 0};
-    double more = fmax(0, all.ops - (rows.ops - head_ops(r, (tokens - 1) * r->groups))) / all.ops, t = all.part[DEVICE_ATTENTION];
-    double j = r->has_joules ? all.joule[DEVICE_OPERATIONS] * fmin(1, more) / r->groups + static_joules(r, &all, t) * r->setup.pp : 0;
+    if (device_prefill(r->device, &s, 1, tokens, 0, &all, &e) ||
+        device_decode(r->device, &s, tokens, 0, &rows, &e))
+        return (struct sim_cost){-1, 0};
+    double more = fmax(0, all.ops - (rows.ops - head_ops(r, (tokens - 1) * r->groups))) / all.ops,
+           t = all.part[DEVICE_ATTENTION];
+    double j = r->has_joules ? all.joule[DEVICE_OPERATIONS] * fmin(1, more) / r->groups +
+                                   static_joules(r, &all, t) * r->setup.pp
+                             : 0;
     return (struct sim_cost){t, j};
 }
 
@@ -72,7 +82,8 @@ static int one(int n)
     return n > 1 ? n : 1;
 }
 
-int replica_open(struct replica *r, const struct device *d, const struct device_setup *s, double in, double out, struct err *e)
+int replica_open(struct replica *r, const struct device *d, const struct device_setup *s, double in,
+                 double out, struct err *e)
 {
     struct device_fit fit;
     struct device_step t, prompt;
@@ -85,7 +96,8 @@ int replica_open(struct replica *r, const struct device *d, const struct device_
     if (rc) return rc;
     double stages = round(t.seconds / t.interval), most = figures_value(&d->figures, FIGURE_model_batch);
     r->groups = s->ep > r->setup.tp ? s->ep / r->setup.tp : 1;
-    stages = fmin(fmin(stages, LANES_MAX), floor(fit.tokens / (in + out))); /* as many batches as the cache has room for */
+    stages = fmin(fmin(stages, LANES_MAX),
+                  floor(fit.tokens / (in + out))); /* as many batches as the cache has room for */
     r->lanes = r->groups * (stages < 1 ? 1 : (int)stages);
     r->chips = device_chips(s);
     r->tokens = fit.tokens * r->groups / r->lanes; /* of one chip's cache: that of its group */

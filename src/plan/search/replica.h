@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replica: one copy of a model on some chips, as servers that a simulation can run (sim.h). Where chips form a pipeline of
- * stages, each stage works on another batch: a replica then is as many equal servers ("lanes") as batches are under way, each
- * with its share of the cache and the whole pipeline's time for a step. Attention groups that share experts are lanes, too.
+ * replica: one copy of a model on some chips, as servers that a simulation can run (sim.h). Where chips form
+ * a pipeline of stages, each stage works on another batch: a replica then is as many equal servers ("lanes")
+ * as batches are under way, each with its share of the cache and the whole pipeline's time for a step.
+ * Attention groups that share experts are lanes, too.
  */
 #ifndef TUTTI_PLAN_SEARCH_REPLICA_H
 #define TUTTI_PLAN_SEARCH_REPLICA_H
@@ -24,8 +25,10 @@ struct replica {
     const char *note;         /* on them, or NULL */
 };
 
-/* A setup for requests of so many tokens in and out. ERR_LIMIT: one of them does not fit; the message says how many chips do. */
-int replica_open(struct replica *r, const struct device *d, const struct device_setup *s, double prompt, double answer, struct err *e);
+/* A setup for requests of so many tokens in and out. ERR_LIMIT: one of them does not fit; the message says
+ * how many chips do. */
+int replica_open(struct replica *r, const struct device *d, const struct device_setup *s, double prompt,
+                 double answer, struct err *e);
 /* What a step of one lane takes; the model points to r. */
 struct sim_model replica_model(const struct replica *r);
 

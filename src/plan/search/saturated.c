@@ -16,21 +16,27 @@ struct reader {
 };
 
 /* Output tokens/s of a replica with everything in its queue. 0: *why says what is missing. */
-static double simulate(const struct device *d, const struct device_setup *setup, const struct saturated_row *r, struct err *why)
+static double simulate(const struct device *d, const struct device_setup *setup,
+                       const struct saturated_row *r, struct err *why)
 {
     struct replica x;
     struct sim_time t;
     struct sim_stats st;
     int rc = replica_open(&x, d, setup, r->input, r->output, why);
     if (rc) return 0;
-    int running = x.batch_max < REPLICA_BATCH_MAX ? x.batch_max : SATURATED_RUNNING; /* what the chip allows, else what servers take */
+    int running = x.batch_max < REPLICA_BATCH_MAX
+                      ? x.batch_max
+                      : SATURATED_RUNNING; /* what the chip allows, else what servers take */
     struct sim_model m = replica_model(&x);
     struct sim_request *q = calloc(SATURATED_REQUESTS, sizeof *q);
     struct sim_served *v = calloc(SATURATED_REQUESTS, sizeof *v);
-    rc = q && v ? sim_time_init(&t, &m, SATURATED_STEP, running, r->input + r->output + 2, why) : err(why, ERR_MEMORY, "out of memory");
+    rc = q && v ? sim_time_init(&t, &m, SATURATED_STEP, running, r->input + r->output + 2, why)
+                : err(why, ERR_MEMORY, "out of memory");
     if (!rc) {
-        const struct sim_policy p = {.max_running = running, .step_tokens = SATURATED_STEP, .pages = (int64_t)(x.tokens / SIM_PAGE)};
-        for (int i = 0; i < SATURATED_REQUESTS; i++) q[i] = (struct sim_request){.prompt = r->input, .answer = r->output};
+        const struct sim_policy p = {
+            .max_running = running, .step_tokens = SATURATED_STEP, .pages = (int64_t)(x.tokens / SIM_PAGE)};
+        for (int i = 0; i < SATURATED_REQUESTS; i++)
+            q[i] = (struct sim_request){.prompt = r->input, .answer = r->output};
         rc = sim_run(&st, v, &t, &p, q, SATURATED_REQUESTS, NULL, NULL, why);
         sim_time_finish(&t);
     }
@@ -44,10 +50,12 @@ static void predict(struct saturated_row *r, const struct constants *known)
     struct err e = {0};
     struct shape m;
     char name[PUBLISHED_TEXT];
-    for (size_t i = 0; i < sizeof name; i++) name[i] = (char)(r->model[i] >= 'A' && r->model[i] <= 'Z' ? r->model[i] + 'a' - 'A' : r->model[i]);
+    for (size_t i = 0; i < sizeof name; i++)
+        name[i] = (char)(r->model[i] >= 'A' && r->model[i] <= 'Z' ? r->model[i] + 'a' - 'A' : r->model[i]);
     const struct device_precision *p = device_precision(r->precision);
     if (!p) err(&e, ERR_UNSUPPORTED, "precision '%s' is not modelled", r->precision);
-    else if (r->n_chips < 1 || r->input < 1 || r->output < 1) err(&e, ERR_UNSUPPORTED, "chip count or lengths not published");
+    else if (r->n_chips < 1 || r->input < 1 || r->output < 1)
+        err(&e, ERR_UNSUPPORTED, "chip count or lengths not published");
     else if (shape_open(&m, name, NULL)) err(&e, ERR_UNSUPPORTED, "no shape of this model");
     for (int k = 0; k < 2 && !e.code; k++) {
         struct device *d;
@@ -65,10 +73,13 @@ static void predict(struct saturated_row *r, const struct constants *known)
 static void take(void *ud, const struct published_row *p)
 {
     struct reader *x = ud;
-    if (strncmp(p->batch_text, "saturated", 9) || strcmp(p->metric, "output_throughput") || x->s->n == SATURATED_MAX) return;
+    if (strncmp(p->batch_text, "saturated", 9) || strcmp(p->metric, "output_throughput") ||
+        x->s->n == SATURATED_MAX)
+        return;
     struct saturated_row *r = &x->s->rows[x->s->n++];
     *r = (struct saturated_row){.n_chips = p->n_chips, .input = p->input, .output = p->output, .measured = p->value};
-    memcpy(r->chip, p->chip, sizeof r->chip), memcpy(r->model, p->model, sizeof r->model), memcpy(r->precision, p->precision, sizeof r->precision);
+    memcpy(r->chip, p->chip, sizeof r->chip), memcpy(r->model, p->model, sizeof r->model),
+        memcpy(r->precision, p->precision, sizeof r->precision);
     predict(r, x->known);
 }
 
@@ -88,7 +99,8 @@ void saturated_close(struct saturated *s)
 
 static bool one_sweep(const struct saturated_row *a, const struct saturated_row *b)
 {
-    return !strcmp(a->model, b->model) && !strcmp(a->precision, b->precision) && a->input == b->input && a->output == b->output;
+    return !strcmp(a->model, b->model) && !strcmp(a->precision, b->precision) && a->input == b->input &&
+           a->output == b->output;
 }
 
 int saturated_regret(const struct saturated *s, double *mean, double *worst)
@@ -116,14 +128,16 @@ int saturated_regret(const struct saturated *s, double *mean, double *worst)
     return n;
 }
 
-int saturated_errors(struct validate_errors *out, const struct saturated *s, const char *sheet, bool in_turn, struct err *e)
+int saturated_errors(struct validate_errors *out, const struct saturated *s, const char *sheet, bool in_turn,
+                     struct err *e)
 {
     double *ratio = malloc(((size_t)s->n + 1) * sizeof *ratio);
     size_t n = 0;
     if (!ratio) return err(e, ERR_MEMORY, "out of memory");
     for (int i = 0; i < s->n; i++) {
         const struct saturated_row *r = &s->rows[i];
-        if (!*r->why && (!sheet || !strcmp(sheet, r->sheet))) ratio[n++] = (in_turn ? r->step : r->predicted) / r->measured;
+        if (!*r->why && (!sheet || !strcmp(sheet, r->sheet)))
+            ratio[n++] = (in_turn ? r->step : r->predicted) / r->measured;
     }
     validate_sum(out, ratio, n);
     free(ratio);

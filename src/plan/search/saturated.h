@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * saturated: published results of whole systems under more load than they can take (published.csv, batch "saturated"), beside what the
- * simulation of a replica says: all requests there at once, output tokens over the time until the last. No constant is fitted on
- * these rows. Also the regret of choosing a chip by prediction.
+ * saturated: published results of whole systems under more load than they can take (published.csv, batch
+ * "saturated"), beside what the simulation of a replica says: all requests there at once, output tokens over
+ * the time until the last. No constant is fitted on these rows. Also the regret of choosing a chip by
+ * prediction.
  */
 #ifndef TUTTI_PLAN_SEARCH_SATURATED_H
 #define TUTTI_PLAN_SEARCH_SATURATED_H
@@ -33,13 +34,15 @@ int saturated_read(struct saturated *s, const char *dir, const struct constants 
 void saturated_close(struct saturated *s); /* accepts a zeroed struct */
 
 /*
- * Of rows of one model, precision and lengths: 1 - measured(the chip whose prediction per chip is best) / measured(the best chip), the
- * mean and the worst over all such sweeps of two chips and more. Returns how many sweeps there are.
+ * Of rows of one model, precision and lengths: 1 - measured(the chip whose prediction per chip is best) /
+ * measured(the best chip), the mean and the worst over all such sweeps of two chips and more. Returns how
+ * many sweeps there are.
  */
 int saturated_regret(const struct saturated *s, double *mean, double *worst);
 
 /* Errors of the rows of one datasheet's chip, or of all (NULL), software hidden or in turn. ERR_MEMORY. */
-int saturated_errors(struct validate_errors *out, const struct saturated *s, const char *sheet, bool in_turn, struct err *e);
+int saturated_errors(struct validate_errors *out, const struct saturated *s, const char *sheet, bool in_turn,
+                     struct err *e);
 
 /* A line for all rows, then one for each chip: what trust.h reads (data/fit/systems.csv). */
 int saturated_write(const struct saturated *s, FILE *f, struct err *e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See search.h. Setups of a chip with memory: powers of two share products, up to a node; stages where that is not enough, and
- * once more as many; experts over more chips than share products. Chips that hold weights in SRAM: as many as hold model and
- * cache, and some more.
+ * See search.h. Setups of a chip with memory: powers of two share products, up to a node; stages where that
+ * is not enough, and once more as many; experts over more chips than share products. Chips that hold weights
+ * in SRAM: as many as hold model and cache, and some more.
  */
 #include "plan/search/search.h"
 
@@ -13,7 +13,9 @@
 #include "plan/class/class.h"
 
 enum { SETUPS_MAX = 256, SHARE_MAX = 64, STAGES_MAX = 64 };
-static const double SLACK = 1.3, EAGER = 8; /* answers that are so much faster than asked can pause for so many times a step */
+static const double SLACK = 1.3,
+                    EAGER =
+                        8; /* answers that are so much faster than asked can pause for so many times a step */
 
 struct setups {
     struct device_setup s[SETUPS_MAX];
@@ -73,7 +75,8 @@ static void tell_why(struct search_chip *c, const struct want *w, const struct s
     struct device_fit f;
     struct err e = {0};
     device_split(c->device, &s, 1);
-    if (device_fit(c->device, &s, 1, w->traffic->prompt + w->traffic->answer, &f, &e)) snprintf(c->why, sizeof c->why, "%.*s", SEARCH_WHY_MAX - 1, e.msg);
+    if (device_fit(c->device, &s, 1, w->traffic->prompt + w->traffic->answer, &f, &e))
+        snprintf(c->why, sizeof c->why, "%.*s", SEARCH_WHY_MAX - 1, e.msg);
     else snprintf(c->why, sizeof c->why, "%s", f.why);
 }
 
@@ -91,14 +94,16 @@ static void keep(struct candidate *best, int most, int *n, const struct candidat
     best[i] = *c;
 }
 
-/* How many times what was asked it takes: the greatest of power, cost, chips and a request's times alone over their limits. */
+/* How many times what was asked it takes: the greatest of power, cost, chips and a request's times alone over
+ * their limits. */
 static double miss(const struct candidate *c, const struct want *w)
 {
     double m = 0, unknown = 1e6;
     if (w->limits.tpot_s > 0) m = fmax(m, c->fastest_tpot / w->limits.tpot_s);
     if (w->limits.ttft_s > 0) m = fmax(m, (c->fastest_ttft + c->fastest_tpot) / w->limits.ttft_s);
     if (w->chips_max && c->chips_needed > 0) m = fmax(m, c->chips_needed / w->chips_max);
-    struct economy_cost one = economy_of(w->economy, c->replica.device, c->replica.chips, c->replica.device->tdp, w->pay);
+    struct economy_cost one =
+        economy_of(w->economy, c->replica.device, c->replica.chips, c->replica.device->tdp, w->pay);
     const struct economy_cost *cost = c->replicas ? &c->cost : &one;
     if (w->watts > 0) m = fmax(m, isnan(cost->watts_limit) ? unknown : cost->watts_limit / w->watts);
     if (w->dollars > 0) m = fmax(m, isnan(cost->hour) ? unknown : cost->hour * ECONOMY_MONTH_H / w->dollars);
@@ -119,26 +124,37 @@ static void say_miss(struct search_chip *c, const struct want *w)
     const struct candidate *b = &c->best;
     double unit = w->watts < 1e3 ? 1 : 1e3;
     if (b->replicas && ((w->watts > 0 && isnan(b->cost.watts_limit)) || (w->dollars > 0 && isnan(b->cost.hour))))
-        snprintf(c->why, sizeof c->why, "%s is not published, so that the limit cannot be checked; give it by --assume %s=VALUE",
-                 w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price", w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
+        snprintf(c->why, sizeof c->why,
+                 "%s is not published, so that the limit cannot be checked; give it by --assume %s=VALUE",
+                 w->watts > 0 && isnan(b->cost.watts_limit) ? "its power" : "its price",
+                 w->watts > 0 && isnan(b->cost.watts_limit) ? "power.tdp" : "price.rent");
     else if (b->replicas && w->watts > 0 && b->cost.watts_limit > w->watts)
-        snprintf(c->why, sizeof c->why, "needs %.4g %s at the wall, %.4g are allowed", b->cost.watts_limit / unit, unit > 1 ? "kW" : "W", w->watts / unit);
+        snprintf(c->why, sizeof c->why, "needs %.4g %s at the wall, %.4g are allowed",
+                 b->cost.watts_limit / unit, unit > 1 ? "kW" : "W", w->watts / unit);
     else if (b->replicas && w->dollars > 0 && b->cost.hour * ECONOMY_MONTH_H > w->dollars)
-        snprintf(c->why, sizeof c->why, "costs $%.0f a month, %.0f are allowed", b->cost.hour * ECONOMY_MONTH_H, w->dollars);
+        snprintf(c->why, sizeof c->why, "costs $%.0f a month, %.0f are allowed",
+                 b->cost.hour * ECONOMY_MONTH_H, w->dollars);
     else if (b->chips_needed > 0)
-        snprintf(c->why, sizeof c->why, "needs about %.3g chips, %d are the most", b->chips_needed, w->chips_max ? w->chips_max : SEARCH_CHIPS_MAX);
+        snprintf(c->why, sizeof c->why, "needs about %.3g chips, %d are the most", b->chips_needed,
+                 w->chips_max ? w->chips_max : SEARCH_CHIPS_MAX);
     else if (miss(b, w) <= 1)
-        snprintf(c->why, sizeof c->why, "a request alone is within the limits (%.3g s, then %.3g ms), but %.3g %% of them are not however few share a replica", b->fastest_ttft + b->fastest_tpot,
-                 1e3 * b->fastest_tpot, 100 * w->attain);
+        snprintf(
+            c->why, sizeof c->why,
+            "a request alone is within the limits (%.3g s, then %.3g ms), but %.3g %% of them are not however few share a replica",
+            b->fastest_ttft + b->fastest_tpot, 1e3 * b->fastest_tpot, 100 * w->attain);
     else
-        snprintf(c->why, sizeof c->why, "too slow: one request alone takes %.3g s to its first token and %.3g ms for each further one", b->fastest_ttft + b->fastest_tpot,
-                 1e3 * b->fastest_tpot);
+        snprintf(
+            c->why, sizeof c->why,
+            "too slow: one request alone takes %.3g s to its first token and %.3g ms for each further one",
+            b->fastest_ttft + b->fastest_tpot, 1e3 * b->fastest_tpot);
 }
 
 /* Larger pieces of prompts, where answers have time to spare. */
 static int try_eager(struct search_chip *c, const struct want *w, struct err *e)
 {
-    if (!c->found || w->limits.ttft_s <= 0 || (w->limits.tpot_s > 0 && c->best.sum.tpot99 * SLACK > w->limits.tpot_s)) return 0;
+    if (!c->found || w->limits.ttft_s <= 0 ||
+        (w->limits.tpot_s > 0 && c->best.sum.tpot99 * SLACK > w->limits.tpot_s))
+        return 0;
     struct candidate x = c->best;
     x.policy.pace = EAGER;
     x.meets = false;
@@ -150,7 +166,8 @@ static int try_eager(struct search_chip *c, const struct want *w, struct err *e)
 
 static int search_one(struct search_chip *c, const struct search_space *space, const struct want *w, struct err *e)
 {
-    /* Small caches of resident chips make requests wait for a place, which the formula does not see: more are simulated. */
+    /* Small caches of resident chips make requests wait for a place, which the formula does not see: more are
+     * simulated. */
     int most = c->device->ops->resident ? SEARCH_PER_RESIDENT : SEARCH_PER_CHIP;
     struct candidate best[SEARCH_PER_RESIDENT] = {{.replicas = 0}}, *one = malloc(sizeof *one);
     double tokens = w->traffic->prompt + w->traffic->answer, nearest = HUGE_VAL;

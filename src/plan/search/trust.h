@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * trust: what stands against a plan: the least number of chips that its datasheet's peaks allow, and how far simulated systems
- * were from published ones.
+ * trust: what stands against a plan: the least number of chips that its datasheet's peaks allow, and how far
+ * simulated systems were from published ones.
  */
 #ifndef TUTTI_PLAN_SEARCH_TRUST_H
 #define TUTTI_PLAN_SEARCH_TRUST_H
@@ -13,11 +13,12 @@ struct trust_least {
     const char *by;   /* "operations", "memory rate", "memory" */
 };
 
-/* Operations of all requests at the peak of the precision, bytes of their caches at the memory's rate, weights in the memory:
- * weights are read for nothing, every chip is busy all the time. */
+/* Operations of all requests at the peak of the precision, bytes of their caches at the memory's rate,
+ * weights in the memory: weights are read for nothing, every chip is busy all the time. */
 struct trust_least trust_least(const struct candidate *c, const struct want *w);
 
-struct trust_systems { /* simulated whole systems against published ones, as `tutti plan --validate` found (data/fit/systems.csv) */
+struct
+    trust_systems { /* simulated whole systems against published ones, as `tutti plan --validate` found (data/fit/systems.csv) */
     char chip[32];     /* as in datasheets */
     int rows;
     double median, p90, bias; /* shares */

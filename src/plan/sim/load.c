@@ -34,8 +34,9 @@ static double normal(uint64_t seed, uint32_t stream, uint32_t i, uint32_t try)
 }
 
 /*
- * Time between every `turns`-th event of a Poisson process of rate `turns`: a gamma variate of that shape over it, by squeezing
- * the cube of a normal one (Marsaglia and Tsang 2000), which takes hardly more than one try.
+ * Time between every `turns`-th event of a Poisson process of rate `turns`: a gamma variate of that shape
+ * over it, by squeezing the cube of a normal one (Marsaglia and Tsang 2000), which takes hardly more than one
+ * try.
  */
 static double turn(const struct sim_draw *d, uint32_t i)
 {
@@ -68,7 +69,10 @@ struct bursts {
 
 static double gap(const struct sim_draw *d, int i, double now, struct bursts *b)
 {
-    double need = d->arrivals == SIM_EVEN ? 1 : d->turns > 1 ? turn(d, (uint32_t)i) : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i)), at = now;
+    double need = d->arrivals == SIM_EVEN ? 1
+                  : d->turns > 1          ? turn(d, (uint32_t)i)
+                                          : -log(uniform(d->seed, STREAM_GAP, (uint32_t)i)),
+           at = now;
     if (d->arrivals != SIM_BURSTS) return need / d->rate;
     for (;;) {
         double rate = b->on ? b->high : b->low, room = rate * (b->until - at);
@@ -76,17 +80,20 @@ static double gap(const struct sim_draw *d, int i, double now, struct bursts *b)
         need -= room;
         at = b->until;
         b->on = !b->on;
-        b->until = at - log(uniform(d->seed, STREAM_BURST, b->n++)) * BURST_S * (b->on ? 1 : (1 - BURST_SHARE) / BURST_SHARE);
+        b->until = at - log(uniform(d->seed, STREAM_BURST, b->n++)) * BURST_S *
+                            (b->on ? 1 : (1 - BURST_SHARE) / BURST_SHARE);
     }
 }
 
 int sim_load_draw(struct sim_load *l, const struct sim_draw *d, int n, struct err *e)
 {
     *l = (struct sim_load){0};
-    if (!(d->rate > 0 && d->rate < 1e9) || !(d->prompt >= 1) || !(d->answer >= 1) || d->prompt + d->answer > SIM_TOKENS_MAX / 4.0 ||
-        !(d->spread >= 0 && d->spread <= 10) || (d->arrivals == SIM_BURSTS && !(d->burst >= 1 && d->burst <= 1000)) || n < 1 || n > SIM_REQUESTS_MAX)
-        return err(e, ERR_LIMIT, "%d requests at %g per second, %g tokens in, %g out, spread %g: out of bounds", n, d->rate, d->prompt, d->answer,
-                   d->spread);
+    if (!(d->rate > 0 && d->rate < 1e9) || !(d->prompt >= 1) || !(d->answer >= 1) ||
+        d->prompt + d->answer > SIM_TOKENS_MAX / 4.0 || !(d->spread >= 0 && d->spread <= 10) ||
+        (d->arrivals == SIM_BURSTS && !(d->burst >= 1 && d->burst <= 1000)) || n < 1 || n > SIM_REQUESTS_MAX)
+        return err(e, ERR_LIMIT,
+                   "%d requests at %g per second, %g tokens in, %g out, spread %g: out of bounds", n, d->rate,
+                   d->prompt, d->answer, d->spread);
     struct sim_request *r = calloc((size_t)n, sizeof *r);
     if (!r) return err(e, ERR_MEMORY, "out of memory for %d requests", n);
     double low = d->rate / (1 - BURST_SHARE + BURST_SHARE * fmax(1, d->burst)), now = 0;
@@ -97,7 +104,9 @@ int sim_load_draw(struct sim_load *l, const struct sim_draw *d, int n, struct er
             free(r);
             return err(e, ERR_LIMIT, "%d requests at %g per second take more than 30 years", n, d->rate);
         }
-        r[i] = (struct sim_request){.arrive_ns = (int64_t)(now * 1e9), .prompt = tokens(d, STREAM_PROMPT, i, d->prompt), .answer = tokens(d, STREAM_ANSWER, i, d->answer)};
+        r[i] = (struct sim_request){.arrive_ns = (int64_t)(now * 1e9),
+                                    .prompt = tokens(d, STREAM_PROMPT, i, d->prompt),
+                                    .answer = tokens(d, STREAM_ANSWER, i, d->answer)};
     }
     *l = (struct sim_load){r, n};
     return 0;

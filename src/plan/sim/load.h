@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim_load: the requests that a simulation serves: drawn (Philox, so that a seed names them for ever) or read from a file.
+ * sim_load: the requests that a simulation serves: drawn (Philox, so that a seed names them for ever) or read
+ * from a file.
  *
  * A trace is comma-separated with a header, plain or gzip, or has one JSON object per line. Columns or keys:
  *
@@ -24,7 +25,8 @@ struct sim_draw {
     double spread;                 /* standard deviation / mean of both (log-normal); 0: all alike */
     enum sim_arrivals arrivals;
     double burst;                  /* SIM_BURSTS: a tenth of the time has `burst` times the rate of the rest */
-    double turns;                  /* replicas that take turns: this one gets each turns-th request of all; up to 1: all of them */
+    double
+        turns; /* replicas that take turns: this one gets each turns-th request of all; up to 1: all of them */
     uint64_t seed;
 };
 

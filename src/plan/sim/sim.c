@@ -194,7 +194,8 @@ static int64_t step_ns(struct sim *s)
         const struct running *r = &s->run[i];
         rows += r->feed;
         out += r->feed > 0 && r->n_kv + r->feed >= r->n_ids;
-        if (left(r) == 1 && r->feed) answers++, context += r->n_kv, drafted = r->feed - 1 > drafted ? r->feed - 1 : drafted;
+        if (left(r) == 1 && r->feed)
+            answers++, context += r->n_kv, drafted = r->feed - 1 > drafted ? r->feed - 1 : drafted;
         else if (r->feed) ns += sim_time_piece(s->time, r->n_kv, r->feed, &j);
     }
     s->step.answers = answers;
@@ -263,7 +264,8 @@ static void after_part(struct sim *s, struct running *r)
         r->n_ids += n;
     }
     int64_t pages = q->prefix / SIM_PAGE;
-    if (q->group && pages > 0 && !r->uses && r->n_kv >= pages * SIM_PAGE && sim_prefix_keep(&s->prefix, q->group, pages)) {
+    if (q->group && pages > 0 && !r->uses && r->n_kv >= pages * SIM_PAGE &&
+        sim_prefix_keep(&s->prefix, q->group, pages)) {
         r->uses = true;
         r->shared = pages;
     }
@@ -277,7 +279,8 @@ static void count_step(struct sim *s, int64_t ns, int64_t times)
     s->run_ns += (double)s->n_run * (double)(ns * times);
 }
 
-static void tell(struct sim *s, int64_t begin, int64_t ns, int64_t times, void (*each)(void *ud, const struct sim_step *s), void *ud)
+static void tell(struct sim *s, int64_t begin, int64_t ns, int64_t times,
+                 void (*each)(void *ud, const struct sim_step *s), void *ud)
 {
     s->step.begin_ns = begin;
     s->step.ns = ns;
@@ -311,7 +314,8 @@ static int64_t more_pages(const struct sim *s, int64_t steps)
     return more;
 }
 
-/* Steps from here on that are equal; 0 if a prompt is under way. Whoever waits now was refused, and stays so until one ends. */
+/* Steps from here on that are equal; 0 if a prompt is under way. Whoever waits now was refused, and stays so
+ * until one ends. */
 static int64_t equal_steps(const struct sim *s, int64_t *context)
 {
     int64_t k = INT64_MAX;
@@ -370,22 +374,33 @@ static int check(struct sim *s, struct err *e)
 {
     const struct sim_policy *p = s->p;
     if (p->max_running < 1 || p->max_running > s->time->out_max || p->draft < 0 || p->draft > SIM_DRAFT_MAX ||
-        p->max_running > p->step_tokens / (1 + p->draft) || p->step_tokens > s->time->rows_max || !(p->accept >= 0 && p->accept <= 1) ||
-        !(p->prefix_share >= 0 && p->prefix_share <= 1) || p->pages < 1 || p->users < 0)
-        return err(e, ERR_LIMIT, "%d answers in steps of %d tokens, %d drafted each, %lld pages: not a policy (tables hold %d and %d)", p->max_running,
-                   p->step_tokens, p->draft, (long long)p->pages, s->time->out_max, s->time->rows_max);
-    if (s->n < 1 || s->n > SIM_REQUESTS_MAX) return err(e, ERR_LIMIT, "%d requests; 1..%d can be simulated", s->n, SIM_REQUESTS_MAX);
+        p->max_running > p->step_tokens / (1 + p->draft) || p->step_tokens > s->time->rows_max ||
+        !(p->accept >= 0 && p->accept <= 1) || !(p->prefix_share >= 0 && p->prefix_share <= 1) ||
+        p->pages < 1 || p->users < 0)
+        return err(
+            e, ERR_LIMIT,
+            "%d answers in steps of %d tokens, %d drafted each, %lld pages: not a policy (tables hold %d and %d)",
+            p->max_running, p->step_tokens, p->draft, (long long)p->pages, s->time->out_max,
+            s->time->rows_max);
+    if (s->n < 1 || s->n > SIM_REQUESTS_MAX)
+        return err(e, ERR_LIMIT, "%d requests; 1..%d can be simulated", s->n, SIM_REQUESTS_MAX);
     for (int i = 0; i < s->n; i++) {
         const struct sim_request *q = &s->req[i];
-        if (q->prompt < 1 || q->answer < 1 || q->prompt > SIM_TOKENS_MAX || q->answer > SIM_TOKENS_MAX || q->prefix < 0 || q->prefix > q->prompt ||
-            q->group < 0 || q->group > SIM_REQUESTS_MAX || q->arrive_ns < (i ? s->req[i - 1].arrive_ns : 0))
-            return err(e, ERR_LIMIT, "request %d: %d tokens in, %d out, %d shared in group %d, at %lld ns: out of bounds or out of order", i, q->prompt,
-                       q->answer, q->prefix, q->group, (long long)q->arrive_ns);
+        if (q->prompt < 1 || q->answer < 1 || q->prompt > SIM_TOKENS_MAX || q->answer > SIM_TOKENS_MAX ||
+            q->prefix < 0 || q->prefix > q->prompt || q->group < 0 || q->group > SIM_REQUESTS_MAX ||
+            q->arrive_ns < (i ? s->req[i - 1].arrive_ns : 0))
+            return err(
+                e, ERR_LIMIT,
+                "request %d: %d tokens in, %d out, %d shared in group %d, at %lld ns: out of bounds or out of order",
+                i, q->prompt, q->answer, q->prefix, q->group, (long long)q->arrive_ns);
         if (q->prompt + q->answer > s->time->context_max)
-            return err(e, ERR_LIMIT, "request %d: %d tokens; the table of times goes to %d", i, q->prompt + q->answer, s->time->context_max);
+            return err(e, ERR_LIMIT, "request %d: %d tokens; the table of times goes to %d", i,
+                       q->prompt + q->answer, s->time->context_max);
         if (pages_for((int64_t)q->prompt + q->answer + p->draft + 1) > p->pages)
-            return err(e, ERR_LIMIT, "request %d: %d tokens in and %d out need %lld pages of %d; the cache has %lld", i, q->prompt, q->answer,
-                       (long long)pages_for((int64_t)q->prompt + q->answer + p->draft + 1), SIM_PAGE, (long long)p->pages);
+            return err(
+                e, ERR_LIMIT, "request %d: %d tokens in and %d out need %lld pages of %d; the cache has %lld",
+                i, q->prompt, q->answer, (long long)pages_for((int64_t)q->prompt + q->answer + p->draft + 1),
+                SIM_PAGE, (long long)p->pages);
         if (q->group > s->n_groups) s->n_groups = q->group;
     }
     return 0;
@@ -398,14 +413,22 @@ static int init(struct sim *s, struct err *e)
     s->run = calloc((size_t)s->p->max_running, sizeof *s->run);
     s->prompts = calloc((size_t)s->p->max_running, sizeof *s->prompts);
     if (!s->done || !s->run || !s->prompts) return err(e, ERR_MEMORY, "out of memory for %d requests", s->n);
-    for (int i = 0; i < s->n; i++) s->served[i] = (struct sim_served){.arrive_ns = s->p->users ? 0 : s->req[i].arrive_ns};
+    for (int i = 0; i < s->n; i++)
+        s->served[i] = (struct sim_served){.arrive_ns = s->p->users ? 0 : s->req[i].arrive_ns};
     return sim_prefix_init(&s->prefix, s->n_groups, e);
 }
 
-int sim_run(struct sim_stats *out, struct sim_served *served, const struct sim_time *time, const struct sim_policy *policy,
-            const struct sim_request *requests, int n, void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
+int sim_run(struct sim_stats *out, struct sim_served *served, const struct sim_time *time,
+            const struct sim_policy *policy, const struct sim_request *requests, int n,
+            void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
 {
-    struct sim s = {.time = time, .p = policy, .req = requests, .served = served, .st = out, .n = n, .pace.ratio = policy->pace};
+    struct sim s = {.time = time,
+                    .p = policy,
+                    .req = requests,
+                    .served = served,
+                    .st = out,
+                    .n = n,
+                    .pace.ratio = policy->pace};
     *out = (struct sim_stats){0};
     int rc = check(&s, e);
     if (!rc) rc = init(&s, e);

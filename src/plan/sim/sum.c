@@ -24,8 +24,8 @@ static void gap_ranks(struct sim_sum *out, const struct sim_stats *st)
     }
 }
 
-int sim_sum(struct sim_sum *out, const struct sim_stats *st, const struct sim_served *served, const struct sim_request *req, int n,
-            const struct sim_limits *limits, struct err *e)
+int sim_sum(struct sim_sum *out, const struct sim_stats *st, const struct sim_served *served,
+            const struct sim_request *req, int n, const struct sim_limits *limits, struct err *e)
 {
     *out = (struct sim_sum){0};
     int warm = n >= 2 * SIM_SUM_WARM ? n / SIM_SUM_WARM : 0, n_tpot = 0, met = 0;

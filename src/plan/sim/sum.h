@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim_sum: what a simulation says in numbers, by the definitions of doc/planner.md. TTFT counts from arrival, queueing
- * included; TPOT is (last - first) / (tokens - 1) of one request; percentiles take the nearest rank. The first part of a run
- * (the queue fills) is left out of percentiles.
+ * sim_sum: what a simulation says in numbers, by the definitions of doc/planner.md. TTFT counts from arrival,
+ * queueing included; TPOT is (last - first) / (tokens - 1) of one request; percentiles take the nearest rank.
+ * The first part of a run (the queue fills) is left out of percentiles.
  */
 #ifndef TUTTI_PLAN_SIM_SUM_H
 #define TUTTI_PLAN_SIM_SUM_H
@@ -25,7 +25,7 @@ struct sim_sum {
 
 enum { SIM_SUM_WARM = 10 }; /* one in so many requests, the first, is not counted */
 
-int sim_sum(struct sim_sum *out, const struct sim_stats *st, const struct sim_served *served, const struct sim_request *req, int n,
-            const struct sim_limits *limits, struct err *e);
+int sim_sum(struct sim_sum *out, const struct sim_stats *st, const struct sim_served *served,
+            const struct sim_request *req, int n, const struct sim_limits *limits, struct err *e);
 
 #endif

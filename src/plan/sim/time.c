@@ -104,26 +104,34 @@ static int fill_attention(struct sim_time *t, const struct sim_model *m, struct 
     t->n_batch = make_grid(t->batch, 1, t->out_max, ratio_for(1, t->out_max, 14));
     for (int b = 0; b < t->n_batch && !rc; b++) {
         struct sim_line *l = &t->decode[b];
-        l->n = make_grid(l->x, SIM_BUCKET / 2, t->context_max + SIM_BUCKET, ratio_for(SIM_BUCKET / 2, t->context_max, 18));
-        for (int i = 0; i < l->n && !rc; i++) rc = take(l, i, m->decode(m->ud, t->batch[b], l->x[i]), "attention over a context", l->x[i], e);
+        l->n = make_grid(l->x, SIM_BUCKET / 2, t->context_max + SIM_BUCKET,
+                         ratio_for(SIM_BUCKET / 2, t->context_max, 18));
+        for (int i = 0; i < l->n && !rc; i++)
+            rc = take(l, i, m->decode(m->ud, t->batch[b], l->x[i]), "attention over a context", l->x[i], e);
     }
-    t->prompt.n = make_grid(t->prompt.x, SIM_BUCKET / 2, t->context_max + SIM_BUCKET, ratio_for(SIM_BUCKET / 2, t->context_max, 40));
+    t->prompt.n = make_grid(t->prompt.x, SIM_BUCKET / 2, t->context_max + SIM_BUCKET,
+                            ratio_for(SIM_BUCKET / 2, t->context_max, 40));
     for (int i = 0; i < t->prompt.n && !rc; i++)
         rc = take(&t->prompt, i, m->prompt(m->ud, t->prompt.x[i]), "attention over a prompt", t->prompt.x[i], e);
     return rc;
 }
 
-int sim_time_init(struct sim_time *t, const struct sim_model *m, int rows_max, int out_max, int context_max, struct err *e)
+int sim_time_init(struct sim_time *t, const struct sim_model *m, int rows_max, int out_max, int context_max,
+                  struct err *e)
 {
     *t = (struct sim_time){.rows_max = rows_max, .out_max = out_max, .context_max = context_max};
-    if (rows_max < 1 || rows_max > SIM_ROWS_MAX || out_max < 1 || out_max > rows_max || context_max < 1 || context_max > SIM_CONTEXT_MAX)
-        return err(e, ERR_LIMIT, "a step of %d tokens, %d answers, %d tokens of context: limits are %d, the tokens, %d", rows_max, out_max,
-                   context_max, SIM_ROWS_MAX, SIM_CONTEXT_MAX);
+    if (rows_max < 1 || rows_max > SIM_ROWS_MAX || out_max < 1 || out_max > rows_max || context_max < 1 ||
+        context_max > SIM_CONTEXT_MAX)
+        return err(e, ERR_LIMIT,
+                   "a step of %d tokens, %d answers, %d tokens of context: limits are %d, the tokens, %d",
+                   rows_max, out_max, context_max, SIM_ROWS_MAX, SIM_CONTEXT_MAX);
     t->dense_ns = calloc((size_t)rows_max + 1, sizeof *t->dense_ns);
     t->dense_j = calloc((size_t)rows_max + 1, sizeof *t->dense_j);
     t->out_ns = calloc((size_t)out_max + 1, sizeof *t->out_ns);
     t->out_j = calloc((size_t)out_max + 1, sizeof *t->out_j);
-    int rc = t->dense_ns && t->dense_j && t->out_ns && t->out_j ? 0 : err(e, ERR_MEMORY, "out of memory for a table of step times");
+    int rc = t->dense_ns && t->dense_j && t->out_ns && t->out_j
+                 ? 0
+                 : err(e, ERR_MEMORY, "out of memory for a table of step times");
     if (!rc) rc = fill_dense(t, m, e);
     if (!rc) rc = fill_out(t, m, e);
     if (!rc) rc = fill_attention(t, m, e);
@@ -158,7 +166,8 @@ int64_t sim_time_decode(const struct sim_time *t, int batch, int64_t context_sum
 
 int64_t sim_time_piece(const struct sim_time *t, int before, int n, double *joules)
 {
-    struct sim_cost whole = value(&t->prompt, before + n), done = before ? value(&t->prompt, before) : (struct sim_cost){0};
+    struct sim_cost whole = value(&t->prompt, before + n),
+                    done = before ? value(&t->prompt, before) : (struct sim_cost){0};
     if (whole.j > done.j) *joules += whole.j - done.j;
     return whole.s > done.s ? (int64_t)(NS * (whole.s - done.s) + 0.5) : 0;
 }

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim_time: how long a step of one replica takes, quick to ask: tables that are filled once from a chip's model.
+ * sim_time: how long a step of one replica takes, quick to ask: tables that are filled once from a chip's
+ * model.
  *
  * A step feeds `rows` tokens, of which `out` give logits. Its time is a sum:
  *
  *   dense(rows, 1)             all that weights do to tokens        one entry per number of rows
  *   + dense(R, out) - dense(R, 1)   head, and what counts by sequence    one entry per number of outputs
- *   + decode(batch, context)   attention of answers being written   grid, between its points by straight lines
+ *   + decode(batch, context)   attention of answers being written   grid, between its points by straight
+ * lines
  *   + prompt(n + k) - prompt(n)     attention of a piece of k tokens after n     grid, the same
  *
- * Time is whole nanoseconds. The context of answers counts by its mean, in buckets of SIM_BUCKET tokens at their middle:
- * within a bucket steps are equal, which is what lets a simulation add many at once and get the same instants as one
- * by one (sim.h). Energy goes the same way, in joules.
+ * Time is whole nanoseconds. The context of answers counts by its mean, in buckets of SIM_BUCKET tokens at
+ * their middle: within a bucket steps are equal, which is what lets a simulation add many at once and get the
+ * same instants as one by one (sim.h). Energy goes the same way, in joules.
  */
 #ifndef TUTTI_PLAN_SIM_TIME_H
 #define TUTTI_PLAN_SIM_TIME_H
@@ -29,8 +31,9 @@ struct sim_cost {
 struct sim_model {
     void *ud;
     struct sim_cost (*dense)(void *ud, double rows, double out);
-    struct sim_cost (*decode)(void *ud, double batch, double context); /* attention alone; context: before the new token */
-    struct sim_cost (*prompt)(void *ud, double tokens);                /* attention alone of one prompt from its beginning */
+    struct sim_cost (*decode)(void *ud, double batch,
+                              double context);          /* attention alone; context: before the new token */
+    struct sim_cost (*prompt)(void *ud, double tokens); /* attention alone of one prompt from its beginning */
 };
 
 struct sim_line { /* a function of one variable at growing points */
@@ -50,7 +53,8 @@ struct sim_time {
 
 /* Fills the tables for at most rows_max tokens in a step, out_max answers and context_max tokens of one text.
  * ERR_LIMIT, ERR_MEMORY; ERR_RANGE if the model gives what is no time. */
-int sim_time_init(struct sim_time *t, const struct sim_model *m, int rows_max, int out_max, int context_max, struct err *e);
+int sim_time_init(struct sim_time *t, const struct sim_model *m, int rows_max, int out_max, int context_max,
+                  struct err *e);
 void sim_time_finish(struct sim_time *t); /* accepts a zeroed struct */
 
 /* A step's parts. rows at most rows_max, out at most out_max. The sum of context counts tokens before the new ones. */

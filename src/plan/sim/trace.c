@@ -10,7 +10,17 @@
 #include "plan/op/table.h"
 #include "plan/sim/load.h"
 
-enum { FIELD_AT, FIELD_IN, FIELD_OUT, FIELD_GROUP, FIELD_PREFIX, N_FIELDS, SPELLINGS = 4, LINE_BYTES = 4096, LINE_MAX_BYTES = 1 << 20 };
+enum {
+    FIELD_AT,
+    FIELD_IN,
+    FIELD_OUT,
+    FIELD_GROUP,
+    FIELD_PREFIX,
+    N_FIELDS,
+    SPELLINGS = 4,
+    LINE_BYTES = 4096,
+    LINE_MAX_BYTES = 1 << 20
+};
 static const double SECONDS_MAX = 1e9;
 
 static const struct {
@@ -70,16 +80,19 @@ static int group_number(struct reader *r, double id, int *number)
 static int add(struct reader *r, const double v[N_FIELDS], long line)
 {
     static const char *const what[N_FIELDS] = {"arrival", "tokens in", "tokens out", "prefix group", "prefix tokens"};
-    static const double most[N_FIELDS] = {SECONDS_MAX, SIM_TOKENS_MAX / 4.0, SIM_TOKENS_MAX / 4.0, 9e15, SIM_TOKENS_MAX / 4.0};
+    static const double most[N_FIELDS] = {SECONDS_MAX, SIM_TOKENS_MAX / 4.0, SIM_TOKENS_MAX / 4.0, 9e15,
+                                          SIM_TOKENS_MAX / 4.0};
     for (int f = 0; f < N_FIELDS; f++) {
         double least = f == FIELD_IN || f == FIELD_OUT;
         if (!(v[f] >= least && v[f] <= most[f]) || (f > FIELD_AT && v[f] != floor(v[f])))
-            return err(r->e, ERR_FORMAT, "%s:%ld: %s is %g; expected %s in %g..%g", r->path, line, what[f], v[f], f > FIELD_AT ? "a whole number" : "seconds",
-                       least, most[f]);
+            return err(r->e, ERR_FORMAT, "%s:%ld: %s is %g; expected %s in %g..%g", r->path, line, what[f],
+                       v[f], f > FIELD_AT ? "a whole number" : "seconds", least, most[f]);
     }
     if (v[FIELD_PREFIX] > v[FIELD_IN])
-        return err(r->e, ERR_FORMAT, "%s:%ld: a prefix of %g tokens in a prompt of %g", r->path, line, v[FIELD_PREFIX], v[FIELD_IN]);
-    if (r->l->n == SIM_REQUESTS_MAX) return err(r->e, ERR_LIMIT, "%s:%ld: more than %d requests", r->path, line, SIM_REQUESTS_MAX);
+        return err(r->e, ERR_FORMAT, "%s:%ld: a prefix of %g tokens in a prompt of %g", r->path, line,
+                   v[FIELD_PREFIX], v[FIELD_IN]);
+    if (r->l->n == SIM_REQUESTS_MAX)
+        return err(r->e, ERR_LIMIT, "%s:%ld: more than %d requests", r->path, line, SIM_REQUESTS_MAX);
     if (r->l->n == r->cap) {
         int cap = r->cap ? 2 * r->cap : 1024;
         struct sim_request *q = realloc(r->l->requests, (size_t)cap * sizeof *q);
@@ -87,7 +100,8 @@ static int add(struct reader *r, const double v[N_FIELDS], long line)
         r->l->requests = q;
         r->cap = cap;
     }
-    struct sim_request q = {.arrive_ns = (int64_t)(v[FIELD_AT] * 1e9), .prompt = (int)v[FIELD_IN], .answer = (int)v[FIELD_OUT]};
+    struct sim_request q = {
+        .arrive_ns = (int64_t)(v[FIELD_AT] * 1e9), .prompt = (int)v[FIELD_IN], .answer = (int)v[FIELD_OUT]};
     if (v[FIELD_PREFIX] > 0) {
         q.prefix = (int)v[FIELD_PREFIX];
         if (group_number(r, v[FIELD_GROUP], &q.group)) return ERR_MEMORY;
@@ -98,8 +112,10 @@ static int add(struct reader *r, const double v[N_FIELDS], long line)
 
 static int absent(struct reader *r, int f, long line)
 {
-    return err(r->e, ERR_FORMAT, "%s:%ld: no '%s'%s%s%s; a trace needs arrival_s, input_tokens and output_tokens", r->path, line, spelling[f][0].name,
-               spelling[f][1].name ? " (or '" : "", spelling[f][1].name ? spelling[f][1].name : "", spelling[f][1].name ? "')" : "");
+    return err(r->e, ERR_FORMAT,
+               "%s:%ld: no '%s'%s%s%s; a trace needs arrival_s, input_tokens and output_tokens", r->path,
+               line, spelling[f][0].name, spelling[f][1].name ? " (or '" : "",
+               spelling[f][1].name ? spelling[f][1].name : "", spelling[f][1].name ? "')" : "");
 }
 
 static int read_table(struct reader *r)
@@ -133,7 +149,9 @@ static int read_object(struct reader *r, const char *text, size_t n, long line)
     json_error_t why;
     double v[N_FIELDS] = {0};
     json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-    int rc = json_is_object(j) ? 0 : err(r->e, ERR_FORMAT, "%s:%ld: %s", r->path, line, j ? "not a JSON object" : why.text);
+    int rc = json_is_object(j)
+                 ? 0
+                 : err(r->e, ERR_FORMAT, "%s:%ld: %s", r->path, line, j ? "not a JSON object" : why.text);
     for (int f = 0; f < N_FIELDS && !rc; f++) {
         const json_t *x = NULL;
         for (int k = 0; k < SPELLINGS && spelling[f][k].name && !x; k++) {
@@ -154,11 +172,13 @@ static int next_line(struct reader *r, FILE *f, char **text, size_t *cap, long l
         if (n + 1 >= *cap) {
             size_t more = *cap ? 2 * *cap : LINE_BYTES;
             char *p = more <= LINE_MAX_BYTES ? realloc(*text, more) : NULL;
-            if (more > LINE_MAX_BYTES) return err(r->e, ERR_LIMIT, "%s:%ld: longer than %d bytes", r->path, line, LINE_MAX_BYTES);
+            if (more > LINE_MAX_BYTES)
+                return err(r->e, ERR_LIMIT, "%s:%ld: longer than %d bytes", r->path, line, LINE_MAX_BYTES);
             if (!p) return err(r->e, ERR_MEMORY, "out of memory");
             *text = p, *cap = more;
         }
-        if (!fgets(*text + n, (int)(*cap - n), f)) return ferror(f) ? err(r->e, ERR_IO, "%s: %s", r->path, strerror(errno)) : n > 0;
+        if (!fgets(*text + n, (int)(*cap - n), f))
+            return ferror(f) ? err(r->e, ERR_IO, "%s: %s", r->path, strerror(errno)) : n > 0;
         n += strlen(*text + n);
         if (n > 0 && (*text)[n - 1] == '\n') return 1;
         if (n + 1 < *cap) return 1; /* the last line, or a line with a zero byte, which no reader takes */

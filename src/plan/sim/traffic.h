@@ -30,8 +30,10 @@ int traffic_open(struct traffic *t, const char *text, struct err *e);
 int traffic_read(struct traffic *t, const char *phrase, struct err *e); /* a phrase only */
 void traffic_close(struct traffic *t);                                  /* accepts a zeroed struct */
 
-/* Requests for one of `turns` equal servers that take turns, of which each gets `rate` per second; n: how many to draw at most. */
-int traffic_requests(const struct traffic *t, double rate, double turns, uint64_t seed, int n, struct sim_load *out, struct err *e);
+/* Requests for one of `turns` equal servers that take turns, of which each gets `rate` per second; n: how
+ * many to draw at most. */
+int traffic_requests(const struct traffic *t, double rate, double turns, uint64_t seed, int n,
+                     struct sim_load *out, struct err *e);
 int traffic_longest(const struct traffic *t); /* tokens of one request, in and out, that a server has to hold */
 
 /* "2s", "33 ms" in seconds; "1MW", "5 W" in watts; "250k", "$2M" in dollars. ERR_USAGE names `what`. */

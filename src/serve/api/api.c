@@ -96,7 +96,13 @@ static bool before(void *ud, struct http_request *r)
     *c = (struct call){.r = r, .s = s, .done = {.id = http_id(r), .route = http_route(r)->path, .start_us = wall_us()}};
     http_set_data(r, c, free);
     if (http_route(r)->flags & API_PUBLIC) return true;
-    struct gate_request q = {.id = http_id(r), .key = key_of(r), .inside = http_is_inside(r), .owner = http_owner(r), .remote = http_remote(r), .method = http_method(r), .path = http_path(r)};
+    struct gate_request q = {.id = http_id(r),
+                             .key = key_of(r),
+                             .inside = http_is_inside(r),
+                             .owner = http_owner(r),
+                             .remote = http_remote(r),
+                             .method = http_method(r),
+                             .path = http_path(r)};
     struct gate_refusal no = {.status = 401, .type = "authentication_error", .retry_after_s = -1};
     struct fault f;
     if (s->o.gate->enter(s->o.gate->ud, &q, &c->pass, &no)) {
@@ -113,7 +119,9 @@ int call_model(struct call *c, const char *name, struct fault *f)
 {
     struct served_model *m = server_find(c->s, name);
     if (!m && !name) return fault_field(f, "model", "'model' is missing: you must provide a model parameter");
-    if (!m) return fault_set(f, 404, "invalid_request_error", "model_not_found", "model", "The model `%.100s` does not exist or you do not have access to it.", name);
+    if (!m)
+        return fault_set(f, 404, "invalid_request_error", "model_not_found", "model",
+                         "The model `%.100s` does not exist or you do not have access to it.", name);
     if (atomic_load(&c->s->draining)) {
         http_set_header(c->r, "Retry-After", "1");
         return fault_set(f, 503, "unavailable_error", "shutting_down", NULL, "the server is shutting down");
@@ -167,7 +175,11 @@ void call_fail(struct call *c, const struct fault *f)
 {
     leave(c, f->status);
     add_gate_headers(c);
-    http_fail(c->r, &(struct http_fault){.status = f->status, .type = f->type, .code = f->code, .param = f->param[0] ? f->param : NULL, .message = f->message});
+    http_fail(c->r, &(struct http_fault){.status = f->status,
+                                         .type = f->type,
+                                         .code = f->code,
+                                         .param = f->param[0] ? f->param : NULL,
+                                         .message = f->message});
 }
 
 void call_error(struct call *c, const char *param, const struct err *e)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api: the routes of the server. A request becomes a call: its key is checked before the handler runs (before), and what
- * it used is reported before its reply leaves (call_reply, call_stream_end). Another API is one more file NAME.c beside it and
- * its rows in the table of api.c; what generates text goes through job.h.
+ * api: the routes of the server. A request becomes a call: its key is checked before the handler runs
+ * (before), and what it used is reported before its reply leaves (call_reply, call_stream_end). Another API
+ * is one more file NAME.c beside it and its rows in the table of api.c; what generates text goes through
+ * job.h.
  */
 #ifndef TUTTI_SERVE_API_API_H
 #define TUTTI_SERVE_API_API_H

@@ -74,7 +74,8 @@ static void save(struct batch *b)
 static void add_error(struct batch *b, const char *code, int line, const char *message)
 {
     json_t *list = json_object_get(json_object_get(b->record, "errors"), "data");
-    json_t *one = json_pack("{s:s, s:s, s:n, s:o}", "code", code, "message", message, "param", "line", line ? json_integer(line) : json_null());
+    json_t *one = json_pack("{s:s, s:s, s:n, s:o}", "code", code, "message", message, "param", "line",
+                            line ? json_integer(line) : json_null());
     if (!list) {
         json_object_set_new(b->record, "errors", json_pack("{s:s, s:[]}", "object", "list", "data"));
         list = json_object_get(json_object_get(b->record, "errors"), "data");
@@ -100,13 +101,16 @@ static bool next_line(struct str *text, struct str *line, int *number)
 }
 
 /* The parts of a line; *root is to be freed. */
-static int read_line(struct str line, const char *endpoint, json_t **root, const char **custom_id, json_t **body, struct err *e)
+static int read_line(struct str line, const char *endpoint, json_t **root, const char **custom_id,
+                     json_t **body, struct err *e)
 {
     json_error_t je;
     const char *method = NULL, *url = NULL;
     *custom_id = NULL;
     *body = NULL;
-    if (line.n > BATCH_LINE_MAX) return *root = NULL, err(e, ERR_LIMIT, "the line has %zu bytes, the limit is %d", line.n, BATCH_LINE_MAX);
+    if (line.n > BATCH_LINE_MAX)
+        return *root = NULL,
+               err(e, ERR_LIMIT, "the line has %zu bytes, the limit is %d", line.n, BATCH_LINE_MAX);
     *root = json_loadb(line.p, line.n, 0, &je);
     if (!*root) return err(e, ERR_FORMAT, "no JSON: column %d: %s", je.column, je.text);
     *custom_id = json_string_value(json_object_get(*root, "custom_id"));
@@ -115,7 +119,8 @@ static int read_line(struct str line, const char *endpoint, json_t **root, const
     *body = json_object_get(*root, "body");
     if (!*custom_id) return err(e, ERR_USAGE, "'custom_id': expected a string");
     if (!method || strcmp(method, "POST") != 0) return err(e, ERR_USAGE, "'method': expected POST");
-    if (!url || strcmp(url, endpoint) != 0) return err(e, ERR_USAGE, "'url': expected the batch's endpoint, %s", endpoint);
+    if (!url || strcmp(url, endpoint) != 0)
+        return err(e, ERR_USAGE, "'url': expected the batch's endpoint, %s", endpoint);
     if (!json_is_object(*body)) return err(e, ERR_USAGE, "'body': expected an object");
     return 0;
 }
@@ -129,7 +134,9 @@ static bool validate(struct batch *b, struct str text, const char *endpoint)
         json_t *root, *body;
         const char *custom_id;
         struct err e = {0};
-        int rc = ++n > BATCH_LINES_MAX ? (root = NULL, err(&e, ERR_LIMIT, "more than %d lines", BATCH_LINES_MAX)) : read_line(line, endpoint, &root, &custom_id, &body, &e);
+        int rc = ++n > BATCH_LINES_MAX
+                     ? (root = NULL, err(&e, ERR_LIMIT, "more than %d lines", BATCH_LINES_MAX))
+                     : read_line(line, endpoint, &root, &custom_id, &body, &e);
         json_decref(root);
         if (!rc) continue;
         bad++;
@@ -153,7 +160,10 @@ static void keep_reply(struct batch *b, const struct line *l, const char *id, in
     store_make_id("batch_req_", bid);
     while (reply.n && reply.p[reply.n - 1] == '\n') reply.n--;
     buf_init(&out, REPLY_MAX);
-    buf_printf(&out, "{\"id\":\"%s\",\"custom_id\":%s,\"response\":{\"status_code\":%d,\"request_id\":\"%s\",\"body\":", bid, l->custom_id, status, id);
+    buf_printf(
+        &out,
+        "{\"id\":\"%s\",\"custom_id\":%s,\"response\":{\"status_code\":%d,\"request_id\":\"%s\",\"body\":",
+        bid, l->custom_id, status, id);
     buf_append_str(&out, reply);
     buf_append_z(&out, "},\"error\":null}\n");
     bool ok = status == 200 && !out.failed && !store_write(b->out_fd, buf_str(&out), NULL);
@@ -267,7 +277,9 @@ static void *run_batch(void *arg)
     if (store_map(&all->dir, &b->input, &text, &e) == 0) {
         if (validate(b, text, endpoint)) {
             pthread_mutex_lock(&all->lock);
-            if (!b->cancel && strcmp(json_string_value(json_object_get(b->record, "status")), "in_progress") != 0) set_status(b, "in_progress");
+            if (!b->cancel &&
+                strcmp(json_string_value(json_object_get(b->record, "status")), "in_progress") != 0)
+                set_status(b, "in_progress");
             save(b);
             pthread_mutex_unlock(&all->lock);
             end = run_lines(b, text, endpoint);
@@ -320,10 +332,14 @@ static int begin_outputs(struct batch *b, struct err *e)
 
 static json_t *make_record(const struct batch *b, const struct batch_order *o, int64_t now)
 {
-    return json_pack("{s:s, s:s, s:s, s:n, s:s, s:s, s:s, s:n, s:n, s:I, s:n, s:I, s:n, s:n, s:n, s:n, s:n, s:n, s:{s:i, s:i, s:i}, s:O?, s:I, s:[s, s]}", "id", b->id, "object", "batch",
-                     "endpoint", o->endpoint, "errors", "input_file_id", o->input.id, "completion_window", o->window, "status", "validating", "output_file_id", "error_file_id",
-                     "created_at", (json_int_t)now, "in_progress_at", "expires_at", (json_int_t)b->expires_at, "finalizing_at", "completed_at", "failed_at", "expired_at",
-                     "cancelling_at", "cancelled_at", "request_counts", "total", 0, "completed", 0, "failed", 0, "metadata", o->metadata, "owner", (json_int_t)b->owner, "parts", b->output.id, b->errors.id);
+    return json_pack(
+        "{s:s, s:s, s:s, s:n, s:s, s:s, s:s, s:n, s:n, s:I, s:n, s:I, s:n, s:n, s:n, s:n, s:n, s:n, s:{s:i, s:i, s:i}, s:O?, s:I, s:[s, s]}",
+        "id", b->id, "object", "batch", "endpoint", o->endpoint, "errors", "input_file_id", o->input.id,
+        "completion_window", o->window, "status", "validating", "output_file_id", "error_file_id",
+        "created_at", (json_int_t)now, "in_progress_at", "expires_at", (json_int_t)b->expires_at,
+        "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
+        "request_counts", "total", 0, "completed", 0, "failed", 0, "metadata", o->metadata, "owner",
+        (json_int_t)b->owner, "parts", b->output.id, b->errors.id);
 }
 
 static int start(struct batch *b, struct err *e)
@@ -337,7 +353,8 @@ static int start(struct batch *b, struct err *e)
 static int begin(struct batches *all, struct batch *b, const struct batch_order *o, struct err *e)
 {
     int64_t now = (int64_t)time(NULL);
-    *b = (struct batch){.all = all, .owner = o->owner, .input = o->input, .expires_at = now + 3600 * batch_hours(o->window)};
+    *b = (struct batch){
+        .all = all, .owner = o->owner, .input = o->input, .expires_at = now + 3600 * batch_hours(o->window)};
     store_make_id("batch_", b->id);
     int rc = begin_outputs(b, e);
     if (rc) return rc;
@@ -364,7 +381,9 @@ int batch_create(struct batches *all, const struct batch_order *o, json_t **reco
 {
     pthread_mutex_lock(&all->lock);
     struct batch *b = free_slot(all);
-    int rc = b && !all->stop ? begin(all, b, o, e) : err(e, ERR_BUSY, "%d batches are at work already: try again later", BATCHES_MAX);
+    int rc = b && !all->stop
+                 ? begin(all, b, o, e)
+                 : err(e, ERR_BUSY, "%d batches are at work already: try again later", BATCHES_MAX);
     if (rc && b) *b = (struct batch){0};
     if (!rc) *record = json_deep_copy(b->record);
     pthread_mutex_unlock(&all->lock);
@@ -427,7 +446,10 @@ static int recall_lines(struct batch *b, struct store_file *f, int *fd, int *n, 
     while (next_line(&text, &line, &number)) {
         json_t *root = json_loadb(line.p, line.n, JSON_ALLOW_NUL, NULL); /* answers may hold such */
         const char *custom_id = json_string_value(json_object_get(root, "custom_id"));
-        if (custom_id) json_object_set_new(b->answered, custom_id, json_integer(json_integer_value(json_object_get(b->answered, custom_id)) + 1));
+        if (custom_id)
+            json_object_set_new(
+                b->answered, custom_id,
+                json_integer(json_integer_value(json_object_get(b->answered, custom_id)) + 1));
         if (custom_id) ++*n;
         json_decref(root);
     }
@@ -441,8 +463,9 @@ static int recall(struct batch *b, struct err *e)
 {
     const char *input = NULL, *output = NULL, *errors = NULL, *status = NULL;
     json_int_t owner = 0, expires = 0, created = 0;
-    int rc = json_unpack(b->record, "{s:s, s:s, s:I, s:I, s:I, s:[s, s]}", "input_file_id", &input, "status", &status, "owner", &owner, "expires_at", &expires, "created_at",
-                         &created, "parts", &output, &errors);
+    int rc = json_unpack(b->record, "{s:s, s:s, s:I, s:I, s:I, s:[s, s]}", "input_file_id", &input, "status",
+                         &status, "owner", &owner, "expires_at", &expires, "created_at", &created, "parts",
+                         &output, &errors);
     if (rc || !(b->answered = json_object())) return err(e, ERR_FORMAT, "its record cannot be read");
     b->owner = (uint64_t)owner;
     b->expires_at = expires;
@@ -451,7 +474,9 @@ static int recall(struct batch *b, struct err *e)
     snprintf(b->output.id, sizeof b->output.id, "%s", output);
     snprintf(b->errors.id, sizeof b->errors.id, "%s", errors);
     b->output.created_at = b->errors.created_at = created;
-    if ((rc = store_find(&b->all->dir, b->owner, input, &b->input, e)) || (rc = recall_lines(b, &b->output, &b->out_fd, &b->completed, e))) return rc;
+    if ((rc = store_find(&b->all->dir, b->owner, input, &b->input, e)) ||
+        (rc = recall_lines(b, &b->output, &b->out_fd, &b->completed, e)))
+        return rc;
     if ((rc = recall_lines(b, &b->errors, &b->err_fd, &b->failed, e))) close(b->out_fd);
     return rc;
 }

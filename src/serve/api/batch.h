@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch: many requests in a file, answered when there is room. A batch has a thread that reads its lines and sends them as
- * requests from inside (http_inside), a few at a time, on the account of its owner and with the lowest priority; what
- * comes back goes to the end of its output file, or of its error file. The record of a batch is in the store and says all
- * that a client sees.
+ * batch: many requests in a file, answered when there is room. A batch has a thread that reads its lines and
+ * sends them as requests from inside (http_inside), a few at a time, on the account of its owner and with the
+ * lowest priority; what comes back goes to the end of its output file, or of its error file. The record of a
+ * batch is in the store and says all that a client sees.
  *
- *   validating -> in_progress -> finalizing -> completed        also: failed, expired, cancelling -> cancelled
+ *   validating -> in_progress -> finalizing -> completed        also: failed, expired, cancelling ->
+ * cancelled
  *
- * A batch outlives its server. One that is found unfinished at the next start goes on: lines that have their answer in one of
- * its two files are not asked again. Keys are not stored; the requests say for which owner they are (http_owner).
+ * A batch outlives its server. One that is found unfinished at the next start goes on: lines that have their
+ * answer in one of its two files are not asked again. Keys are not stored; the requests say for which owner
+ * they are (http_owner).
  */
 #ifndef TUTTI_SERVE_API_BATCH_H
 #define TUTTI_SERVE_API_BATCH_H

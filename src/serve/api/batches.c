@@ -44,10 +44,14 @@ static int check(struct batch_ask *a, struct fault *f)
     if (!a->input) return fault_field(f, "input_file_id", "'input_file_id' is missing: expected the id of a file");
     if (!a->window) a->window = "24h";
     if (batch_hours(a->window) < 0)
-        return fault_field(f, "completion_window", "'completion_window': expected hours or days from %dh to %dd, got \"%.20s\"", BATCH_HOURS_MIN, BATCH_HOURS_MAX / 24, a->window);
+        return fault_field(f, "completion_window",
+                           "'completion_window': expected hours or days from %dh to %dd, got \"%.20s\"",
+                           BATCH_HOURS_MIN, BATCH_HOURS_MAX / 24, a->window);
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints && a->endpoint; i++)
         if (strcmp(a->endpoint, endpoints[i]) == 0) return 0;
-    return fault_field(f, "endpoint", "'endpoint': expected %s, %s or %s, got %s%.40s", endpoints[0], endpoints[1], endpoints[2], a->endpoint ? "" : "nothing", a->endpoint ? a->endpoint : "");
+    return fault_field(f, "endpoint", "'endpoint': expected %s, %s or %s, got %s%.40s", endpoints[0],
+                       endpoints[1], endpoints[2], a->endpoint ? "" : "nothing",
+                       a->endpoint ? a->endpoint : "");
 }
 
 void api_batch_create(struct http_request *r)
@@ -58,7 +62,9 @@ void api_batch_create(struct http_request *r)
     struct fault f;
     struct err e = {0};
     json_t *body = NULL, *record = NULL;
-    int rc = atomic_load(&c->s->loaded) ? 0 : fault_set(&f, 503, "unavailable_error", "model_loading", NULL, "the models are being loaded");
+    int rc = atomic_load(&c->s->loaded) ? 0
+                                        : fault_set(&f, 503, "unavailable_error", "model_loading", NULL,
+                                                    "the models are being loaded");
     if (!rc) rc = ask_parse_object(http_body(r), &body, &f);
     if (!rc) rc = fields_read(table, 0, body, &a, &f);
     if (!rc) rc = check(&a, &f);

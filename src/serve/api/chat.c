@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /v1/chat/completions as OpenAI and Groq write it. A stream is: a piece with the role for each choice, a piece for
- * each text, a piece with finish_reason for each choice (the last with Groq's usage), one with the usage if
- * stream_options.include_usage asked for it, [DONE].
+ * POST /v1/chat/completions as OpenAI and Groq write it. A stream is: a piece with the role for each choice,
+ * a piece for each text, a piece with finish_reason for each choice (the last with Groq's usage), one with
+ * the usage if stream_options.include_usage asked for it, [DONE].
  */
 #include "serve/api/gen.h"
 #include "serve/http/json_out.h"
@@ -51,7 +51,10 @@ static void open_stream(struct job *j, struct buf *out)
 {
     for (int i = 0; i < j->n_choices; i++) {
         begin_piece(j, out);
-        buf_printf(out, "{\"index\":%d,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]", i);
+        buf_printf(
+            out,
+            "{\"index\":%d,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]",
+            i);
         if (i == 0) gen_write_x_groq(j, false, false, out);
         gen_end_piece(j, out);
     }
@@ -134,7 +137,8 @@ static void end_stream(struct job *j, struct buf *out)
         struct stream_sink s = {.j = j, .choice = i, .out = out};
         gen_chat_finish(j, i, stream_part, &s);
         begin_piece(j, out);
-        buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i, finish_reason(c, chat->n_calls[i]));
+        buf_printf(out, "{\"index\":%d,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"", i,
+                   finish_reason(c, chat->n_calls[i]));
         gen_write_stop_reason(c, out);
         job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
@@ -221,13 +225,20 @@ static void write_whole(struct job *j, struct buf *out)
         buf_append_z(out, ",\"prompt_token_ids\":");
         gen_write_ids(out, j->prompt[0].ids, (size_t)j->prompt[0].n_ids);
     }
-    buf_printf(out, ",\"usage_breakdown\":null,\"system_fingerprint\":\"%s\",\"service_tier\":\"%s\"", j->call->m->fingerprint, job_tier(j));
+    buf_printf(out, ",\"usage_breakdown\":null,\"system_fingerprint\":\"%s\",\"service_tier\":\"%s\"",
+               j->call->m->fingerprint, job_tier(j));
     gen_write_x_groq(j, true, false, out);
     buf_append_char(out, '}');
 }
 
-static const struct job_api chat_api = {
-    .id_prefix = "chatcmpl-", .open = open_stream, .token = write_token, .note = note, .end = end_stream, .whole = write_whole, .fault = gen_stream_fault, .finish = gen_chat_free};
+static const struct job_api chat_api = {.id_prefix = "chatcmpl-",
+                                        .open = open_stream,
+                                        .token = write_token,
+                                        .note = note,
+                                        .end = end_stream,
+                                        .whole = write_whole,
+                                        .fault = gen_stream_fault,
+                                        .finish = gen_chat_free};
 
 void api_chat(struct http_request *r)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /v1/completions: a text goes on. The prompt is a string, token ids, or an array of either; each prompt has n choices.
- * The prompt is trusted: control tokens in it count as such, as in the other servers.
+ * POST /v1/completions: a text goes on. The prompt is a string, token ids, or an array of either; each prompt
+ * has n choices. The prompt is trusted: control tokens in it count as such, as in the other servers.
  */
 #include <string.h>
 #include "serve/api/gen.h"
@@ -10,7 +10,8 @@
 enum { MAX_TOKENS_DEFAULT = 16 };
 
 /* The four lists of the old log probabilities grow side by side; one token's part of each. */
-static void write_logprobs(const struct job *j, const struct job_token *t, size_t offset, struct buf *tokens, struct buf *probs, struct buf *tops, struct buf *offsets)
+static void write_logprobs(const struct job *j, const struct job_token *t, size_t offset, struct buf *tokens,
+                           struct buf *probs, struct buf *tops, struct buf *offsets)
 {
     const struct tokenizer *tok = j->call->m->text.tok;
     gen_write_piece(tokens, tok, t->id);
@@ -39,7 +40,8 @@ static void note(struct job *j, int choice, const struct job_token *t)
     write_logprobs(j, t, c->n_chars, &c->logprobs, &c->logprobs2, &c->logprobs3, &c->logprobs4);
 }
 
-static void write_lists(struct buf *out, const struct buf *tokens, const struct buf *probs, const struct buf *tops, const struct buf *offsets)
+static void write_lists(struct buf *out, const struct buf *tokens, const struct buf *probs,
+                        const struct buf *tops, const struct buf *offsets)
 {
     buf_append_z(out, "{\"tokens\":[");
     buf_append_str(out, buf_str(tokens));
@@ -109,7 +111,8 @@ static void end_stream(struct job *j, struct buf *out)
 {
     for (int i = 0; i < j->n_choices; i++) {
         begin_piece(j, out);
-        buf_printf(out, "{\"index\":%d,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"%s\"", i, job_finish_reason(&j->choice[i]));
+        buf_printf(out, "{\"index\":%d,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"%s\"", i,
+                   job_finish_reason(&j->choice[i]));
         gen_write_stop_reason(&j->choice[i], out);
         job_write_receipt(j, i, out);
         buf_append_z(out, "}]");
@@ -154,8 +157,13 @@ static void write_whole(struct job *j, struct buf *out)
     buf_append_char(out, '}');
 }
 
-static const struct job_api completion_api = {
-    .id_prefix = "cmpl-", .open = open_stream, .token = write_token, .note = note, .end = end_stream, .whole = write_whole, .fault = gen_stream_fault};
+static const struct job_api completion_api = {.id_prefix = "cmpl-",
+                                              .open = open_stream,
+                                              .token = write_token,
+                                              .note = note,
+                                              .end = end_stream,
+                                              .whole = write_whole,
+                                              .fault = gen_stream_fault};
 
 /* --- prompts ----------------------------------------------------------------------------------------------- */
 
@@ -171,7 +179,9 @@ static int count_prompts(const json_t *p, struct fault *f)
 static int read_prompt(struct call *c, const json_t *p, struct ids *out, struct fault *f)
 {
     char got[FAULT_GOT_MAX];
-    if (json_is_string(p)) return gen_text_prompt(c, (struct str){json_string_value(p), json_string_length(p)}, true, true, out, f);
+    if (json_is_string(p))
+        return gen_text_prompt(c, (struct str){json_string_value(p), json_string_length(p)}, true, true, out,
+                               f);
     if (json_is_array(p)) return gen_ids_prompt(c, p, "prompt", out, f);
     return fault_field(f, "prompt", "'prompt': expected a string or an array of token ids, got %s", fault_got(p, got));
 }
@@ -186,7 +196,8 @@ void api_completions(struct http_request *r)
         return;
     }
     int n = count_prompts(a.prompt, &f), rc = n < 0 ? n : call_model(c, a.model, &f);
-    if (!rc && n * a.n > ASK_CHOICES_MAX) rc = fault_field(&f, "n", "'n': %d prompts of %d choices are more than %d", n, a.n, ASK_CHOICES_MAX);
+    if (!rc && n * a.n > ASK_CHOICES_MAX)
+        rc = fault_field(&f, "n", "'n': %d prompts of %d choices are more than %d", n, a.n, ASK_CHOICES_MAX);
     if (rc) {
         ask_finish(&a);
         call_fail(c, &f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /v1/embeddings: a vector of unit length for each input, by the pooling that doc/arithmetic.md writes down. The inputs
- * of one request go to the scheduler a few at a time, so that a long list does not fill its queue.
+ * POST /v1/embeddings: a vector of unit length for each input, by the pooling that doc/arithmetic.md writes
+ * down. The inputs of one request go to the scheduler a few at a time, so that a long list does not fill its
+ * queue.
  */
 #include <limits.h>
 #include <sodium.h>
@@ -75,7 +76,8 @@ static void write_vector(const struct embed *b, const float *v, struct buf *out)
             out->failed = ERR_MEMORY;
             return;
         }
-        sodium_bin2base64(text, n, (const unsigned char *)v, bytes, sodium_base64_VARIANT_ORIGINAL); /* floats as in memory: little endian */
+        sodium_bin2base64(text, n, (const unsigned char *)v, bytes,
+                          sodium_base64_VARIANT_ORIGINAL); /* floats as in memory: little endian */
         json_quote(out, str_from(text));
         free(text);
         return;
@@ -139,7 +141,14 @@ static void submit_next(struct embed *b)
     struct embed_input *in = b->next < b->n && !b->err.code ? &b->in[b->next++] : NULL;
     pthread_mutex_unlock(&b->lock);
     if (!in) return;
-    struct sched_request q = {.prompt = in->ids.p, .n_prompt = (int)in->ids.n, .embed = true, .n_top = -1, .priority = c->pass.priority, .owner = c->pass.owner, .event = take_event, .ud = in};
+    struct sched_request q = {.prompt = in->ids.p,
+                              .n_prompt = (int)in->ids.n,
+                              .embed = true,
+                              .n_top = -1,
+                              .priority = c->pass.priority,
+                              .owner = c->pass.owner,
+                              .event = take_event,
+                              .ud = in};
     sampler_params_default(&q.params.sample);
     uint64_t ticket;
     if (sched_submit(c->m->sched, &q, &ticket, &e) == 0) {
@@ -171,7 +180,8 @@ static void take_event(void *ud, const struct sched_event *ev)
 {
     struct embed_input *in = ud;
     struct embed *b = in->embed;
-    if (ev->kind == SCHED_VECTOR && ev->n_vector == b->n_embd) memcpy(in->vector, ev->vector, (size_t)b->n_embd * sizeof *in->vector);
+    if (ev->kind == SCHED_VECTOR && ev->n_vector == b->n_embd)
+        memcpy(in->vector, ev->vector, (size_t)b->n_embd * sizeof *in->vector);
     if (ev->kind != SCHED_END) return;
     pthread_mutex_lock(&b->lock);
     b->n_cached += ev->n_cached;
@@ -189,9 +199,13 @@ static int read_input(struct embed *b, const json_t *v, struct ids *ids, struct 
     char got[FAULT_GOT_MAX];
     int n_ctx = b->call->m->engine->n_ctx, rc;
     ids_init(ids, TEXT_IDS_MAX);
-    if (json_is_string(v)) rc = gen_text_prompt(b->call, (struct str){json_string_value(v), json_string_length(v)}, true, false, ids, f);
+    if (json_is_string(v))
+        rc = gen_text_prompt(b->call, (struct str){json_string_value(v), json_string_length(v)}, true, false,
+                             ids, f);
     else if (json_is_array(v)) rc = gen_ids_prompt(b->call, v, "input", ids, f);
-    else return fault_field(f, "input", "'input': expected a string or an array of token ids, got %s", fault_got(v, got));
+    else
+        return fault_field(f, "input", "'input': expected a string or an array of token ids, got %s",
+                           fault_got(v, got));
     if (rc) return rc;
     if (ids->n == 0) return fault_field(f, "input", "'input': a text is empty");
     if (ids->n >= (size_t)n_ctx) {
@@ -209,14 +223,17 @@ static int prepare(struct embed *b, struct fault *f)
     int64_t n_ids = 0;
     if (!v) return fault_field(f, "input", "'input' is missing: expected a string, token ids, or an array of them");
     if (b->format && strcmp(b->format, "float") != 0 && strcmp(b->format, "base64") != 0)
-        return fault_field(f, "encoding_format", "'encoding_format': expected float or base64, got \"%.40s\"", b->format);
+        return fault_field(f, "encoding_format", "'encoding_format': expected float or base64, got \"%.40s\"",
+                           b->format);
     b->base64 = b->format && *b->format == 'b';
     b->n_embd = c->m->engine->model->h.n_embd;
     if (b->dimensions && b->dimensions != b->n_embd)
-        return fault_field(f, "dimensions", "'dimensions': this model's vectors have %d, got %d", b->n_embd, b->dimensions);
+        return fault_field(f, "dimensions", "'dimensions': this model's vectors have %d, got %d", b->n_embd,
+                           b->dimensions);
     bool single = !json_is_array(v) || json_is_integer(json_array_get(v, 0));
     size_t n = single ? 1 : json_array_size(v);
-    if (n < 1 || n > INPUTS_MAX) return fault_field(f, "input", "'input': expected 1..%d texts, got %zu", INPUTS_MAX, n);
+    if (n < 1 || n > INPUTS_MAX)
+        return fault_field(f, "input", "'input': expected 1..%d texts, got %zu", INPUTS_MAX, n);
     if (!(b->in = calloc(n, sizeof *b->in))) return fault_memory(f);
     b->n = (int)n;
     for (int i = 0; i < b->n; i++) {

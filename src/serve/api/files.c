@@ -11,7 +11,10 @@ enum { LIST_MAX = 10000 };
 
 static void write_file(struct buf *out, const struct store_file *f)
 {
-    buf_printf(out, "{\"id\":\"%s\",\"object\":\"file\",\"bytes\":%" PRId64 ",\"created_at\":%" PRId64 ",\"filename\":", f->id, f->n_bytes, f->created_at);
+    buf_printf(out,
+               "{\"id\":\"%s\",\"object\":\"file\",\"bytes\":%" PRId64 ",\"created_at\":%" PRId64
+               ",\"filename\":",
+               f->id, f->n_bytes, f->created_at);
     json_quote(out, str_from(f->name));
     buf_append_z(out, ",\"purpose\":");
     json_quote(out, str_from(f->purpose));
@@ -41,7 +44,8 @@ static int read_form(struct call *c, struct store_file *f, struct str *data, str
     if (rc) return fault_field(fault, NULL, "%s", e.msg);
     if (!data->p) return fault_field(fault, "file", "'file' is missing from the form");
     if (!f->purpose[0]) return fault_field(fault, "purpose", "'purpose' is missing from the form");
-    if (data->n > BATCH_FILE_MAX) return fault_field(fault, "file", "'file': %zu bytes; the limit is %d", data->n, BATCH_FILE_MAX);
+    if (data->n > BATCH_FILE_MAX)
+        return fault_field(fault, "file", "'file': %zu bytes; the limit is %d", data->n, BATCH_FILE_MAX);
     return 0;
 }
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include "serve/http/json_out.h"
 
-int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs, bool add_generation_prompt, struct ids *out,
-                    struct buf *shown, struct fault *f)
+int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs,
+                    bool add_generation_prompt, struct ids *out, struct buf *shown, struct fault *f)
 {
     json_t *own;
     struct err e = {0};
@@ -20,7 +20,10 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
         if (!(own = words)) return fault_memory(f);
         tools = NULL;
     }
-    struct template_input in = {.messages = own, .tools = json_array_size(tools) ? tools : NULL, .kwargs = kwargs, .add_generation_prompt = add_generation_prompt};
+    struct template_input in = {.messages = own,
+                                .tools = json_array_size(tools) ? tools : NULL,
+                                .kwargs = kwargs,
+                                .add_generation_prompt = add_generation_prompt};
     struct tok_scratch *x = model_take_scratch(c->m);
     rc = text_prompt(&c->m->text, x, &in, out, shown, &e);
     model_give_scratch(c->m, x);
@@ -28,14 +31,18 @@ int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools,
     if (!rc) return 0;
     fault_err(f, "messages", &e);
     /* What a template does not like is the conversation, whatever its fault is called. */
-    return fault_set(f, e.code == ERR_MEMORY ? 503 : 400, "invalid_request_error", NULL, "messages", "the model's chat template: %s", e.msg);
+    return fault_set(f, e.code == ERR_MEMORY ? 503 : 400, "invalid_request_error", NULL, "messages",
+                     "the model's chat template: %s", e.msg);
 }
 
-int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out, struct fault *f)
+int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out,
+                    struct fault *f)
 {
     struct err e = {0};
     struct tok_scratch *x = model_take_scratch(c->m);
-    int rc = tokenizer_encode(c->m->text.tok, x, text, (add_special ? TOK_ADD_SPECIAL : 0) | (parse_special ? TOK_PARSE_SPECIAL : 0), out, &e);
+    int rc = tokenizer_encode(c->m->text.tok, x, text,
+                              (add_special ? TOK_ADD_SPECIAL : 0) | (parse_special ? TOK_PARSE_SPECIAL : 0),
+                              out, &e);
     model_give_scratch(c->m, x);
     return rc ? fault_err(f, "prompt", &e) : 0;
 }
@@ -48,7 +55,8 @@ int gen_ids_prompt(struct call *c, const json_t *list, const char *param, struct
     json_array_foreach(list, i, v) {
         json_int_t id = json_integer_value(v);
         if (!json_is_integer(v) || id < 0 || (size_t)id >= n_vocab)
-            return fault_field(f, param, "'%s': expected token ids in 0..%zu, got %s", param, n_vocab - 1, fault_got(v, got));
+            return fault_field(f, param, "'%s': expected token ids in 0..%zu, got %s", param, n_vocab - 1,
+                               fault_got(v, got));
         ids_push(out, (int32_t)id);
     }
     return out->failed ? fault_set(f, 400, "invalid_request_error", NULL, param, "'%s': too many tokens", param) : 0;
@@ -111,7 +119,8 @@ void gen_begin_piece(struct job *j, const char *object, const char *tier, struct
     buf_append_str(out, buf_str(&j->head));
 }
 
-void gen_write_reply(const struct job *j, const char *object, void (*write_choice)(const struct job *j, int i, struct buf *out), struct buf *out)
+void gen_write_reply(const struct job *j, const char *object,
+                     void (*write_choice)(const struct job *j, int i, struct buf *out), struct buf *out)
 {
     write_head(j, object, out);
     buf_append_z(out, ",\"choices\":[");
@@ -143,6 +152,9 @@ void gen_stream_fault(struct job *j, const struct fault *f, struct buf *out)
 {
     (void)j;
     buf_append_z(out, "data: ");
-    http_write_fault(out, &(struct http_fault){.type = f->type, .code = f->code, .param = f->param[0] ? f->param : NULL, .message = f->message});
+    http_write_fault(out, &(struct http_fault){.type = f->type,
+                                               .code = f->code,
+                                               .param = f->param[0] ? f->param : NULL,
+                                               .message = f->message});
     buf_append_z(out, "\ndata: [DONE]\n\n");
 }

@@ -8,9 +8,10 @@
 #include "serve/ask/tools.h"
 
 /* Prompt ids of a chat through the model's template. kwargs, tools: or NULL. */
-int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs, bool add_generation_prompt, struct ids *out,
-                    struct buf *shown, struct fault *f);
-int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out, struct fault *f);
+int gen_chat_prompt(struct call *c, const json_t *messages, const json_t *tools, const json_t *kwargs,
+                    bool add_generation_prompt, struct ids *out, struct buf *shown, struct fault *f);
+int gen_text_prompt(struct call *c, struct str text, bool add_special, bool parse_special, struct ids *out,
+                    struct fault *f);
 /* An array of token ids; param names it in faults. */
 int gen_ids_prompt(struct call *c, const json_t *list, const char *param, struct ids *out, struct fault *f);
 
@@ -22,7 +23,8 @@ struct gen_ask {
 };
 /* Another API's body as chat/completions has it: json_decref *out. */
 typedef int gen_translate(const json_t *in, json_t **out, struct fault *f);
-/* Reads the body, by way of `translate` if not NULL; finds the model and makes the prompt. After a fault g holds nothing. */
+/* Reads the body, by way of `translate` if not NULL; finds the model and makes the prompt. After a fault g
+ * holds nothing. */
 int gen_ask_read(struct call *c, gen_translate *translate, struct gen_ask *g, struct fault *f);
 void gen_ask_finish(struct gen_ask *g);
 /* A whole route: reads, makes the job, and starts it. */
@@ -55,7 +57,8 @@ void gen_write_stop_reason(const struct job_choice *c, struct buf *out);
 /* The beginning of a piece of OpenAI's streams, until its choices; tier NULL: without one. */
 void gen_begin_piece(struct job *j, const char *object, const char *tier, struct buf *out);
 /* A whole reply of theirs until its usage; the caller goes on and closes it. */
-void gen_write_reply(const struct job *j, const char *object, void (*write_choice)(const struct job *j, int i, struct buf *out), struct buf *out);
+void gen_write_reply(const struct job *j, const char *object,
+                     void (*write_choice)(const struct job *j, int i, struct buf *out), struct buf *out);
 /* The end of a piece, behind its choices. */
 void gen_end_piece(const struct job *j, struct buf *out);
 /* The end of such a stream: a piece without choices that has the usage, if it was asked for, and [DONE]. */

@@ -27,7 +27,9 @@ int gen_ask_read(struct call *c, gen_translate *translate, struct gen_ask *g, st
     if (!rc) rc = ask_take(&g->ask, body, ASK_CHAT, f);
     if (!rc) rc = call_model(c, g->ask.model, f);
     if (!rc) rc = tools_read(&g->tools, g->ask.tools, g->ask.tool_choice, f);
-    if (!rc) rc = gen_chat_prompt(c, g->ask.messages, g->tools.list, g->ask.template_kwargs, g->ask.add_generation_prompt, &g->ids, NULL, f);
+    if (!rc)
+        rc = gen_chat_prompt(c, g->ask.messages, g->tools.list, g->ask.template_kwargs,
+                             g->ask.add_generation_prompt, &g->ids, NULL, f);
     if (rc) gen_ask_finish(g);
     return rc;
 }
@@ -42,11 +44,15 @@ static int start(struct job *j, const struct tools *t, struct fault *f)
 {
     struct gen_chat *c = calloc(1, sizeof *c);
     j->state = c;
-    if (!c || !(c->n_calls = calloc((size_t)j->n_choices, sizeof *c->n_calls)) || !(c->parts = calloc((size_t)j->n_choices, sizeof *c->parts))) return fault_memory(f);
+    if (!c || !(c->n_calls = calloc((size_t)j->n_choices, sizeof *c->n_calls)) ||
+        !(c->parts = calloc((size_t)j->n_choices, sizeof *c->parts)))
+        return fault_memory(f);
     c->tools = *t;
     j->marks = &j->call->m->marks;
     int rc = t->forced ? force_call(j, t, f) : job_read_form(j, f);
-    c->thinking = !j->mask && marks_end_thinking(j->marks, j->call->m->text.tok, j->prompt[0].ids, j->prompt[0].n_ids); /* an answer of a given form begins with it */
+    c->thinking =
+        !j->mask && marks_end_thinking(j->marks, j->call->m->text.tok, j->prompt[0].ids,
+                                       j->prompt[0].n_ids); /* an answer of a given form begins with it */
     for (int i = 0; i < j->n_choices; i++) parts_init(&c->parts[i], t->list, j->marks, c->thinking, API_REPLY_MAX);
     return rc;
 }

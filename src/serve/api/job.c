@@ -55,7 +55,12 @@ struct job *job_create(struct call *c, const struct job_api *api, struct ask *as
         call_fail(c, &f);
         return NULL;
     }
-    *j = (struct job){.call = c, .api = api, .ask = *ask, .n_prompts = n_prompts, .n_choices = n_prompts * ask->n, .created = (int64_t)time(NULL)};
+    *j = (struct job){.call = c,
+                      .api = api,
+                      .ask = *ask,
+                      .n_prompts = n_prompts,
+                      .n_choices = n_prompts * ask->n,
+                      .created = (int64_t)time(NULL)};
     *ask = (struct ask){0};
     pthread_mutex_init(&j->lock, NULL);
     snprintf(j->id, sizeof j->id, "%s", api->id_prefix);
@@ -127,11 +132,13 @@ const char *job_tier(const struct job *j)
 
 void job_write_usage(const struct job *j, struct buf *out)
 {
-    buf_printf(out,
-               "{\"queue_time\":%.9f,\"prompt_tokens\":%d,\"prompt_time\":%.9f,\"completion_tokens\":%d,\"completion_time\":%.9f,\"total_tokens\":%d,\"total_time\":%.9f,"
-               "\"prompt_tokens_details\":{\"cached_tokens\":%d,\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
-               "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}",
-               j->queue_s, j->n_prompt, j->prompt_s, j->n_answer, j->answer_s, j->n_prompt + j->n_answer, j->prompt_s + j->answer_s, j->n_cached);
+    buf_printf(
+        out,
+        "{\"queue_time\":%.9f,\"prompt_tokens\":%d,\"prompt_time\":%.9f,\"completion_tokens\":%d,\"completion_time\":%.9f,\"total_tokens\":%d,\"total_time\":%.9f,"
+        "\"prompt_tokens_details\":{\"cached_tokens\":%d,\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
+        "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}",
+        j->queue_s, j->n_prompt, j->prompt_s, j->n_answer, j->answer_s, j->n_prompt + j->n_answer,
+        j->prompt_s + j->answer_s, j->n_cached);
 }
 
 static void sum_up(struct job *j)
@@ -159,15 +166,19 @@ static void sum_up(struct job *j)
     metrics_time(m, METRIC_PREFILL, j->prompt_s);
     metrics_time(m, METRIC_DECODE, j->answer_s);
     metrics_time(m, METRIC_INFERENCE, j->prompt_s + j->answer_s);
-    if (j->n_answer > j->n_choices) metrics_time(m, METRIC_PER_TOKEN, j->answer_s / ((double)j->n_answer / j->n_choices - 1));
+    if (j->n_answer > j->n_choices)
+        metrics_time(m, METRIC_PER_TOKEN, j->answer_s / ((double)j->n_answer / j->n_choices - 1));
     d->n_prompt = j->n_prompt;
     d->n_cached = j->n_cached;
     d->n_answer = j->n_answer;
     d->queue_s = j->queue_s;
     d->prompt_s = j->prompt_s;
     d->answer_s = j->answer_s;
-    http_note(j->call->r, ",\"prompt_tokens\":%d,\"cached_tokens\":%d,\"answer_tokens\":%d,\"queue_s\":%.6f,\"prompt_s\":%.6f,\"answer_s\":%.6f,\"finish\":\"%s\"", j->n_prompt,
-              j->n_cached, j->n_answer, j->queue_s, j->prompt_s, j->answer_s, job_finish_reason(&j->choice[0]));
+    http_note(
+        j->call->r,
+        ",\"prompt_tokens\":%d,\"cached_tokens\":%d,\"answer_tokens\":%d,\"queue_s\":%.6f,\"prompt_s\":%.6f,\"answer_s\":%.6f,\"finish\":\"%s\"",
+        j->n_prompt, j->n_cached, j->n_answer, j->queue_s, j->prompt_s, j->answer_s,
+        job_finish_reason(&j->choice[0]));
 }
 
 /* On a worker, when every choice has ended. */
@@ -252,7 +263,8 @@ static void take_token(struct job *j, struct job_choice *c, int i, const struct 
 {
     double now = server_now();
     struct metrics *m = &j->call->m->metrics;
-    struct job_token t = {.text = ev->text, .has_id = true, .id = ev->id, .logp = ev->logp, .top = ev->top, .n_top = ev->n_top};
+    struct job_token t = {
+        .text = ev->text, .has_id = true, .id = ev->id, .logp = ev->logp, .top = ev->top, .n_top = ev->n_top};
     if (c->last_s > 0) metrics_time(m, METRIC_ITL, now - c->last_s);
     else metrics_time(m, METRIC_TTFT, now - http_begin_s(j->call->r));
     c->last_s = now;
@@ -323,7 +335,8 @@ static int submit(struct job *j, struct job_prompt *p, struct err *e)
                               .n = j->ask.n,
                               .n_top = j->ask.n_top,
                               .state = j->ask.receipt != ASK_RECEIPT_NONE,
-                              .priority = j->ask.priority + c->pass.priority - (http_is_inside(c->r) ? BATCH_PRIORITY : 0),
+                              .priority = j->ask.priority + c->pass.priority -
+                                          (http_is_inside(c->r) ? BATCH_PRIORITY : 0),
                               .owner = c->pass.owner,
                               .mask_ops = j->mask_ops,
                               .mask = j->mask ? j->mask + p->first : NULL,
@@ -388,7 +401,10 @@ void job_start(struct job *j)
     if (j->ask.tier == GATE_FLEX) {
         struct sched_stats st;
         sched_stats(sched, &st);
-        if (st.waiting > 0 && fault_set(&f, 498, "capacity_exceeded", "capacity_exceeded", "service_tier", "flex tier: %d requests wait already; try again later or use 'on_demand'", st.waiting)) {
+        if (st.waiting > 0 &&
+            fault_set(&f, 498, "capacity_exceeded", "capacity_exceeded", "service_tier",
+                      "flex tier: %d requests wait already; try again later or use 'on_demand'",
+                      st.waiting)) {
             job_fail(j, &f);
             return;
         }
@@ -401,7 +417,8 @@ void job_start(struct job *j)
         answer_nothing(j);
         return;
     }
-    /* From the first submit on the job belongs to the scheduler's thread, too; one more than its choices keeps it here. */
+    /* From the first submit on the job belongs to the scheduler's thread, too; one more than its choices
+     * keeps it here. */
     int n_prompts = j->n_prompts, per = j->ask.n;
     j->left = j->n_choices + 1;
     struct err e = {0};

@@ -104,8 +104,8 @@ struct job {
 struct job *job_create(struct call *c, const struct job_api *api, struct ask *ask, int n_prompts);
 /* The i-th prompt's ids, taken over from ids. */
 void job_add_prompt(struct job *j, int i, struct ids *ids);
-/* The form of the answers, after all prompts were added: as s says, or as the body asks for. job_start reads the body unless a
- * form was set before. */
+/* The form of the answers, after all prompts were added: as s says, or as the body asks for. job_start reads
+ * the body unless a form was set before. */
 struct form_spec;
 int job_set_form(struct job *j, const struct form_spec *s, struct fault *f);
 int job_read_form(struct job *j, struct fault *f);

@@ -18,7 +18,9 @@ int job_set_form(struct job *j, const struct form_spec *s, struct fault *f)
     struct grammar *g;
     struct err e = {0};
     int rc = forms_find(m->forms, s, &g, &e);
-    if (rc) return fault_set(f, rc == ERR_MEMORY ? 503 : 400, "invalid_request_error", NULL, s->param, "'%s': %s", s->param, e.msg);
+    if (rc)
+        return fault_set(f, rc == ERR_MEMORY ? 503 : 400, "invalid_request_error", NULL, s->param, "'%s': %s",
+                         s->param, e.msg);
     if (!g) return 0;
     j->form_kind = form_kind_name[s->kind];
     j->form_text = form_text(s);

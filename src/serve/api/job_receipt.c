@@ -18,7 +18,9 @@ static int call_witness(struct job *j, int i, struct err *e)
     s.min_tokens = a->min_tokens;
     s.allowed = j->allowed, s.n_allowed = j->n_allowed;
     s.stop_ids = a->stop_ids, s.n_stop_ids = a->n_stop_ids;
-    if (j->form_kind) s.grammar_kind = str_from(j->form_kind), s.grammar = str_from(j->form_text), s.grammar_tokens = job_room(j, i);
+    if (j->form_kind)
+        s.grammar_kind = str_from(j->form_kind), s.grammar = str_from(j->form_text),
+        s.grammar_tokens = job_room(j, i);
     if (!(j->choice[i].witness = calloc(1, sizeof *j->choice[i].witness))) return err(e, ERR_MEMORY, "out of memory");
     return witness_begin(j->choice[i].witness, &s, a->receipt == ASK_RECEIPT_PRIVATE, e);
 }
@@ -29,7 +31,9 @@ int job_call_witnesses(struct job *j, struct fault *f)
     struct err e = {0};
     if (j->ask.receipt == ASK_RECEIPT_NONE && s->o.receipts) j->ask.receipt = ASK_RECEIPT_OPEN;
     if (j->ask.receipt == ASK_RECEIPT_NONE) return 0;
-    if (!s->o.signing) return fault_field(f, "receipt", "'receipt': this server has no signing key ('tutti keys signing' makes one)");
+    if (!s->o.signing)
+        return fault_field(f, "receipt",
+                           "'receipt': this server has no signing key ('tutti keys signing' makes one)");
     for (int i = 0; i < j->n_choices; i++)
         if (call_witness(j, i, &e)) return fault_err(f, "receipt", &e);
     return 0;
@@ -45,7 +49,10 @@ void job_write_receipt(const struct job *j, int i, struct buf *out)
 {
     const struct job_choice *c = &j->choice[i];
     const struct served_model *m = j->call->m;
-    struct witness_end end = {.end = c->stop_id >= 0 ? GENERATE_STOP : c->end, .root = m->root, .request = str_from(http_id(j->call->r)), .model = str_from(m->name)};
+    struct witness_end end = {.end = c->stop_id >= 0 ? GENERATE_STOP : c->end,
+                              .root = m->root,
+                              .request = str_from(http_id(j->call->r)),
+                              .model = str_from(m->name)};
     struct err e = {0};
     struct buf bytes;
     if (!c->witness) return;
@@ -76,6 +83,8 @@ void api_receipt_key(struct http_request *r)
     signing_hex(c->s->o.signing->public, hex);
     engine_contract_id(contract);
     buf_init(&b, API_REPLY_MAX);
-    buf_printf(&b, "{\"object\":\"receipt.key\",\"algorithm\":\"ed25519\",\"key\":\"%s\",\"contract\":\"%s\"}", hex, contract);
+    buf_printf(&b,
+               "{\"object\":\"receipt.key\",\"algorithm\":\"ed25519\",\"key\":\"%s\",\"contract\":\"%s\"}",
+               hex, contract);
     call_json(c, 200, &b);
 }

@@ -12,7 +12,9 @@ static int read_limit(const struct call *c, size_t max, size_t *limit, struct fa
     char *end = NULL;
     if (!text) return 0;
     long n = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : -1; /* LONG_MAX if it has too many digits */
-    if (n < 0 || *end || (size_t)n > max) return fault_field(f, "limit", "'limit': expected a whole number in 0..%zu, got \"%.20s\"", max, text);
+    if (n < 0 || *end || (size_t)n > max)
+        return fault_field(f, "limit", "'limit': expected a whole number in 0..%zu, got \"%.20s\"", max,
+                           text);
     *limit = (size_t)n;
     return 0;
 }

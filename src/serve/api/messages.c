@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /v1/messages and /v1/messages/count_tokens, as Anthropic's clients expect them. A request is translated into one of
- * chat/completions and read as such; the answer goes out as blocks: thinking, text, tool_use. A stream is message_start, for
- * each block content_block_start, content_block_delta ..., content_block_stop, then message_delta and message_stop.
+ * POST /v1/messages and /v1/messages/count_tokens, as Anthropic's clients expect them. A request is
+ * translated into one of chat/completions and read as such; the answer goes out as blocks: thinking, text,
+ * tool_use. A stream is message_start, for each block content_block_start, content_block_delta ...,
+ * content_block_stop, then message_delta and message_stop.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static int add_message(json_t *out, const json_t *m, size_t i, struct fault *f)
     size_t k;
     int rc = 0;
     snprintf(param, sizeof param, "messages[%zu]", i);
-    if (!role || (!json_is_string(content) && !json_is_array(content))) rc = fault_field(f, param, "'%s': expected role and content", param);
+    if (!role || (!json_is_string(content) && !json_is_array(content)))
+        rc = fault_field(f, param, "'%s': expected role and content", param);
     if (json_is_array(content)) json_array_foreach(content, k, block) {
             const char *type = json_string_value(json_object_get(block, "type"));
             if (rc) break;
@@ -48,18 +50,26 @@ static int add_message(json_t *out, const json_t *m, size_t i, struct fault *f)
                 json_array_append(plain, block);
             } else if (type && strcmp(type, "tool_use") == 0) {
                 char *args = json_dumps(json_object_get(block, "input"), JSON_COMPACT | JSON_ENCODE_ANY);
-                json_array_append_new(calls, json_pack("{s:O?, s:s, s:{s:O?, s:s}}", "id", json_object_get(block, "id"), "type", "function", "function", "name",
-                                                       json_object_get(block, "name"), "arguments", args ? args : "{}"));
+                json_array_append_new(calls, json_pack("{s:O?, s:s, s:{s:O?, s:s}}", "id",
+                                                       json_object_get(block, "id"), "type", "function",
+                                                       "function", "name", json_object_get(block, "name"),
+                                                       "arguments", args ? args : "{}"));
                 free(args);
             } else if (type && strcmp(type, "tool_result") == 0) {
                 json_t *text = text_of(json_object_get(block, "content"));
-                json_array_append_new(out, json_pack("{s:s, s:O?, s:o}", "role", "tool", "tool_call_id", json_object_get(block, "tool_use_id"), "content", text ? text : json_string("")));
+                json_array_append_new(out, json_pack("{s:s, s:O?, s:o}", "role", "tool", "tool_call_id",
+                                                     json_object_get(block, "tool_use_id"), "content",
+                                                     text ? text : json_string("")));
             } else if (!type || (strcmp(type, "thinking") != 0 && strcmp(type, "redacted_thinking") != 0)) {
-                rc = fault_field(f, param, "'%s.content[%zu].type': '%.40s' is not supported; text, tool_use and tool_result are", param, k, type ? type : "nothing");
+                rc = fault_field(
+                    f, param,
+                    "'%s.content[%zu].type': '%.40s' is not supported; text, tool_use and tool_result are",
+                    param, k, type ? type : "nothing");
             }
         }
     if (!rc && (json_is_string(content) || json_array_size(plain) || json_array_size(calls))) {
-        json_t *text = text_of(json_is_string(content) ? content : plain), *msg = json_pack("{s:s, s:o}", "role", role, "content", text ? text : json_string(""));
+        json_t *text = text_of(json_is_string(content) ? content : plain),
+               *msg = json_pack("{s:s, s:o}", "role", role, "content", text ? text : json_string(""));
         if (json_array_size(calls)) json_object_set(msg, "tool_calls", calls);
         json_array_append_new(out, msg);
     }
@@ -72,9 +82,10 @@ static json_t *tools_of(const json_t *tools)
 {
     json_t *out = json_array(), *t;
     size_t i;
-    json_array_foreach(tools, i, t)
-        json_array_append_new(out, json_pack("{s:s, s:{s:O?, s:O*, s:O*}}", "type", "function", "function", "name", json_object_get(t, "name"), "description",
-                                             json_object_get(t, "description"), "parameters", json_object_get(t, "input_schema")));
+    json_array_foreach(tools, i, t) json_array_append_new(
+        out, json_pack("{s:s, s:{s:O?, s:O*, s:O*}}", "type", "function", "function", "name",
+                       json_object_get(t, "name"), "description", json_object_get(t, "description"),
+                       "parameters", json_object_get(t, "input_schema")));
     return out;
 }
 
@@ -82,7 +93,9 @@ static json_t *choice_of(const json_t *choice)
 {
     const char *type = json_string_value(json_object_get(choice, "type"));
     if (!type) return NULL;
-    if (strcmp(type, "tool") == 0) return json_pack("{s:s, s:{s:O?}}", "type", "function", "function", "name", json_object_get(choice, "name"));
+    if (strcmp(type, "tool") == 0)
+        return json_pack("{s:s, s:{s:O?}}", "type", "function", "function", "name",
+                         json_object_get(choice, "name"));
     return json_string(strcmp(type, "any") == 0 ? "required" : type);
 }
 
@@ -94,8 +107,10 @@ static int translate(const json_t *in, json_t **out, struct fault *f)
     json_t *list = json_array(), *body = json_object(), *m;
     size_t i;
     int rc = list && body ? 0 : fault_memory(f);
-    if (!rc && !json_is_array(messages)) rc = fault_field(f, "messages", "'messages' is missing: expected an array of messages");
-    if (!rc && system && !json_is_null(system)) json_array_append_new(list, json_pack("{s:s, s:o}", "role", "system", "content", text_of(system)));
+    if (!rc && !json_is_array(messages))
+        rc = fault_field(f, "messages", "'messages' is missing: expected an array of messages");
+    if (!rc && system && !json_is_null(system))
+        json_array_append_new(list, json_pack("{s:s, s:o}", "role", "system", "content", text_of(system)));
     json_array_foreach(messages, i, m)
         if (!rc) rc = add_message(list, m, i, f);
     for (size_t k = 0; k < sizeof same / sizeof *same; k++)
@@ -135,8 +150,10 @@ static void write_stop(const struct job *j, int n_calls, struct buf *out)
 
 static void write_usage(const struct job *j, struct buf *out)
 {
-    buf_printf(out, "{\"input_tokens\":%d,\"cache_read_input_tokens\":%d,\"cache_creation_input_tokens\":0,\"output_tokens\":%d}", j->n_prompt - j->n_cached, j->n_cached,
-               j->n_answer);
+    buf_printf(
+        out,
+        "{\"input_tokens\":%d,\"cache_read_input_tokens\":%d,\"cache_creation_input_tokens\":0,\"output_tokens\":%d}",
+        j->n_prompt - j->n_cached, j->n_cached, j->n_answer);
 }
 
 static void write_tool_use(const struct part *p, bool with_input, struct buf *out)
@@ -182,7 +199,9 @@ static void stream_part(void *ud, const struct part *p)
         event(b->out, "content_block_start");
         buf_printf(b->out, ",\"index\":%d,\"content_block\":", b->n);
         if (p->kind == PART_CALL) write_tool_use(p, false, b->out);
-        else buf_printf(b->out, "{\"type\":\"%s\",\"%s\":\"\"%s}", block_type[p->kind], block_type[p->kind], p->kind == PART_REASONING ? ",\"signature\":\"\"" : "");
+        else
+            buf_printf(b->out, "{\"type\":\"%s\",\"%s\":\"\"%s}", block_type[p->kind], block_type[p->kind],
+                       p->kind == PART_REASONING ? ",\"signature\":\"\"" : "");
         buf_append_z(b->out, "}\n\n");
         b->open = (int)p->kind;
     }
@@ -202,7 +221,10 @@ static void open_stream(struct job *j, struct buf *out)
     event(out, "message_start");
     buf_append_z(out, ",\"message\":{");
     write_head(j, out);
-    buf_printf(out, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%d,\"output_tokens\":0}}}\n\n", j->prompt[0].n_ids);
+    buf_printf(
+        out,
+        ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%d,\"output_tokens\":0}}}\n\n",
+        j->prompt[0].n_ids);
 }
 
 static struct blocks *blocks_of(struct job *j, struct buf *out)
@@ -238,8 +260,9 @@ static const char *fault_type(int status)
     static const struct {
         int status;
         const char *type;
-    } types[] = {{401, "authentication_error"}, {402, "billing_error"}, {403, "permission_error"}, {404, "not_found_error"}, {413, "request_too_large"},
-                 {429, "rate_limit_error"}, {498, "overloaded_error"}, {503, "overloaded_error"}, {504, "timeout_error"}};
+    } types[] = {{401, "authentication_error"}, {402, "billing_error"},     {403, "permission_error"},
+                 {404, "not_found_error"},      {413, "request_too_large"}, {429, "rate_limit_error"},
+                 {498, "overloaded_error"},     {503, "overloaded_error"},  {504, "timeout_error"}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i].status == status) return types[i].type;
     return status < 500 ? "invalid_request_error" : "api_error";
@@ -288,7 +311,8 @@ static void whole_part(void *ud, const struct part *p)
         write_tool_use(p, true, b->out);
         return;
     }
-    buf_printf(b->out, "{\"type\":\"%s\",%s\"%s\":", block_type[p->kind], p->kind == PART_REASONING ? "\"signature\":\"\"," : "", block_type[p->kind]);
+    buf_printf(b->out, "{\"type\":\"%s\",%s\"%s\":", block_type[p->kind],
+               p->kind == PART_REASONING ? "\"signature\":\"\"," : "", block_type[p->kind]);
     json_quote(b->out, p->text);
     buf_append_char(b->out, '}');
 }
@@ -321,8 +345,14 @@ static void finish(struct job *j)
     gen_chat_free(j);
 }
 
-static const struct job_api messages_api = {
-    .id_prefix = "msg_", .open = open_stream, .token = write_token, .end = end_stream, .whole = write_whole, .fault = write_fault, .begin = begin, .finish = finish};
+static const struct job_api messages_api = {.id_prefix = "msg_",
+                                            .open = open_stream,
+                                            .token = write_token,
+                                            .end = end_stream,
+                                            .whole = write_whole,
+                                            .fault = write_fault,
+                                            .begin = begin,
+                                            .finish = finish};
 
 /* --- routes ----------------------------------------------------------------------------------------------- */
 

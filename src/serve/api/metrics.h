@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metrics: what /metrics shows, in Prometheus' text format. Counts and histograms of one model; gauges are read from its
- * scheduler when asked. Every series has a name of ours and, where vLLM has the same, its name as well, so that dashboards
- * and routers (Gateway API Inference Extension, llm-d) that know vLLM know this server.
+ * metrics: what /metrics shows, in Prometheus' text format. Counts and histograms of one model; gauges are
+ * read from its scheduler when asked. Every series has a name of ours and, where vLLM has the same, its name
+ * as well, so that dashboards and routers (Gateway API Inference Extension, llm-d) that know vLLM know this
+ * server.
  */
 #ifndef TUTTI_SERVE_API_METRICS_H
 #define TUTTI_SERVE_API_METRICS_H
@@ -19,7 +20,17 @@ struct histogram {
     double sum;
 };
 
-enum metric_time { METRIC_TTFT, METRIC_ITL, METRIC_QUEUE, METRIC_PREFILL, METRIC_DECODE, METRIC_INFERENCE, METRIC_PER_TOKEN, METRIC_E2E, METRIC_N_TIMES };
+enum metric_time {
+    METRIC_TTFT,
+    METRIC_ITL,
+    METRIC_QUEUE,
+    METRIC_PREFILL,
+    METRIC_DECODE,
+    METRIC_INFERENCE,
+    METRIC_PER_TOKEN,
+    METRIC_E2E,
+    METRIC_N_TIMES
+};
 enum metric_count { METRIC_PROMPT, METRIC_CACHED, METRIC_ANSWER, METRIC_N_COUNTS };
 enum metric_end { METRIC_STOP, METRIC_LENGTH, METRIC_ABORT, METRIC_ERROR, METRIC_N_ENDS };
 

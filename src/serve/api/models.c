@@ -8,12 +8,16 @@ static void write_model(struct buf *b, struct served_model *m)
     bool ready = atomic_load(&m->ready);
     buf_append_z(b, "{\"id\":");
     json_quote(b, str_from(m->name));
-    buf_printf(b, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"tutti\",\"active\":%s,\"public_apps\":null", (long long)m->created, ready ? "true" : "false");
+    buf_printf(
+        b, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"tutti\",\"active\":%s,\"public_apps\":null",
+        (long long)m->created, ready ? "true" : "false");
     if (ready) {
         const struct hparams *h = &m->engine->model->h;
         int n = m->engine->n_ctx;
-        buf_printf(b, ",\"context_window\":%d,\"max_model_len\":%d,\"max_completion_tokens\":%d,\"meta\":{\"vocab\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,\"n_layer\":%d,\"arch\":",
-                   n, n, n, h->n_vocab, h->n_ctx_train, h->n_embd, h->n_layer);
+        buf_printf(
+            b,
+            ",\"context_window\":%d,\"max_model_len\":%d,\"max_completion_tokens\":%d,\"meta\":{\"vocab\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,\"n_layer\":%d,\"arch\":",
+            n, n, n, h->n_vocab, h->n_ctx_train, h->n_embd, h->n_layer);
         json_quote(b, h->arch);
         buf_printf(b, ",\"system_fingerprint\":\"%s\"}", m->fingerprint);
     }
@@ -41,7 +45,8 @@ void api_model(struct http_request *r)
     struct fault f;
     struct buf b;
     if (!m) {
-        fault_set(&f, 404, "invalid_request_error", "model_not_found", "model", "The model `%.100s` does not exist or you do not have access to it.", http_arg(r));
+        fault_set(&f, 404, "invalid_request_error", "model_not_found", "model",
+                  "The model `%.100s` does not exist or you do not have access to it.", http_arg(r));
         call_fail(c, &f);
         return;
     }

@@ -45,12 +45,22 @@ void api_version(struct http_request *r)
 
 static void write_server(struct buf *b, struct server *s)
 {
-    buf_printf(b, "# HELP tutti_info Version of the server\n# TYPE tutti_info gauge\ntutti_info{version=\"" TUTTI_VERSION "\"} 1\n");
-    buf_printf(b, "# HELP process_start_time_seconds When the server started, since 1970\n# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld\n",
-               (long long)s->started);
-    buf_printf(b, "# HELP tutti_connections Open connections\n# TYPE tutti_connections gauge\ntutti_connections %d\n", http_conns(s->http));
+    buf_printf(
+        b,
+        "# HELP tutti_info Version of the server\n# TYPE tutti_info gauge\ntutti_info{version=\"" TUTTI_VERSION
+        "\"} 1\n");
+    buf_printf(
+        b,
+        "# HELP process_start_time_seconds When the server started, since 1970\n# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld\n",
+        (long long)s->started);
+    buf_printf(
+        b,
+        "# HELP tutti_connections Open connections\n# TYPE tutti_connections gauge\ntutti_connections %d\n",
+        http_conns(s->http));
     buf_append_z(b, "# HELP tutti_replies_total Replies by class of status\n# TYPE tutti_replies_total counter\n");
-    for (int i = 2; i < 6; i++) buf_printf(b, "tutti_replies_total{class=\"%dxx\"} %" PRIu64 "\n", i, (uint64_t)atomic_load(&s->replies[i]));
+    for (int i = 2; i < 6; i++)
+        buf_printf(b, "tutti_replies_total{class=\"%dxx\"} %" PRIu64 "\n", i,
+                   (uint64_t)atomic_load(&s->replies[i]));
 }
 
 void api_metrics(struct http_request *r)

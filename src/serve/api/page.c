@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The page at /, its style and its script: the files of src/serve/page as they are, part of the program. They hold nothing
- * secret and need no key; what the page asks of the server does. The policy lets the browser load nothing from anywhere else
- * and run no script but this one.
+ * The page at /, its style and its script: the files of src/serve/page as they are, part of the program. They
+ * hold nothing secret and need no key; what the page asks of the server does. The policy lets the browser
+ * load nothing from anywhere else and run no script but this one.
  */
 #include "serve/api/api.h"
 
@@ -20,9 +20,10 @@ static void reply(struct http_request *r, const char *type, const char *begin, c
     struct buf b;
     buf_init(&b, API_REPLY_MAX);
     buf_append(&b, begin, (size_t)(end - begin));
-    http_set_header(r, "Content-Security-Policy",
-                    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-                    "frame-ancestors 'none'");
+    http_set_header(
+        r, "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'");
     http_set_header(r, "X-Content-Type-Options", "nosniff");
     http_set_header(r, "Referrer-Policy", "no-referrer");
     http_set_header(r, "Cache-Control", "no-cache");

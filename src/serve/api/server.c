@@ -23,11 +23,14 @@ int server_add_model(struct server *s, const char *spec, struct err *e)
     const char *name = where == spec && path_is_file(spec) ? path_base(spec) : spec;
     if (name != spec) n = strlen(name);
     if (name != spec && n > 5 && strcmp(name + n - 5, ".gguf") == 0) n -= 5;
-    if (n == 0 || n >= sizeof m->name) return err(e, ERR_USAGE, "'%s': a model's name has 1..%d bytes", spec, SERVER_NAME_MAX - 1);
+    if (n == 0 || n >= sizeof m->name)
+        return err(e, ERR_USAGE, "'%s': a model's name has 1..%d bytes", spec, SERVER_NAME_MAX - 1);
     memcpy(m->name, name, n);
     m->name[n] = 0;
     for (int i = 0; i < s->n_models; i++)
-        if (strcmp(s->model[i].name, m->name) == 0) return err(e, ERR_USAGE, "two models are named '%s': give one another name by NAME=MODEL", m->name);
+        if (strcmp(s->model[i].name, m->name) == 0)
+            return err(e, ERR_USAGE, "two models are named '%s': give one another name by NAME=MODEL",
+                       m->name);
     m->created = time(NULL);
     metrics_init(&m->metrics);
     pthread_mutex_init(&m->lock, NULL);
@@ -65,7 +68,8 @@ int server_files(struct server *s, struct err *e)
 {
     int rc = 0;
     pthread_mutex_lock(&s->files_lock);
-    if (!s->batches && !(rc = store_open(&s->files, s->o.files, e))) rc = batches_open(&s->batches, &s->files, s->http, e);
+    if (!s->batches && !(rc = store_open(&s->files, s->o.files, e)))
+        rc = batches_open(&s->batches, &s->files, s->http, e);
     pthread_mutex_unlock(&s->files_lock);
     return rc;
 }
@@ -98,7 +102,8 @@ static int open_draft(struct server *s, struct err *e)
     return 0;
 }
 
-/* A model whose experts may stay on disk: as much memory for them as asked, or as leaves a quarter of what is left to keys and values. */
+/* A model whose experts may stay on disk: as much memory for them as asked, or as leaves a quarter of what is
+ * left to keys and values. */
 static void share_experts(struct server *s, uint64_t all, uint64_t experts, uint64_t *taken)
 {
     uint64_t rest = *taken - experts, room = s->o.engine.experts_bytes;
@@ -128,9 +133,11 @@ static int share_memory(struct server *s, struct err *e)
         uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
         all = taken + free_bytes / 2;
     }
-    if (s->n_models == 1 && w.experts && (all <= taken || s->o.engine.experts_bytes)) share_experts(s, all, w.experts, &taken);
+    if (s->n_models == 1 && w.experts && (all <= taken || s->o.engine.experts_bytes))
+        share_experts(s, all, w.experts, &taken);
     if (all <= taken)
-        return err(e, ERR_LIMIT, "--memory %.1f MiB: weights and the buffers of a step alone take %.1f MiB", (double)all / 1048576, (double)taken / 1048576);
+        return err(e, ERR_LIMIT, "--memory %.1f MiB: weights and the buffers of a step alone take %.1f MiB",
+                   (double)all / 1048576, (double)taken / 1048576);
     s->o.engine.kv_bytes = (size_t)((all - taken) / (uint64_t)s->n_models);
     return 0;
 }
@@ -166,8 +173,11 @@ static void make_fingerprint(struct served_model *m)
 static int load_model(struct server *s, struct served_model *m, struct err *e)
 {
     int rc;
-    if ((rc = engine_open(&m->engine, m->path.z, &s->o.engine, e)) || (rc = text_open(&m->text, m->engine->file, e))) return err_prefix(e, "model '%s'", m->name);
-    if ((rc = forms_create(&m->forms, m->text.tok, m->engine->model->h.n_vocab, e))) return err_prefix(e, "model '%s'", m->name);
+    if ((rc = engine_open(&m->engine, m->path.z, &s->o.engine, e)) ||
+        (rc = text_open(&m->text, m->engine->file, e)))
+        return err_prefix(e, "model '%s'", m->name);
+    if ((rc = forms_create(&m->forms, m->text.tok, m->engine->model->h.n_vocab, e)))
+        return err_prefix(e, "model '%s'", m->name);
     marks_read(&m->marks, m->text.chat_source, m->text.tok);
     make_fingerprint(m);
     gguf_drop_all(m->engine->file); /* the vocabulary was copied */
@@ -185,8 +195,10 @@ static void *load_models(void *arg)
         struct served_model *m = &s->model[i];
         double begin = server_now();
         if ((rc = load_model(s, m, &s->load_err))) break;
-        log_event("loaded", ",\"model\":\"%s\",\"seconds\":%.3f,\"context\":%d,\"fingerprint\":\"%s\",\"template\":%s", m->name, server_now() - begin,
-                  m->engine->n_ctx, m->fingerprint, m->text.chat ? "true" : "false");
+        log_event("loaded",
+                  ",\"model\":\"%s\",\"seconds\":%.3f,\"context\":%d,\"fingerprint\":\"%s\",\"template\":%s",
+                  m->name, server_now() - begin, m->engine->n_ctx, m->fingerprint,
+                  m->text.chat ? "true" : "false");
     }
     if (!rc && !atomic_load(&s->draining)) recall_batches(s);
     if (!rc && s->o.signing && !atomic_load(&s->draining)) server_begin_roots(s);

@@ -30,12 +30,14 @@ struct server_options {
     struct http_options http; /* routes, hooks and user data are filled in by the server */
     struct engine_options engine; /* for every model; kv_bytes is filled in */
     struct sched_options sched;
-    uint64_t memory_bytes;    /* weights, buffers, keys and values of all models; 0: half of what the machine has free */
+    uint64_t
+        memory_bytes; /* weights, buffers, keys and values of all models; 0: half of what the machine has free */
     bool any_model;           /* an unknown model name means the first one */
     const struct gate *gate;
     const struct signing *signing; /* of receipts; NULL: none are given */
     bool receipts;            /* also for who does not ask */
-    const char *draft;        /* model file that guesses for the one that is served (sched.guess); its memory is part of the budget */
+    const char *
+        draft; /* model file that guesses for the one that is served (sched.guess); its memory is part of the budget */
     const char *files;        /* folder of files and batches; NULL: the default one */
 };
 
@@ -101,7 +103,8 @@ struct served_model *server_find(struct server *s, const char *name);
 void server_begin_roots(struct server *s);
 void server_end_roots(struct server *s);
 /* True: the model's root is not known yet, and fn(r) will be called when it is, or when it will never be. */
-bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r, void (*fn)(struct http_request *r));
+bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r,
+                      void (*fn)(struct http_request *r));
 
 /* Opens the store of files and batches when it is first needed. */
 int server_files(struct server *s, struct err *e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The roots of the served models. A kept one is there at once; others are computed by a thread of low priority after all
- * models are loaded, while answers are already given. Replies with a receipt wait for it.
+ * The roots of the served models. A kept one is there at once; others are computed by a thread of low
+ * priority after all models are loaded, while answers are already given. Replies with a receipt wait for it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,8 @@ static void *compute_roots(void *arg)
         if (atomic_load(&m->has_root)) continue;
         double begin = server_now();
         if (root_compute(m->engine->file, m->root, &s->root_stop, &e)) {
-            if (e.code != ERR_CANCELLED) log_event("fault", ",\"text\":\"model %s: no root: %s\"", m->name, err_text(e.code));
+            if (e.code != ERR_CANCELLED)
+                log_event("fault", ",\"text\":\"model %s: no root: %s\"", m->name, err_text(e.code));
             break;
         }
         root_keep(m->engine->file, m->path.z, m->root);
@@ -61,7 +62,8 @@ void server_begin_roots(struct server *s)
     wake_all(s);
 }
 
-bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r, void (*fn)(struct http_request *r))
+bool server_wait_root(struct server *s, const struct served_model *m, struct http_request *r,
+                      void (*fn)(struct http_request *r))
 {
     bool waits = false;
     pthread_mutex_lock(&s->root_lock);

@@ -19,7 +19,8 @@ int store_default_path(struct path *p, struct err *e)
 {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     if (data && *data == '/') return path_format(p, e, "%s/tutti/files", data);
-    if (!home || !*home) return err(e, ERR_USAGE, "no folder for files: neither XDG_DATA_HOME nor HOME is set; give --files");
+    if (!home || !*home)
+        return err(e, ERR_USAGE, "no folder for files: neither XDG_DATA_HOME nor HOME is set; give --files");
     return path_format(p, e, "%s/.local/share/tutti/files", home);
 }
 
@@ -27,7 +28,8 @@ int store_open(struct path *dir, const char *where, struct err *e)
 {
     int rc = where ? path_format(dir, e, "%s", where) : store_default_path(dir, e);
     if (rc || (rc = path_make_dirs(dir->z, e))) return rc;
-    if (chmod(dir->z, 0700) || access(dir->z, W_OK)) return err(e, ERR_IO, "'%s' cannot be written: %s", dir->z, strerror(errno));
+    if (chmod(dir->z, 0700) || access(dir->z, W_OK))
+        return err(e, ERR_IO, "'%s' cannot be written: %s", dir->z, strerror(errno));
     return 0;
 }
 
@@ -53,8 +55,11 @@ int store_put(const struct path *dir, const char *id, const json_t *record, stru
 {
     struct path part, whole;
     int rc;
-    if ((rc = path_format(&part, e, "%s/%s.part", dir->z, id)) || (rc = path_format(&whole, e, "%s/%s.json", dir->z, id))) return rc;
-    if (json_dump_file(record, part.z, JSON_COMPACT) || rename(part.z, whole.z)) return err(e, ERR_IO, "cannot write '%s': %s", whole.z, strerror(errno));
+    if ((rc = path_format(&part, e, "%s/%s.part", dir->z, id)) ||
+        (rc = path_format(&whole, e, "%s/%s.json", dir->z, id)))
+        return rc;
+    if (json_dump_file(record, part.z, JSON_COMPACT) || rename(part.z, whole.z))
+        return err(e, ERR_IO, "cannot write '%s': %s", whole.z, strerror(errno));
     return 0;
 }
 
@@ -122,7 +127,8 @@ int store_begin(const struct path *dir, struct store_file *f, int *fd, struct er
 int store_reopen(const struct path *dir, struct store_file *f, int *fd, struct err *e)
 {
     struct path p;
-    int rc = store_is_id("file-", f->id) ? path_format(&p, e, "%s/%s.data", dir->z, f->id) : err(e, ERR_NOT_FOUND, "No such File object: %.60s", f->id);
+    int rc = store_is_id("file-", f->id) ? path_format(&p, e, "%s/%s.data", dir->z, f->id)
+                                         : err(e, ERR_NOT_FOUND, "No such File object: %.60s", f->id);
     if (rc) return rc;
     *fd = open(p.z, O_WRONLY | O_APPEND | O_CLOEXEC);
     if (*fd < 0) return err(e, ERR_IO, "cannot write '%s': %s", p.z, strerror(errno));
@@ -156,7 +162,8 @@ int store_commit(const struct path *dir, struct store_file *f, int fd, struct er
     int rc = fstat(fd, &st) || fsync(fd) ? err(e, ERR_IO, "a file cannot be stored: %s", strerror(errno)) : 0;
     if (!rc) {
         f->n_bytes = (int64_t)st.st_size;
-        json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", f->id, "filename", f->name, "purpose", f->purpose, "owner", (json_int_t)f->owner, "created_at",
+        json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "id", f->id, "filename", f->name, "purpose",
+                              f->purpose, "owner", (json_int_t)f->owner, "created_at",
                               (json_int_t)f->created_at, "bytes", (json_int_t)f->n_bytes);
         rc = j ? store_put(dir, f->id, j, e) : err(e, ERR_USAGE, "a file's name is not UTF-8");
         json_decref(j);
@@ -172,7 +179,9 @@ int store_find(const struct path *dir, uint64_t owner, const char *id, struct st
     const char *name, *purpose;
     json_int_t who, created, bytes;
     if (!store_is_id("file-", id) || store_get(dir, id, &j, NULL) ||
-        json_unpack(j, "{s:s, s:s, s:I, s:I, s:I}", "filename", &name, "purpose", &purpose, "owner", &who, "created_at", &created, "bytes", &bytes) || (uint64_t)who != owner) {
+        json_unpack(j, "{s:s, s:s, s:I, s:I, s:I}", "filename", &name, "purpose", &purpose, "owner", &who,
+                    "created_at", &created, "bytes", &bytes) ||
+        (uint64_t)who != owner) {
         json_decref(j);
         return err(e, ERR_NOT_FOUND, "No such File object: %.60s", id);
     }

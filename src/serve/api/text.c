@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /tokenize, /detokenize and /apply-template, which need no step of the model. Each knows the fields of llama-server
- * (content, with_pieces, add_special) and of vLLM (prompt or messages, add_special_tokens, return_token_strs), and answers in both ways.
+ * /tokenize, /detokenize and /apply-template, which need no step of the model. Each knows the fields of
+ * llama-server (content, with_pieces, add_special) and of vLLM (prompt or messages, add_special_tokens,
+ * return_token_strs), and answers in both ways.
  */
 #include "serve/api/gen.h"
 #include "serve/ask/fields.h"
@@ -44,10 +45,14 @@ static int make_ids(struct call *c, const struct text_ask *a, struct ids *ids, s
 {
     const json_t *v = a->content ? a->content : a->prompt;
     char got[FAULT_GOT_MAX];
-    if (a->messages) return gen_chat_prompt(c, a->messages, a->tools, a->kwargs, a->add_generation_prompt, ids, NULL, f);
+    if (a->messages)
+        return gen_chat_prompt(c, a->messages, a->tools, a->kwargs, a->add_generation_prompt, ids, NULL, f);
     if (!v) return fault_field(f, "content", "'content' (or 'prompt', or 'messages') is missing");
-    if (!json_is_string(v)) return fault_field(f, a->content ? "content" : "prompt", "'%s': expected a string, got %s", a->content ? "content" : "prompt", fault_got(v, got));
-    return gen_text_prompt(c, (struct str){json_string_value(v), json_string_length(v)}, a->content ? a->add_special : a->add_special_tokens, a->parse_special, ids, f);
+    if (!json_is_string(v))
+        return fault_field(f, a->content ? "content" : "prompt", "'%s': expected a string, got %s",
+                           a->content ? "content" : "prompt", fault_got(v, got));
+    return gen_text_prompt(c, (struct str){json_string_value(v), json_string_length(v)},
+                           a->content ? a->add_special : a->add_special_tokens, a->parse_special, ids, f);
 }
 
 static void write_pieces(struct buf *b, const struct tokenizer *t, const struct ids *ids)

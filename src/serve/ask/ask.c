@@ -66,7 +66,8 @@ int ask_parse_object(struct str text, json_t **out, struct fault *f)
     *out = json_loadb(text.p ? text.p : "", text.n, JSON_DECODE_ANY, &je);
     if (!*out) {
         if (json_error_code(&je) == json_error_out_of_memory)
-            return fault_set(f, 503, "unavailable_error", NULL, NULL, "out of memory for the body of %zu bytes", text.n);
+            return fault_set(f, 503, "unavailable_error", NULL, NULL,
+                             "out of memory for the body of %zu bytes", text.n);
         return fault_field(f, NULL, "the body is not valid JSON: line %d, column %d: %s", je.line, je.column, je.text);
     }
     if (json_is_object(*out)) return 0;
@@ -82,13 +83,17 @@ static int read_stop(struct ask *a, struct fault *f)
     char got[FAULT_GOT_MAX];
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
     if (!v) return 0;
-    if (n > STOP_STRINGS_MAX) return fault_field(f, "stop", "'stop': expected at most %d strings, got %zu", STOP_STRINGS_MAX, n);
+    if (n > STOP_STRINGS_MAX)
+        return fault_field(f, "stop", "'stop': expected at most %d strings, got %zu", STOP_STRINGS_MAX, n);
     for (size_t i = 0; i < n; i++) {
         const json_t *s = json_is_array(v) ? json_array_get(v, i) : v;
-        if (!json_is_string(s)) return fault_field(f, "stop", "'stop': expected a string or an array of strings, got %s", fault_got(s, got));
+        if (!json_is_string(s))
+            return fault_field(f, "stop", "'stop': expected a string or an array of strings, got %s",
+                               fault_got(s, got));
         size_t len = json_string_length(s);
         if (len == 0 || len > STOP_BYTES_MAX)
-            return fault_field(f, "stop", "'stop': expected strings of 1..%d bytes, got one of %zu", STOP_BYTES_MAX, len);
+            return fault_field(f, "stop", "'stop': expected strings of 1..%d bytes, got one of %zu",
+                               STOP_BYTES_MAX, len);
         a->stop[a->n_stop++] = (struct str){json_string_value(s), len};
     }
     return 0;
@@ -101,7 +106,9 @@ static int read_receipt(struct ask *a, struct fault *f)
     char got[FAULT_GOT_MAX];
     if (z && strcmp(z, "private") == 0) a->receipt = ASK_RECEIPT_PRIVATE;
     else if (json_is_true(v)) a->receipt = ASK_RECEIPT_OPEN;
-    else if (v && !json_is_false(v)) return fault_field(f, "receipt", "'receipt': expected true, false or \"private\", got %s", fault_got(v, got));
+    else if (v && !json_is_false(v))
+        return fault_field(f, "receipt", "'receipt': expected true, false or \"private\", got %s",
+                           fault_got(v, got));
     return 0;
 }
 
@@ -109,7 +116,9 @@ static int read_stop_ids(struct ask *a, struct fault *f)
 {
     size_t n = json_array_size(a->stop_ids_any);
     char got[FAULT_GOT_MAX];
-    if (n > ASK_STOP_IDS_MAX) return fault_field(f, "stop_token_ids", "'stop_token_ids': expected at most %d, got %zu", ASK_STOP_IDS_MAX, n);
+    if (n > ASK_STOP_IDS_MAX)
+        return fault_field(f, "stop_token_ids", "'stop_token_ids': expected at most %d, got %zu",
+                           ASK_STOP_IDS_MAX, n);
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(a->stop_ids_any, i);
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= SAMPLER_VOCAB_MAX)
@@ -127,17 +136,22 @@ static int read_bias(struct ask *a, struct fault *f)
     json_t *v;
     char got[FAULT_GOT_MAX], *end;
     if (n == 0) return 0;
-    if (n > ASK_BIAS_MAX) return fault_field(f, "logit_bias", "'logit_bias': expected at most %d entries, got %zu", ASK_BIAS_MAX, n);
+    if (n > ASK_BIAS_MAX)
+        return fault_field(f, "logit_bias", "'logit_bias': expected at most %d entries, got %zu",
+                           ASK_BIAS_MAX, n);
     if (!(a->bias = calloc(n, sizeof *a->bias))) return fault_memory(f);
     a->sample.bias = a->bias;
     json_object_foreach((json_t *)(uintptr_t)a->bias_any, key, v) {
         double x = json_number_value(v);
         if (!json_is_number(v) || !(x >= -100 && x <= 100))
-            return fault_field(f, "logit_bias", "'logit_bias': token \"%.20s\": expected a number in -100..100, got %s", key, fault_got(v, got));
+            return fault_field(f, "logit_bias",
+                               "'logit_bias': token \"%.20s\": expected a number in -100..100, got %s", key,
+                               fault_got(v, got));
         errno = 0;
         long id = strtol(key, &end, 10);
         if (x == 0) continue;
-        if (end == key || *end || errno || id < 0 || id >= SAMPLER_VOCAB_MAX || !isdigit((unsigned char)*key) || (*key == '0' && id))
+        if (end == key || *end || errno || id < 0 || id >= SAMPLER_VOCAB_MAX ||
+            !isdigit((unsigned char)*key) || (*key == '0' && id))
             return fault_field(f, "logit_bias", "'logit_bias': expected token ids as keys, got \"%.20s\"", key);
         a->bias[a->sample.n_bias++] = (struct sampler_bias){(int32_t)id, (float)x};
     }
@@ -151,7 +165,9 @@ static int read_logprobs(struct ask *a, enum ask_api api, struct fault *f)
     char got[FAULT_GOT_MAX];
     a->n_top = -1;
     if (api == ASK_CHAT) {
-        if (v && !json_is_boolean(v)) return fault_field(f, "logprobs", "'logprobs': expected true or false, got %s", fault_got(v, got));
+        if (v && !json_is_boolean(v))
+            return fault_field(f, "logprobs", "'logprobs': expected true or false, got %s",
+                               fault_got(v, got));
         if (json_is_true(v)) a->n_top = a->top_logprobs > 0 ? a->top_logprobs : 0;
         if (!json_is_true(v) && a->top_logprobs > 0)
             return fault_field(f, "top_logprobs", "'top_logprobs' is %d, but 'logprobs' is not true", a->top_logprobs);
@@ -160,7 +176,8 @@ static int read_logprobs(struct ask *a, enum ask_api api, struct fault *f)
     if (!v || json_is_false(v)) return 0;
     if (json_is_true(v)) return a->n_top = 0, 0;
     if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > ASK_TOP_MAX)
-        return fault_field(f, "logprobs", "'logprobs': expected a whole number in 0..%d, got %s", ASK_TOP_MAX, fault_got(v, got));
+        return fault_field(f, "logprobs", "'logprobs': expected a whole number in 0..%d, got %s", ASK_TOP_MAX,
+                           fault_got(v, got));
     a->n_top = (int)json_integer_value(v);
     return 0;
 }
@@ -170,34 +187,49 @@ static int read_tier(struct ask *a, struct fault *f)
     static const struct {
         const char *name;
         enum gate_tier tier;
-    } tiers[] = {{"auto", GATE_DEFAULT},        {"default", GATE_DEFAULT},  {"on_demand", GATE_DEFAULT}, {"flex", GATE_FLEX},
-                 {"performance", GATE_DEFAULT}, {"priority", GATE_DEFAULT}, {"scale", GATE_DEFAULT},     {"standard_only", GATE_DEFAULT}};
+    } tiers[] = {{"auto", GATE_DEFAULT},  {"default", GATE_DEFAULT},      {"on_demand", GATE_DEFAULT},
+                 {"flex", GATE_FLEX},     {"performance", GATE_DEFAULT},  {"priority", GATE_DEFAULT},
+                 {"scale", GATE_DEFAULT}, {"standard_only", GATE_DEFAULT}};
     if (!a->service_tier) return 0;
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
         if (strcmp(a->service_tier, tiers[i].name) != 0) continue;
         a->tier = tiers[i].tier;
         return 0;
     }
-    return fault_field(f, "service_tier", "'service_tier': expected auto, default, on_demand, flex, performance or priority, got \"%.40s\"", a->service_tier);
+    return fault_field(
+        f, "service_tier",
+        "'service_tier': expected auto, default, on_demand, flex, performance or priority, got \"%.40s\"",
+        a->service_tier);
 }
 
 static int check(struct ask *a, enum ask_api api, struct fault *f)
 {
     struct err e = {0};
     int rc;
-    if (api == ASK_CHAT && !a->messages) return fault_field(f, "messages", "'messages' is missing: expected an array of messages");
-    if (api == ASK_COMPLETION && !a->prompt) return fault_field(f, "prompt", "'prompt' is missing: expected a string, token ids, or an array of them");
+    if (api == ASK_CHAT && !a->messages)
+        return fault_field(f, "messages", "'messages' is missing: expected an array of messages");
+    if (api == ASK_COMPLETION && !a->prompt)
+        return fault_field(f, "prompt",
+                           "'prompt' is missing: expected a string, token ids, or an array of them");
     if (a->suffix && *a->suffix) return fault_field(f, "suffix", "'suffix' is not supported");
-    if (a->chat_template) return fault_field(f, "chat_template", "'chat_template': the server uses the model's own; a template of the request is not supported");
+    if (a->chat_template)
+        return fault_field(
+            f, "chat_template",
+            "'chat_template': the server uses the model's own; a template of the request is not supported");
     if (a->continue_final) return fault_field(f, "continue_final_message", "'continue_final_message' is not supported");
-    if (a->best_of > a->n) return fault_field(f, "best_of", "'best_of': %d is more than 'n' (%d), which is not supported", a->best_of, a->n);
+    if (a->best_of > a->n)
+        return fault_field(f, "best_of", "'best_of': %d is more than 'n' (%d), which is not supported",
+                           a->best_of, a->n);
     if (a->echo && a->n_top >= 0) return fault_field(f, "echo", "'echo' together with 'logprobs' is not supported");
     const json_t *usage = json_object_get(a->stream_options, "include_usage");
-    if (usage && !json_is_null(usage) && !json_is_boolean(usage)) return fault_field(f, "stream_options.include_usage", "'stream_options.include_usage': expected true or false");
+    if (usage && !json_is_null(usage) && !json_is_boolean(usage))
+        return fault_field(f, "stream_options.include_usage",
+                           "'stream_options.include_usage': expected true or false");
     a->include_usage = json_is_true(usage);
     if (a->max_completion_tokens >= 0) a->max_tokens = a->max_completion_tokens;
     if (a->min_tokens && a->max_tokens >= 0 && a->min_tokens > a->max_tokens)
-        return fault_field(f, "min_tokens", "'min_tokens': %d is more than 'max_tokens' (%d)", a->min_tokens, a->max_tokens);
+        return fault_field(f, "min_tokens", "'min_tokens': %d is more than 'max_tokens' (%d)", a->min_tokens,
+                           a->max_tokens);
     if (a->sample.temperature < TEMPERATURE_MIN) a->sample.temperature = 0;
     if (a->sample.top_k < 0) a->sample.top_k = 0;
     a->seed_given = a->seed_any != NULL;
@@ -208,7 +240,13 @@ static int check(struct ask *a, enum ask_api api, struct fault *f)
 
 int ask_take(struct ask *a, json_t *body, enum ask_api api, struct fault *f)
 {
-    *a = (struct ask){.body = body, .n = 1, .max_tokens = -1, .max_completion_tokens = -1, .top_logprobs = -1, .skip_special = true, .add_generation_prompt = true};
+    *a = (struct ask){.body = body,
+                      .n = 1,
+                      .max_tokens = -1,
+                      .max_completion_tokens = -1,
+                      .top_logprobs = -1,
+                      .skip_special = true,
+                      .add_generation_prompt = true};
     sampler_params_default(&a->sample);
     /* OpenAI's defaults: nothing is cut off */
     a->sample.temperature = a->sample.top_p = 1;

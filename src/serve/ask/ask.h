@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ask: the body of a request for an answer (chat/completions, completions; other APIs translate into it), read and checked
- * as far as that needs no model. Fields of OpenAI, Groq, vLLM and llama.cpp that mean the same; what it does not know it
- * ignores. Strings and arrays are borrowed from the body.
+ * ask: the body of a request for an answer (chat/completions, completions; other APIs translate into it),
+ * read and checked as far as that needs no model. Fields of OpenAI, Groq, vLLM and llama.cpp that mean the
+ * same; what it does not know it ignores. Strings and arrays are borrowed from the body.
  */
 #ifndef TUTTI_SERVE_ASK_ASK_H
 #define TUTTI_SERVE_ASK_ASK_H
@@ -47,7 +47,8 @@ struct ask {
     enum ask_receipt receipt;
     const json_t *receipt_any;
     enum gate_tier tier;
-    const json_t *messages, *prompt, *tools, *tool_choice, *response_format, *structured, *template_kwargs, *allowed_ids;
+    const json_t *messages, *prompt, *tools, *tool_choice, *response_format, *structured, *template_kwargs,
+        *allowed_ids;
 
     /* as they stand in the body; what they mean is above */
     const json_t *stop_any, *stop_ids_any, *bias_any, *stream_options, *logprobs_any, *seed_any;
@@ -65,8 +66,8 @@ void ask_finish(struct ask *a); /* accepts a zeroed struct */
 int ask_parse_object(struct str text, json_t **out, struct fault *f);
 
 /*
- * Messages as chat templates expect them: the text parts of a content joined by newlines, developer as system, arguments
- * of tool calls as objects. *out: json_decref it.
+ * Messages as chat templates expect them: the text parts of a content joined by newlines, developer as
+ * system, arguments of tool calls as objects. *out: json_decref it.
  */
 int ask_messages(const json_t *messages, json_t **out, struct fault *f);
 

@@ -22,8 +22,11 @@ static int join_parts(const json_t *parts, size_t i_msg, json_t **out, struct fa
         if (!type && text) type = "text";
         if (!type)
             rc = fault_field(f, param, "'%s': expected an object with 'type', got %s", param, fault_got(p, got));
-        else if (strcmp(type, "text") != 0 && strcmp(type, "input_text") != 0 && strcmp(type, "output_text") != 0 && strcmp(type, "refusal") != 0)
-            rc = fault_field(f, param, "'%s': parts of type \"%.40s\" are not supported; this server takes text", param, type);
+        else if (strcmp(type, "text") != 0 && strcmp(type, "input_text") != 0 &&
+                 strcmp(type, "output_text") != 0 && strcmp(type, "refusal") != 0)
+            rc = fault_field(f, param,
+                             "'%s': parts of type \"%.40s\" are not supported; this server takes text", param,
+                             type);
         else if (!json_is_string(text) && strcmp(type, "refusal") != 0)
             rc = fault_field(f, param, "'%s.text': expected a string", param);
         if (rc || !text) continue;
@@ -44,7 +47,8 @@ static int open_arguments(json_t *msg, size_t i_msg, struct fault *f)
     char param[FAULT_PARAM_MAX], got[FAULT_GOT_MAX];
     if (!calls || json_is_null(calls)) return 0;
     snprintf(param, sizeof param, "messages[%zu].tool_calls", i_msg);
-    if (!json_is_array(calls)) return fault_field(f, param, "'%s': expected an array, got %s", param, fault_got(calls, got));
+    if (!json_is_array(calls))
+        return fault_field(f, param, "'%s': expected an array, got %s", param, fault_got(calls, got));
     if (!(copy = json_deep_copy(calls))) return fault_memory(f);
     json_object_set_new(msg, "tool_calls", copy);
     json_array_foreach(copy, i, call) {
@@ -62,10 +66,14 @@ static int read_message(const json_t *in, size_t i, json_t *out, struct fault *f
     const json_t *role = json_object_get(in, "role"), *content = json_object_get(in, "content");
     json_t *text = NULL, *msg;
     snprintf(param, sizeof param, "messages[%zu]", i);
-    if (!json_is_object(in)) return fault_field(f, param, "'%s': expected an object, got %s", param, fault_got(in, got));
-    if (!json_is_string(role)) return fault_field(f, param, "'%s.role': expected a string, got %s", param, role ? fault_got(role, got) : "nothing");
+    if (!json_is_object(in))
+        return fault_field(f, param, "'%s': expected an object, got %s", param, fault_got(in, got));
+    if (!json_is_string(role))
+        return fault_field(f, param, "'%s.role': expected a string, got %s", param,
+                           role ? fault_got(role, got) : "nothing");
     if (content && !json_is_string(content) && !json_is_array(content) && !json_is_null(content))
-        return fault_field(f, param, "'%s.content': expected a string or an array of parts, got %s", param, fault_got(content, got));
+        return fault_field(f, param, "'%s.content': expected a string or an array of parts, got %s", param,
+                           fault_got(content, got));
     if (!(msg = json_copy((json_t *)(uintptr_t)in)) || json_array_append_new(out, msg)) return fault_memory(f);
     if (strcmp(json_string_value(role), "developer") == 0) json_object_set_new(msg, "role", json_string("system"));
     if (strcmp(json_string_value(role), "function") == 0) json_object_set_new(msg, "role", json_string("tool"));
@@ -88,7 +96,8 @@ int ask_messages(const json_t *messages, json_t **out, struct fault *f)
     int rc = 0;
     *out = NULL;
     if (n == 0) return fault_field(f, "messages", "'messages' is empty: expected at least one message");
-    if (n > ASK_MESSAGES_MAX) return fault_field(f, "messages", "'messages': expected at most %d, got %zu", ASK_MESSAGES_MAX, n);
+    if (n > ASK_MESSAGES_MAX)
+        return fault_field(f, "messages", "'messages': expected at most %d, got %zu", ASK_MESSAGES_MAX, n);
     json_t *list = json_array();
     if (!list) return fault_memory(f);
     for (size_t i = 0; i < n && !rc; i++) rc = read_message(json_array_get(messages, i), i, list, f);

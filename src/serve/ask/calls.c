@@ -44,7 +44,8 @@ const json_t *calls_find(const json_t *tools, struct str name)
 
 static json_t *make(const json_t *tools, struct str name, json_t *arguments)
 {
-    if (arguments && calls_find(tools, name)) return json_pack("{s:s%, s:o}", "name", name.p, name.n, "arguments", arguments);
+    if (arguments && calls_find(tools, name))
+        return json_pack("{s:s%, s:o}", "name", name.p, name.n, "arguments", arguments);
     json_decref(arguments);
     return NULL;
 }
@@ -68,7 +69,8 @@ static json_t *of_object(const json_t *tools, const json_t *v)
     if (!name) name = inner;
     if (!json_is_string(name)) return NULL;
     if (!(args = json_object_get(v, "arguments"))) args = json_object_get(v, "parameters");
-    return make(tools, (struct str){json_string_value(name), json_string_length(name)}, args ? json_incref(args) : json_object());
+    return make(tools, (struct str){json_string_value(name), json_string_length(name)},
+                args ? json_incref(args) : json_object());
 }
 
 static bool add(json_t *out, json_t *call)
@@ -114,7 +116,8 @@ static json_t *take_arg_keys(const json_t *schema, struct str *s)
         if (!take(&rest, STR("<arg_key>"))) return args;
         ok = take_until(&rest, STR("</arg_key>"), &key);
         scan_blanks(&rest);
-        ok = ok && take(&rest, STR("<arg_value>")) && take_until(&rest, STR("</arg_value>"), &value) && set_bare(args, schema, trim(key), value);
+        ok = ok && take(&rest, STR("<arg_value>")) && take_until(&rest, STR("</arg_value>"), &value) &&
+             set_bare(args, schema, trim(key), value);
         *s = rest;
     }
     json_decref(args);
@@ -137,7 +140,9 @@ static json_t *take_tagged(const json_t *tools, struct str *s)
     const json_t *schema = calls_find(tools, name);
     json_t *args = schema ? json_object() : NULL;
     for (scan_blanks(s); args && take(s, STR("<parameter=")); scan_blanks(s)) {
-        if (take_until(s, STR(">"), &key) && take_until(s, STR("</parameter>"), &value) && set_bare(args, schema, key, trim_line_ends(value))) continue;
+        if (take_until(s, STR(">"), &key) && take_until(s, STR("</parameter>"), &value) &&
+            set_bare(args, schema, key, trim_line_ends(value)))
+            continue;
         json_decref(args);
         args = NULL;
     }
@@ -238,7 +243,9 @@ static void skip_between(struct str *s)
     do {
         n = s->n;
         scan_blanks(s);
-        if (!take(s, STR(";")) && !take(s, STR(",")) && !take(s, STR("[TOOL_CALLS]")) && !take(s, STR("<|tool_call|>"))) take(s, STR("<|plugin|>"));
+        if (!take(s, STR(";")) && !take(s, STR(",")) && !take(s, STR("[TOOL_CALLS]")) &&
+            !take(s, STR("<|tool_call|>")))
+            take(s, STR("<|plugin|>"));
     } while (s->n < n);
 }
 

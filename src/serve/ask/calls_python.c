@@ -30,7 +30,10 @@ static bool take_hex(struct str *s, int digits, struct buf *out)
     if (s->n < (size_t)digits) return false;
     for (int i = 0; i < digits; i++) {
         char d = s->p[i];
-        int v = d >= '0' && d <= '9' ? d - '0' : d >= 'a' && d <= 'f' ? d - 'a' + 10 : d >= 'A' && d <= 'F' ? d - 'A' + 10 : -1;
+        int v = d >= '0' && d <= '9'   ? d - '0'
+                : d >= 'a' && d <= 'f' ? d - 'a' + 10
+                : d >= 'A' && d <= 'F' ? d - 'A' + 10
+                                       : -1;
         if (v < 0) return false;
         c = c << 4 | (uint32_t)v;
     }
@@ -47,7 +50,9 @@ static bool take_escape(struct str *s, struct buf *out)
     scan_skip(s, 1);
     if (c == 'x' || c == 'u' || c == 'U') return take_hex(s, c == 'x' ? 2 : c == 'u' ? 4 : 8, out);
     const char *at = c ? strchr(from, c) : NULL;
-    if (!at) return buf_append_char(out, '\\') == 0 && buf_append_char(out, c) == 0; /* as Python leaves what it does not know */
+    if (!at)
+        return buf_append_char(out, '\\') == 0 &&
+               buf_append_char(out, c) == 0; /* as Python leaves what it does not know */
     if (c == '\n') return true;
     return buf_append_char(out, to[at - from]) == 0;
 }

@@ -7,7 +7,9 @@
 #include <string.h>
 #include "base/utf8.h"
 
-__attribute__((format(printf, 6, 0))) static void fill(struct fault *f, int status, const char *type, const char *code, const char *param, const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void fill(struct fault *f, int status, const char *type,
+                                                       const char *code, const char *param, const char *fmt,
+                                                       va_list ap)
 {
     *f = (struct fault){.status = status, .type = type, .code = code};
     snprintf(f->param, sizeof f->param, "%s", param ? param : "");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fault: what is wrong with a request, in the words and numbers that its sender needs: HTTP status, type and code as OpenAI
- * names them, the field, and a message that says what was expected and what came.
+ * fault: what is wrong with a request, in the words and numbers that its sender needs: HTTP status, type and
+ * code as OpenAI names them, the field, and a message that says what was expected and what came.
  */
 #ifndef TUTTI_SERVE_ASK_FAULT_H
 #define TUTTI_SERVE_ASK_FAULT_H

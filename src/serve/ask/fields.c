@@ -11,7 +11,8 @@ static int refuse(struct fault *f, const struct field *t, const json_t *v, const
 {
     char got[FAULT_GOT_MAX];
     if (t->min != 0 || t->max != 0)
-        return fault_field(f, t->name, "'%s': expected %s in %.10g..%.10g, got %s", t->name, what, t->min, t->max, fault_got(v, got));
+        return fault_field(f, t->name, "'%s': expected %s in %.10g..%.10g, got %s", t->name, what, t->min,
+                           t->max, fault_got(v, got));
     return fault_field(f, t->name, "'%s': expected %s, got %s", t->name, what, fault_got(v, got));
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fields: a JSON object into a C struct, by a table. A field that is absent or null leaves its place alone, an unknown one
- * is ignored; a wrong type or a number out of range is a fault that names field, expectation and what came.
+ * fields: a JSON object into a C struct, by a table. A field that is absent or null leaves its place alone,
+ * an unknown one is ignored; a wrong type or a number out of range is a fault that names field, expectation
+ * and what came.
  */
 #ifndef TUTTI_SERVE_ASK_FIELDS_H
 #define TUTTI_SERVE_ASK_FIELDS_H

@@ -31,7 +31,8 @@ static int set_schema(struct form_spec *s, const json_t *v, const char *param, s
         if (!s->own) return fault_field(f, param, "'%s': not JSON: line %d: %s", param, je.line, je.text);
         v = s->own;
     }
-    if (!json_is_object(v) && !json_is_boolean(v)) return fault_field(f, param, "'%s': expected a JSON Schema, got %s", param, fault_got(v, got));
+    if (!json_is_object(v) && !json_is_boolean(v))
+        return fault_field(f, param, "'%s': expected a JSON Schema, got %s", param, fault_got(v, got));
     s->json = v;
     return 0;
 }
@@ -51,8 +52,8 @@ static int set_choice(struct form_spec *s, const json_t *v, const char *param, s
     json_t *one;
     if (!json_is_array(v) || json_array_size(v) < 1 || json_array_size(v) > CHOICES_MAX)
         return fault_field(f, param, "'%s': expected 1 to %d strings, got %s", param, CHOICES_MAX, fault_got(v, got));
-    json_array_foreach(v, i, one)
-        if (!json_is_string(one)) return fault_field(f, param, "'%s[%zu]': expected a string, got %s", param, i, fault_got(one, got));
+    json_array_foreach(v, i, one) if (!json_is_string(one)) return fault_field(
+        f, param, "'%s[%zu]': expected a string, got %s", param, i, fault_got(one, got));
     s->json = v;
     return set_form(s, FORM_CHOICE, param, f);
 }
@@ -62,18 +63,26 @@ static int read_response_format(const json_t *v, struct form_spec *s, struct fau
     const char *type = json_string_value(json_object_get(v, "type"));
     char got[FAULT_GOT_MAX];
     const json_t *schema;
-    if (!json_is_object(v)) return fault_field(f, "response_format", "'response_format': expected an object, got %s", fault_got(v, got));
-    if (!type) return fault_field(f, "response_format.type", "'response_format.type': expected 'text', 'json_object' or 'json_schema'");
+    if (!json_is_object(v))
+        return fault_field(f, "response_format", "'response_format': expected an object, got %s",
+                           fault_got(v, got));
+    if (!type)
+        return fault_field(f, "response_format.type",
+                           "'response_format.type': expected 'text', 'json_object' or 'json_schema'");
     if (strcmp(type, "text") == 0) return 0;
     if (strcmp(type, "json_object") == 0) { /* a schema beside it: an older form that clients still use */
         if ((schema = json_object_get(v, "schema"))) return set_schema(s, schema, "response_format.schema", f);
         return set_form(s, FORM_JSON_OBJECT, "response_format", f);
     }
     if (strcmp(type, "json_schema") != 0)
-        return fault_field(f, "response_format.type", "'response_format.type': expected 'text', 'json_object' or 'json_schema', got '%.64s'", type);
+        return fault_field(
+            f, "response_format.type",
+            "'response_format.type': expected 'text', 'json_object' or 'json_schema', got '%.64s'", type);
     schema = json_object_get(json_object_get(v, "json_schema"), "schema");
     if (!schema) schema = json_object_get(v, "schema"); /* of the Responses API */
-    if (!schema) return fault_field(f, "response_format.json_schema.schema", "'response_format.json_schema.schema': expected a JSON Schema, got nothing");
+    if (!schema)
+        return fault_field(f, "response_format.json_schema.schema",
+                           "'response_format.json_schema.schema': expected a JSON Schema, got nothing");
     return set_schema(s, schema, "response_format.json_schema.schema", f);
 }
 
@@ -82,10 +91,14 @@ static int read_structured(const json_t *v, struct form_spec *s, struct fault *f
     const json_t *one;
     int rc = 0;
     if ((one = json_object_get(v, "json")) && !json_is_null(one)) rc = set_schema(s, one, "structured_outputs.json", f);
-    if (!rc && (one = json_object_get(v, "regex")) && !json_is_null(one)) rc = set_text(s, FORM_REGEX, one, "structured_outputs.regex", f);
-    if (!rc && (one = json_object_get(v, "choice")) && !json_is_null(one)) rc = set_choice(s, one, "structured_outputs.choice", f);
-    if (!rc && (one = json_object_get(v, "grammar")) && !json_is_null(one)) rc = set_text(s, FORM_GBNF, one, "structured_outputs.grammar", f);
-    if (!rc && json_is_true(json_object_get(v, "json_object"))) rc = set_form(s, FORM_JSON_OBJECT, "structured_outputs.json_object", f);
+    if (!rc && (one = json_object_get(v, "regex")) && !json_is_null(one))
+        rc = set_text(s, FORM_REGEX, one, "structured_outputs.regex", f);
+    if (!rc && (one = json_object_get(v, "choice")) && !json_is_null(one))
+        rc = set_choice(s, one, "structured_outputs.choice", f);
+    if (!rc && (one = json_object_get(v, "grammar")) && !json_is_null(one))
+        rc = set_text(s, FORM_GBNF, one, "structured_outputs.grammar", f);
+    if (!rc && json_is_true(json_object_get(v, "json_object")))
+        rc = set_form(s, FORM_JSON_OBJECT, "structured_outputs.json_object", f);
     return rc;
 }
 
@@ -97,11 +110,15 @@ int form_read(const json_t *body, struct form_spec *s, struct fault *f)
     if ((v = json_object_get(body, "response_format")) && !json_is_null(v)) rc = read_response_format(v, s, f);
     if (!rc && (v = json_object_get(body, "structured_outputs")) && !json_is_null(v)) rc = read_structured(v, s, f);
     if (!rc && (v = json_object_get(body, "guided_json")) && !json_is_null(v)) rc = set_schema(s, v, "guided_json", f);
-    if (!rc && (v = json_object_get(body, "guided_regex")) && !json_is_null(v)) rc = set_text(s, FORM_REGEX, v, "guided_regex", f);
-    if (!rc && (v = json_object_get(body, "guided_choice")) && !json_is_null(v)) rc = set_choice(s, v, "guided_choice", f);
-    if (!rc && (v = json_object_get(body, "guided_grammar")) && !json_is_null(v)) rc = set_text(s, FORM_GBNF, v, "guided_grammar", f);
+    if (!rc && (v = json_object_get(body, "guided_regex")) && !json_is_null(v))
+        rc = set_text(s, FORM_REGEX, v, "guided_regex", f);
+    if (!rc && (v = json_object_get(body, "guided_choice")) && !json_is_null(v))
+        rc = set_choice(s, v, "guided_choice", f);
+    if (!rc && (v = json_object_get(body, "guided_grammar")) && !json_is_null(v))
+        rc = set_text(s, FORM_GBNF, v, "guided_grammar", f);
     if (!rc && (v = json_object_get(body, "json_schema")) && !json_is_null(v)) rc = set_schema(s, v, "json_schema", f);
-    if (!rc && (v = json_object_get(body, "grammar")) && !json_is_null(v) && (!json_is_string(v) || json_string_length(v)))
+    if (!rc && (v = json_object_get(body, "grammar")) && !json_is_null(v) &&
+        (!json_is_string(v) || json_string_length(v)))
         rc = set_text(s, FORM_GBNF, v, "grammar", f);
     if (rc) {
         json_decref(s->own);
@@ -151,8 +168,12 @@ void forms_destroy(struct forms *f)
     free(f);
 }
 
-const char *const form_kind_name[] = {[FORM_ANY] = "",          [FORM_JSON_OBJECT] = "json_object", [FORM_JSON_SCHEMA] = "json_schema",
-                                      [FORM_REGEX] = "regex", [FORM_GBNF] = "gbnf",               [FORM_CHOICE] = "choice"};
+const char *const form_kind_name[] = {[FORM_ANY] = "",
+                                      [FORM_JSON_OBJECT] = "json_object",
+                                      [FORM_JSON_SCHEMA] = "json_schema",
+                                      [FORM_REGEX] = "regex",
+                                      [FORM_GBNF] = "gbnf",
+                                      [FORM_CHOICE] = "choice"};
 
 char *form_text(const struct form_spec *s)
 {
@@ -230,8 +251,11 @@ int form_of_text(struct str kind, struct str text, struct grammar **g, struct er
     for (int i = FORM_ANY + 1; i <= FORM_CHOICE; i++)
         if (str_eqz(kind, form_kind_name[i])) s.kind = (enum form_kind)i;
     if (s.kind == FORM_ANY) return err(e, ERR_UNSUPPORTED, "a form of kind '%.*s' is not known", STR_ARG(kind));
-    if (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE) s.json = s.own = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    int rc = (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE) && !s.json ? err(e, ERR_FORMAT, "the form's text is no JSON") : compile(&s, g, e);
+    if (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE)
+        s.json = s.own = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    int rc = (s.kind == FORM_JSON_SCHEMA || s.kind == FORM_CHOICE) && !s.json
+                 ? err(e, ERR_FORMAT, "the form's text is no JSON")
+                 : compile(&s, g, e);
     json_decref(s.own);
     return rc;
 }

@@ -6,8 +6,9 @@
  *   structured_outputs {json | json_object | regex | choice | grammar}, guided_*     vLLM, now and before
  *   json_schema, grammar     llama.cpp
  *
- * Each model keeps the grammars of the last requests (struct forms), so that who asks for the same form again finds masks
- * that are made already. Grammars are used on the scheduler's thread of the model only; here they are found and counted.
+ * Each model keeps the grammars of the last requests (struct forms), so that who asks for the same form again
+ * finds masks that are made already. Grammars are used on the scheduler's thread of the model only; here they
+ * are found and counted.
  */
 #ifndef TUTTI_SERVE_ASK_FORM_H
 #define TUTTI_SERVE_ASK_FORM_H

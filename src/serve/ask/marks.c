@@ -5,18 +5,19 @@
 enum { TAIL_TOKENS = 8, TAIL_BYTES = 256 };
 
 const struct marks_pair marks_call[MARKS_CALLS] = {
-    {STR("<tool_call>"), STR("</tool_call>"), false},                         /* Hermes, Qwen, SmolLM3, GLM-4.5, Granite 4 */
-    {STR("<|tool_call|>"), STR("<|/tool_call|>"), false},                     /* Phi-4-mini; Granite 3, which does not close it */
-    {STR("[TOOL_CALLS]"), STR(""), false},                                    /* Mistral */
-    {STR(DEEPSEEK("tool" LOW "calls" LOW "begin")), STR(DEEPSEEK("tool" LOW "calls" LOW "end")), false}, /* DeepSeek */
+    {STR("<tool_call>"), STR("</tool_call>"), false},     /* Hermes, Qwen, SmolLM3, GLM-4.5, Granite 4 */
+    {STR("<|tool_call|>"), STR("<|/tool_call|>"), false}, /* Phi-4-mini; Granite 3, which does not close it */
+    {STR("[TOOL_CALLS]"), STR(""), false},                /* Mistral */
+    {STR(DEEPSEEK("tool" LOW "calls" LOW "begin")), STR(DEEPSEEK("tool" LOW "calls" LOW "end")),
+     false},                                                                         /* DeepSeek */
     {STR("<|tool_calls_section_begin|>"), STR("<|tool_calls_section_end|>"), false}, /* Kimi K2 */
-    {STR("<|python_tag|>"), STR(""), false},                                  /* Llama 3.1 */
-    {STR("<seed:tool_call>"), STR("</seed:tool_call>"), false},               /* Seed-OSS */
-    {STR("<function_calls>"), STR("</function_calls>"), false},               /* OLMo 3 */
-    {STR("<|action_start|>"), STR("<|action_end|>"), false},                  /* InternLM 2 */
-    {STR("```tool_code\n"), STR("```"), false},                               /* Gemma */
+    {STR("<|python_tag|>"), STR(""), false},                                         /* Llama 3.1 */
+    {STR("<seed:tool_call>"), STR("</seed:tool_call>"), false},                      /* Seed-OSS */
+    {STR("<function_calls>"), STR("</function_calls>"), false},                      /* OLMo 3 */
+    {STR("<|action_start|>"), STR("<|action_end|>"), false},                         /* InternLM 2 */
+    {STR("```tool_code\n"), STR("```"), false},                                      /* Gemma */
     {STR("```tool_call\n"), STR("```"), false},
-    {STR("```json\n"), STR("```"), true},                                     /* who was told in words (tools.h) */
+    {STR("```json\n"), STR("```"), true}, /* who was told in words (tools.h) */
 };
 
 static const struct marks_pair thoughts[MARKS_THOUGHTS] = {
@@ -26,15 +27,26 @@ static const struct marks_pair thoughts[MARKS_THOUGHTS] = {
 };
 
 const struct str marks_channel[MARKS_CHANNELS] = {
-    [MARK_START] = STR("<|start|>"), [MARK_CHANNEL] = STR("<|channel|>"), [MARK_MESSAGE] = STR("<|message|>"),     [MARK_END] = STR("<|end|>"),
-    [MARK_CALL] = STR("<|call|>"),   [MARK_RETURN] = STR("<|return|>"),   [MARK_CONSTRAIN] = STR("<|constrain|>"),
+    [MARK_START] = STR("<|start|>"),         [MARK_CHANNEL] = STR("<|channel|>"),
+    [MARK_MESSAGE] = STR("<|message|>"),     [MARK_END] = STR("<|end|>"),
+    [MARK_CALL] = STR("<|call|>"),           [MARK_RETURN] = STR("<|return|>"),
+    [MARK_CONSTRAIN] = STR("<|constrain|>"),
 };
 
 /* What stands within calls. */
-static const struct str within[] = {STR(DEEPSEEK("tool" LOW "call" LOW "begin")), STR(DEEPSEEK("tool" LOW "call" LOW "end")), STR(DEEPSEEK("tool" LOW "sep")),
-                                    STR("[ARGS]"), STR("[CALL_ID]"), STR("<|plugin|>"),
-                                    STR("<|tool_call_begin|>"), STR("<|tool_call_argument_begin|>"), STR("<|tool_call_end|>"),
-                                    STR("<arg_key>"), STR("</arg_key>"), STR("<arg_value>"), STR("</arg_value>")};
+static const struct str within[] = {STR(DEEPSEEK("tool" LOW "call" LOW "begin")),
+                                    STR(DEEPSEEK("tool" LOW "call" LOW "end")),
+                                    STR(DEEPSEEK("tool" LOW "sep")),
+                                    STR("[ARGS]"),
+                                    STR("[CALL_ID]"),
+                                    STR("<|plugin|>"),
+                                    STR("<|tool_call_begin|>"),
+                                    STR("<|tool_call_argument_begin|>"),
+                                    STR("<|tool_call_end|>"),
+                                    STR("<arg_key>"),
+                                    STR("</arg_key>"),
+                                    STR("<arg_value>"),
+                                    STR("</arg_value>")};
 
 static bool has(struct str text, struct str mark)
 {
@@ -49,7 +61,9 @@ static void add_id(struct marks *m, const struct tokenizer *t, struct str mark)
 
 void marks_read(struct marks *m, struct str template, const struct tokenizer *t)
 {
-    *m = (struct marks){.channels = has(template, marks_channel[MARK_CHANNEL]) && has(template, marks_channel[MARK_MESSAGE]), .tools = has(template, STR("tools"))};
+    *m = (struct marks){.channels = has(template, marks_channel[MARK_CHANNEL]) &&
+                                    has(template, marks_channel[MARK_MESSAGE]),
+                        .tools = has(template, STR("tools"))};
     for (int i = 0; i < MARKS_THOUGHTS && !m->think && !m->channels; i++)
         if (has(template, thoughts[i].open) || has(template, thoughts[i].close)) m->think = &thoughts[i];
     for (int i = 0; i < MARKS_CHANNELS && m->channels; i++) add_id(m, t, marks_channel[i]);
@@ -70,5 +84,6 @@ bool marks_end_thinking(const struct marks *m, const struct tokenizer *t, const 
         n += s.n;
     }
     while (n && (tail[n - 1] == '\n' || tail[n - 1] == ' ')) n--;
-    return m->think && n >= m->think->open.n && memcmp(tail + n - m->think->open.n, m->think->open.p, m->think->open.n) == 0;
+    return m->think && n >= m->think->open.n &&
+           memcmp(tail + n - m->think->open.n, m->think->open.p, m->think->open.n) == 0;
 }

@@ -2,9 +2,10 @@
 /*
  * marks: the strings around thoughts and calls in what models write, as their published templates have them.
  *
- * Marks of calls are the same for all models, since they are rare elsewhere. How a model thinks, and whether it writes in
- * channels (gpt-oss), is read from its template. Many marks are control tokens, which no text shows; struct marks knows
- * their ids, so that the text that is taken apart can have them (generate_params.marks).
+ * Marks of calls are the same for all models, since they are rare elsewhere. How a model thinks, and whether
+ * it writes in channels (gpt-oss), is read from its template. Many marks are control tokens, which no text
+ * shows; struct marks knows their ids, so that the text that is taken apart can have them
+ * (generate_params.marks).
  */
 #ifndef TUTTI_SERVE_ASK_MARKS_H
 #define TUTTI_SERVE_ASK_MARKS_H
@@ -23,7 +24,8 @@ struct marks_pair {
 enum { MARKS_CALLS = 12, MARKS_THOUGHTS = 3, MARKS_CHANNELS = 7, MARKS_IDS_MAX = 64 };
 extern const struct marks_pair marks_call[MARKS_CALLS];
 
-/* Of channels: <|start|>assistant<|channel|>NAME to=RECIPIENT <|constrain|>json<|message|> ... <|end|>, <|call|> or <|return|> */
+/* Of channels: <|start|>assistant<|channel|>NAME to=RECIPIENT <|constrain|>json<|message|> ... <|end|>,
+ * <|call|> or <|return|> */
 enum marks_channel { MARK_START, MARK_CHANNEL, MARK_MESSAGE, MARK_END, MARK_CALL, MARK_RETURN, MARK_CONSTRAIN };
 extern const struct str marks_channel[MARKS_CHANNELS];
 

@@ -24,7 +24,8 @@ static inline void scan_blanks(struct str *s)
 /* A character of the name of a function. */
 static inline bool scan_is_name(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
 }
 
 static inline struct str scan_name(struct str *s)

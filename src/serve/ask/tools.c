@@ -25,11 +25,15 @@ static int check_tool(const json_t *tool, size_t i, struct fault *f)
     char param[FAULT_PARAM_MAX], got[FAULT_GOT_MAX];
     const json_t *type = json_object_get(tool, "type"), *schema = json_object_get(function_of(tool), "parameters");
     snprintf(param, sizeof param, "tools[%zu]", i);
-    if (!json_is_object(tool)) return fault_field(f, param, "'%s': expected an object, got %s", param, fault_got(tool, got));
+    if (!json_is_object(tool))
+        return fault_field(f, param, "'%s': expected an object, got %s", param, fault_got(tool, got));
     if (type && (!json_is_string(type) || strcmp(json_string_value(type), "function") != 0))
         return fault_field(f, param, "'%s.type': expected 'function', got %s", param, fault_got(type, got));
-    if (!name_of(tool) || !*name_of(tool)) return fault_field(f, param, "'%s.function.name': expected the name of a function", param);
-    if (schema && !json_is_object(schema)) return fault_field(f, param, "'%s.function.parameters': expected a JSON Schema, got %s", param, fault_got(schema, got));
+    if (!name_of(tool) || !*name_of(tool))
+        return fault_field(f, param, "'%s.function.name': expected the name of a function", param);
+    if (schema && !json_is_object(schema))
+        return fault_field(f, param, "'%s.function.parameters': expected a JSON Schema, got %s", param,
+                           fault_got(schema, got));
     return 0;
 }
 
@@ -40,7 +44,9 @@ int tools_read(struct tools *t, const json_t *tools, const json_t *choice, struc
     char got[FAULT_GOT_MAX];
     int rc = 0;
     *t = (struct tools){.list = json_array_size(tools) ? tools : NULL};
-    if (json_array_size(tools) > TOOLS_MAX) return fault_field(f, "tools", "'tools': expected at most %d, got %zu", TOOLS_MAX, json_array_size(tools));
+    if (json_array_size(tools) > TOOLS_MAX)
+        return fault_field(f, "tools", "'tools': expected at most %d, got %zu", TOOLS_MAX,
+                           json_array_size(tools));
     json_array_foreach(tools, i, v)
         if ((rc = check_tool(v, i, f))) return rc;
     if (!choice || json_is_null(choice)) return 0;
@@ -49,10 +55,17 @@ int tools_read(struct tools *t, const json_t *tools, const json_t *choice, struc
         if (strcmp(s, "none") == 0) return t->list = NULL, 0;
         if (strcmp(s, "auto") == 0) return 0;
         if (strcmp(s, "required") == 0 || strcmp(s, "any") == 0) t->forced = "";
-        else return fault_field(f, "tool_choice", "'tool_choice': expected none, auto, required or a function, got \"%.40s\"", s);
+        else
+            return fault_field(f, "tool_choice",
+                               "'tool_choice': expected none, auto, required or a function, got \"%.40s\"",
+                               s);
     } else {
         t->forced = name_of(choice);
-        if (!t->forced) return fault_field(f, "tool_choice", "'tool_choice': expected none, auto, required or {\"type\":\"function\",\"function\":{\"name\":...}}, got %s", fault_got(choice, got));
+        if (!t->forced)
+            return fault_field(
+                f, "tool_choice",
+                "'tool_choice': expected none, auto, required or {\"type\":\"function\",\"function\":{\"name\":...}}, got %s",
+                fault_got(choice, got));
     }
     if (!t->list) return fault_field(f, "tool_choice", "'tool_choice' asks for a call, but there are no 'tools'");
     if (!*t->forced) return 0;
@@ -73,7 +86,8 @@ static void move_refs(json_t *s, const char *prefix)
     json_object_foreach(s, key, v) {
         char to[REF_MAX];
         const char *ref = json_string_value(v);
-        if (strcmp(key, "$ref") == 0 && ref && ref[0] == '#' && (ref[1] == '/' || !ref[1]) && strlen(ref) + strlen(prefix) < sizeof to) {
+        if (strcmp(key, "$ref") == 0 && ref && ref[0] == '#' && (ref[1] == '/' || !ref[1]) &&
+            strlen(ref) + strlen(prefix) < sizeof to) {
             snprintf(to, sizeof to, "%s%s", prefix, ref + 1);
             json_string_set(v, to);
         } else {
@@ -96,9 +110,11 @@ json_t *tools_schema(const struct tools *t)
         }
         snprintf(prefix, sizeof prefix, "#/anyOf/%zu/properties/arguments", json_array_size(list));
         move_refs(own, prefix);
-        if (!json_object_get(own, "type") && json_is_object(own)) json_object_set_new(own, "type", json_string("object"));
-        json_array_append_new(list, json_pack("{s:s, s:{s:{s:s}, s:o}, s:[ss], s:b}", "type", "object", "properties", "name", "const", name_of(tool),
-                                              "arguments", own, "required", "name", "arguments", "additionalProperties", 0));
+        if (!json_object_get(own, "type") && json_is_object(own))
+            json_object_set_new(own, "type", json_string("object"));
+        json_array_append_new(list, json_pack("{s:s, s:{s:{s:s}, s:o}, s:[ss], s:b}", "type", "object",
+                                              "properties", "name", "const", name_of(tool), "arguments", own,
+                                              "required", "name", "arguments", "additionalProperties", 0));
     }
     return json_pack("{s:o}", "anyOf", list);
 }
@@ -109,8 +125,10 @@ static void describe(const struct tools *t, struct buf *b)
 {
     size_t i;
     json_t *tool;
-    buf_append_z(b, "You can call functions. To call one, answer with its name and arguments as JSON within <tool_call></tool_call>:\n"
-                    "<tool_call>\n{\"name\": \"function\", \"arguments\": {\"argument\": \"value\"}}\n</tool_call>\nThe functions are:");
+    buf_append_z(
+        b,
+        "You can call functions. To call one, answer with its name and arguments as JSON within <tool_call></tool_call>:\n"
+        "<tool_call>\n{\"name\": \"function\", \"arguments\": {\"argument\": \"value\"}}\n</tool_call>\nThe functions are:");
     json_array_foreach(t->list, i, tool) {
         char *text = json_dumps(function_of(tool), JSON_COMPACT);
         buf_append_z(b, "\n");
@@ -137,7 +155,8 @@ static void write_calls(const json_t *calls, struct buf *b)
 
 static json_t *in_words(const json_t *m, struct buf *b)
 {
-    const char *role = json_string_value(json_object_get(m, "role")), *content = json_string_value(json_object_get(m, "content"));
+    const char *role = json_string_value(json_object_get(m, "role")),
+               *content = json_string_value(json_object_get(m, "content"));
     const json_t *calls = json_object_get(m, "tool_calls");
     buf_clear(b);
     if (role && strcmp(role, "tool") == 0) {
@@ -165,7 +184,9 @@ json_t *tools_in_words(const struct tools *t, const json_t *messages)
             first = 1;
         }
         describe(t, &b);
-        if (b.failed || json_array_append_new(out, json_pack("{s:s, s:s%}", "role", "system", "content", b.p, b.n))) goto fail;
+        if (b.failed ||
+            json_array_append_new(out, json_pack("{s:s, s:s%}", "role", "system", "content", b.p, b.n)))
+            goto fail;
     }
     json_array_foreach(messages, i, m)
         if (i >= first && json_array_append_new(out, in_words(m, &b))) goto fail;

@@ -21,8 +21,9 @@ int tools_read(struct tools *t, const json_t *tools, const json_t *choice, struc
 /* The schema of an answer that calls a function, for a forced one: json_decref it. NULL: out of memory. */
 json_t *tools_schema(const struct tools *t);
 /*
- * For templates that do not mention tools: messages (as ask_messages made them) with the functions described in the system
- * message, calls written as text, and results as messages of the user. json_decref it; NULL: out of memory.
+ * For templates that do not mention tools: messages (as ask_messages made them) with the functions described
+ * in the system message, calls written as text, and results as messages of the user. json_decref it; NULL:
+ * out of memory.
  */
 json_t *tools_in_words(const struct tools *t, const json_t *messages);
 

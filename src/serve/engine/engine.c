@@ -34,8 +34,11 @@ static int open_pages(struct engine *en, const struct kv_shape *shape, const str
     size_t page = kv_page_bytes(shape), pages = opt->kv_bytes / page;
     int64_t room = (int64_t)(pages < INT32_MAX / ATTN_CHUNK ? pages : INT32_MAX / ATTN_CHUNK) * ATTN_CHUNK;
     if (room < (opt->n_ctx ? opt->n_ctx : 1))
-        return err(e, ERR_LIMIT, "%zu MiB of memory for keys and values hold %" PRId64 " tokens of this model, but the context is to have %d: give more memory or a smaller context",
-                   opt->kv_bytes >> 20, room, en->n_ctx);
+        return err(
+            e, ERR_LIMIT,
+            "%zu MiB of memory for keys and values hold %" PRId64
+            " tokens of this model, but the context is to have %d: give more memory or a smaller context",
+            opt->kv_bytes >> 20, room, en->n_ctx);
     if (en->n_ctx > room) en->n_ctx = (int)room;
     int rc = kv_pool_create(&en->kv, shape, room, 0, e);
     if (!rc) en->kv->keep = true;
@@ -44,7 +47,8 @@ static int open_pages(struct engine *en, const struct kv_shape *shape, const str
 
 static int compile(struct engine *en, const struct engine_options *opt, struct err *e)
 {
-    struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH, .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
+    struct program_options po = {.max_rows = opt->n_batch ? opt->n_batch : ENGINE_BATCH,
+                                 .max_out = opt->n_out ? opt->n_out : ENGINE_OUT};
     if (po.max_out > po.max_rows) po.max_out = po.max_rows;
     return program_compile(&en->program, en->model, &po, e);
 }
@@ -54,7 +58,8 @@ static uint64_t work_bytes(const struct engine *en, const struct engine_options 
     return chip_cpu.work_bytes(en->program, opt->n_threads ? opt->n_threads : pool_cpus());
 }
 
-/* Memory for experts: as asked, or where all weights do not fit what the machine has left, what the rest leaves of that. */
+/* Memory for experts: as asked, or where all weights do not fit what the machine has left, what the rest
+ * leaves of that. */
 static int share_experts(const struct engine *en, const struct engine_options *opt, size_t *bytes, struct err *e)
 {
     uint64_t all, experts, free_bytes = memory_available();
@@ -90,8 +95,13 @@ static int open_parts(struct engine *en, const char *path, const struct engine_o
     size_t experts;
     if ((rc = share_experts(en, opt, &experts, e))) return rc;
     struct chip_options co = {.experts_bytes = experts,
-                              .n_threads = opt->n_threads, .isa = opt->isa, .kv = opt->kv, .progress = opt->progress, .progress_ud = opt->progress_ud,
-                              .observe = opt->observe, .observe_ud = opt->observe_ud};
+                              .n_threads = opt->n_threads,
+                              .isa = opt->isa,
+                              .kv = opt->kv,
+                              .progress = opt->progress,
+                              .progress_ud = opt->progress_ud,
+                              .observe = opt->observe,
+                              .observe_ud = opt->observe_ud};
     return chip_load(&en->chip, opt->chip, en->program, &co, e);
 }
 

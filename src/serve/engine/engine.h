@@ -24,10 +24,12 @@ struct engine_options {
     int n_out;          /* rows of logits per pass; 0: ENGINE_OUT */
     enum kv_type kv;    /* KV16 unless set */
     enum rotation rotation; /* of a receipt; else as n_ctx says */
-    size_t experts_bytes; /* memory for experts; the others stay on disk. 0: for all, or what the machine has left if it has less */
+    size_t
+        experts_bytes; /* memory for experts; the others stay on disk. 0: for all, or what the machine has left if it has less */
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
     void *progress_ud;
-    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers); /* chip_options */
+    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker,
+                    int n_workers); /* chip_options */
     void *observe_ud;
 };
 enum { ENGINE_BATCH = 512, ENGINE_OUT = 64, ENGINE_LIKELY = 4096 /* tokens of a context that memory is kept for */ };
@@ -53,21 +55,21 @@ int engine_weigh(const char *path, const struct engine_options *opt, struct engi
 void engine_close(struct engine *en); /* accepts NULL */
 
 /*
- * Feeds n tokens of one sequence from position pos on, in steps of at most `chunk` tokens (0: the engine's batch), and
- * hands logits to the sink (NULL: none are made): of the last token only, or of every token if all is set (i_out counts from 0 for the
- * first token of this call).
+ * Feeds n tokens of one sequence from position pos on, in steps of at most `chunk` tokens (0: the engine's
+ * batch), and hands logits to the sink (NULL: none are made): of the last token only, or of every token if
+ * all is set (i_out counts from 0 for the first token of this call).
  */
 int engine_feed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, int pos, int chunk, bool all,
                 logits_fn *sink, void *ud, struct err *e);
 
-/* What the contract calls the embedding of a text (doc/arithmetic.md 7): a row of hidden state after the final norm (batch.hidden)
- * at unit length. out[n_embd]; 0 or ERR_RANGE. */
+/* What the contract calls the embedding of a text (doc/arithmetic.md 7): a row of hidden state after the
+ * final norm (batch.hidden) at unit length. out[n_embd]; 0 or ERR_RANGE. */
 int engine_unit(const struct engine *en, const float *row, float *out);
 /* The embedding of n tokens by the engine's pooling. seq is empty, and holds them afterwards. */
 int engine_embed(struct engine *en, struct kv_seq *seq, const int32_t *tokens, int n, float *out, struct err *e);
 
-/* BLAKE2b-256 of what chip_state hands over, while the sink or spread has row i_out: it fixes all logits. ERR_UNSUPPORTED if
- * the chip does not tell. */
+/* BLAKE2b-256 of what chip_state hands over, while the sink or spread has row i_out: it fixes all logits.
+ * ERR_UNSUPPORTED if the chip does not tell. */
 enum { ENGINE_STATE_BYTES = 32 };
 int engine_state(const struct engine *en, int i_out, uint8_t state[ENGINE_STATE_BYTES]);
 

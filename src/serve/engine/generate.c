@@ -41,7 +41,8 @@ int generate_init(struct generate *g, struct engine *en, const struct text *t, i
 {
     int rc;
     *g = (struct generate){.engine = en, .text = t, .n_ctx = n_ctx ? n_ctx : en->n_ctx};
-    if ((rc = kv_seq_init(&g->seq, en->kv, g->n_ctx, e)) || (rc = open_buf(&g->piece, e)) || (rc = open_buf(&g->show, e))) {
+    if ((rc = kv_seq_init(&g->seq, en->kv, g->n_ctx, e)) || (rc = open_buf(&g->piece, e)) ||
+        (rc = open_buf(&g->show, e))) {
         generate_close(g);
         return rc;
     }
@@ -84,12 +85,16 @@ int generate_begin(struct generate *g, const int32_t *prompt, int n, const struc
     if ((rc = sampler_params_check(&p->sample, e)) || (rc = stop_init(&g->stop, p->stop, p->n_stop, e))) return rc;
     if (n < 1) return err(e, ERR_USAGE, "the prompt is empty");
     if (n >= g->n_ctx)
-        return err(e, ERR_LIMIT, "the prompt has %d tokens and the context %d: no room for an answer; shorten the prompt%s", n, g->n_ctx,
+        return err(e, ERR_LIMIT,
+                   "the prompt has %d tokens and the context %d: no room for an answer; shorten the prompt%s",
+                   n, g->n_ctx,
                    g->n_ctx < g->engine->model->h.n_ctx_train ? " or raise the context (--ctx)" : "");
     for (int i = 0; i < n; i++)
         if (prompt[i] < 0 || prompt[i] >= n_vocab)
-            return err(e, ERR_USAGE, "token %d of the prompt is %d: outside the vocabulary of %d", i, (int)prompt[i], n_vocab);
-    while (same < n - 1 && same < g->n_kv && prompt[same] == g->ids[same]) same++; /* the last one is fed for its logits */
+            return err(e, ERR_USAGE, "token %d of the prompt is %d: outside the vocabulary of %d", i,
+                       (int)prompt[i], n_vocab);
+    while (same < n - 1 && same < g->n_kv && prompt[same] == g->ids[same])
+        same++; /* the last one is fed for its logits */
     same = (int)kv_seq_truncate(&g->seq, same);
     memcpy(g->ids, prompt, (size_t)n * sizeof *prompt);
     g->n_prompt = g->n_ids = n;
@@ -169,13 +174,15 @@ int generate_fed(struct generate *g, const struct batch_part *part, int status, 
     g->answer_s = now - g->first_s;
     if (!status) return 0;
     g->end = GENERATE_FAILED;
-    return err(e, status, "at position %d %s: this text cannot be continued", part->pos + part->n - 1, err_text(status));
+    return err(e, status, "at position %d %s: this text cannot be continued", part->pos + part->n - 1,
+               err_text(status));
 }
 
 static int draw_token(struct generate *g, const float *logits, struct err *e)
 {
     struct grammar_state *rule = g->p.grammar;
-    int rc, id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids, rule ? grammar_state_allowed(rule) : NULL);
+    int rc, id = sampler_draw(g->sampler, &g->p.sample, logits, g->ids, g->n_ids, g->n_ids,
+                              rule ? grammar_state_allowed(rule) : NULL);
     if (id < 0) {
         const char *why = rule && id == ERR_USAGE ? grammar_state_error(rule)->msg : err_text(id);
         return err(e, id, "no token can be drawn at position %d: %s", g->n_ids, why);
@@ -235,7 +242,8 @@ static void catch_logits(void *ud, int i_out, const float *logits, int status)
     fed.n = i_out ? 1 : fed.n - r->n_guess;
     int n = g->n_ids;
     r->rc = generate_step(g, &fed, logits, status, r->e);
-    bool right = !r->rc && i_out < r->n_guess && g->end == GENERATE_GOES_ON && g->n_ids == n + 1 && g->ids[n] == r->tokens[r->part.n - r->n_guess + i_out];
+    bool right = !r->rc && i_out < r->n_guess && g->end == GENERATE_GOES_ON && g->n_ids == n + 1 &&
+                 g->ids[n] == r->tokens[r->part.n - r->n_guess + i_out];
     r->n_right += right;
     r->over = !right;
 }
@@ -248,7 +256,8 @@ static void guess(struct run *r)
     if (g->p.max_tokens && g->p.max_tokens - g->n_answer - 1 < max) max = g->p.max_tokens - g->n_answer - 1;
     if (r->part.n + max > g->engine->program->max_rows) max = g->engine->program->max_rows - r->part.n;
     n = spec_propose(g->spec, g->ids, g->n_ids, max, &g->p.sample);
-    if (n == 0 || kv_seq_reserve(&g->seq, g->n_ids + n, NULL)) return; /* no guesses, or no pages for them: a usual step */
+    if (n == 0 || kv_seq_reserve(&g->seq, g->n_ids + n, NULL))
+        return; /* no guesses, or no pages for them: a usual step */
     memcpy(r->tokens, r->part.tokens, (size_t)r->part.n * sizeof *r->tokens);
     memcpy(r->tokens + r->part.n, g->spec->guess, (size_t)n * sizeof *r->tokens);
     r->part.tokens = r->tokens;

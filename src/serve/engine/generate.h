@@ -46,14 +46,18 @@ struct generate_params {
     int max_tokens;         /* of the answer; 0: until the context is full */
     bool ignore_end;        /* go on after the end token */
     bool show_special;      /* control tokens appear in the text */
-    const int32_t *marks;   /* [n_marks] control tokens that appear in it nonetheless; no stop string is looked for in them */
+    const int32_t *
+        marks; /* [n_marks] control tokens that appear in it nonetheless; no stop string is looked for in them */
     int n_marks;
     const atomic_int *cancel; /* looked at between steps, or NULL */
     /* New text of the answer, whole code points; never called with nothing. Not 0: end the answer. */
     int (*text)(void *ud, struct str text);
-    void (*drawn)(void *ud, int32_t id); /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
+    void (*drawn)(
+        void *ud,
+        int32_t id); /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
     void *ud;
-    struct grammar_state *grammar; /* of generate_step and generate_run: rules the tokens, fresh for this answer; or NULL */
+    struct grammar_state
+        *grammar; /* of generate_step and generate_run: rules the tokens, fresh for this answer; or NULL */
 };
 
 struct generate {
@@ -85,19 +89,21 @@ void generate_close(struct generate *g); /* accepts a zeroed struct */
 
 /* ERR_LIMIT if the prompt leaves no room for an answer, ERR_USAGE for bad parameters. */
 int generate_begin(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e);
-/* The next at most max_tokens tokens; pages for them are reserved. *wants_logits: this part needs its last row's logits. */
+/* The next at most max_tokens tokens; pages for them are reserved. *wants_logits: this part needs its last
+ * row's logits. */
 int generate_part(struct generate *g, int max_tokens, struct batch_part *part, bool *wants_logits, struct err *e);
 /* After the step that ran the part; logits of its last row if they were wanted, else NULL. status as in logits_fn. */
 int generate_step(struct generate *g, const struct batch_part *part, const float *logits, int status, struct err *e);
 void generate_finish(struct generate *g);
 
-/* The halves of generate_step, and of generate_finish: text that may leave is put into g->show, which the caller empties. */
+/* The halves of generate_step, and of generate_finish: text that may leave is put into g->show, which the
+ * caller empties. */
 int generate_fed(struct generate *g, const struct batch_part *part, int status, struct err *e);
 int generate_take(struct generate *g, int32_t id, struct err *e);
 void generate_release(struct generate *g);
 
-/* Begin to finish; with g->spec in steps of several tokens where guesses can be made (serve/engine/spec.h). The reason of the
- * end is g->end; an error is returned for GENERATE_FAILED only. */
+/* Begin to finish; with g->spec in steps of several tokens where guesses can be made (serve/engine/spec.h).
+ * The reason of the end is g->end; an error is returned for GENERATE_FAILED only. */
 int generate_run(struct generate *g, const int32_t *prompt, int n, const struct generate_params *p, struct err *e);
 
 #endif

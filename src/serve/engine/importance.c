@@ -81,7 +81,8 @@ static int run(struct engine *en, const struct ids *ids, const struct importance
     return rc;
 }
 
-int importance_gather(struct importance **out, const char *path, struct str text, const struct importance_options *opt, struct err *e)
+int importance_gather(struct importance **out, const char *path, struct str text,
+                      const struct importance_options *opt, struct err *e)
 {
     struct importance *im = calloc(1, sizeof *im);
     struct engine *en = NULL;
@@ -98,7 +99,8 @@ int importance_gather(struct importance **out, const char *path, struct str text
     if (!rc && ids.n == 0) rc = err(e, ERR_USAGE, "the text for the importance of columns is empty");
     if (!rc) rc = run(en, &ids, opt, e);
     for (int i = 0; i < im->n && !rc; i++)
-        for (int k = 0; k < im->of[i].k; k++) im->of[i].mean[k] = (float)(im->of[i].sum[k] / (double)(im->of[i].n_rows ? im->of[i].n_rows : 1));
+        for (int k = 0; k < im->of[i].k; k++)
+            im->of[i].mean[k] = (float)(im->of[i].sum[k] / (double)(im->of[i].n_rows ? im->of[i].n_rows : 1));
     ids_finish(&ids);
     text_close(&t);
     engine_close(en);

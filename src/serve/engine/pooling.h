@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pooling: the row of hidden state that stands for a text: its last, its first, or the mean of all, as the model's file says
- * by ARCH.pooling_type (doc/arithmetic.md 7). Means are sums of integers, so that neither order nor pieces can be seen.
+ * pooling: the row of hidden state that stands for a text: its last, its first, or the mean of all, as the
+ * model's file says by ARCH.pooling_type (doc/arithmetic.md 7). Means are sums of integers, so that neither
+ * order nor pieces can be seen.
  */
 #ifndef TUTTI_SERVE_ENGINE_POOLING_H
 #define TUTTI_SERVE_ENGINE_POOLING_H
@@ -14,7 +15,8 @@ enum pooling { POOLING_LAST, POOLING_MEAN, POOLING_FIRST, POOLING_UNKNOWN };
 /* Of a file; POOLING_UNKNOWN: a type that is not supported, for whoever asks for an embedding. */
 int pooling_read(const struct gguf *g, struct str arch, enum pooling *out, struct err *e);
 
-/* Which of the n rows at position pos of a text of n_text tokens have a part in it: *n_rows of them from the one returned. */
+/* Which of the n rows at position pos of a text of n_text tokens have a part in it: *n_rows of them from the
+ * one returned. */
 int pooling_rows(enum pooling how, int pos, int n, int n_text, int *n_rows);
 
 /* A mean on its way. */

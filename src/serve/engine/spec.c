@@ -34,7 +34,9 @@ int spec_open_draft(struct spec **out, struct engine *engine, int n_vocab, struc
     struct spec *s = NULL;
     int rc, own = engine->model->h.n_vocab;
     if (own != n_vocab)
-        return err(e, ERR_USAGE, "the draft model has %d tokens and the model %d: they must have the same vocabulary", own, n_vocab);
+        return err(e, ERR_USAGE,
+                   "the draft model has %d tokens and the model %d: they must have the same vocabulary", own,
+                   n_vocab);
     if ((rc = make(&s, SPEC_DRAFT, e))) return rc;
     s->engine = engine;
     s->n_ctx = engine->n_ctx;
@@ -98,7 +100,8 @@ static void draw(void *ud, int i_out, const float *logits, int status)
     d->id = status ? status : sampler_draw(d->s->sampler, d->p, logits, d->s->ids, d->n, d->n, NULL);
 }
 
-/* The draft model continues the text; what its cache holds of it is kept. Whatever goes wrong there ends the guesses. */
+/* The draft model continues the text; what its cache holds of it is kept. Whatever goes wrong there ends the
+ * guesses. */
 int spec_draft(struct spec *s, const int32_t *ids, int n, int max, const struct sampler_params *p)
 {
     int same = 0, made = 0;
@@ -108,12 +111,16 @@ int spec_draft(struct spec *s, const int32_t *ids, int n, int max, const struct 
     memcpy(s->ids + same, ids + same, (size_t)(n - same) * sizeof *ids);
     s->n_kv = same;
     if (s->piece && n - same > s->piece) {
-        if (engine_feed(s->engine, &s->seq, s->ids + same, s->piece, same, 0, false, NULL, NULL, NULL) == 0) s->n_kv += s->piece;
+        if (engine_feed(s->engine, &s->seq, s->ids + same, s->piece, same, 0, false, NULL, NULL, NULL) == 0)
+            s->n_kv += s->piece;
         return 0;
     }
     while (made < max) {
         struct draw d = {s, p, n + made, ERR_RANGE};
-        if (engine_feed(s->engine, &s->seq, s->ids + s->n_kv, n + made - s->n_kv, s->n_kv, 0, false, draw, &d, NULL) || d.id < 0) break;
+        if (engine_feed(s->engine, &s->seq, s->ids + s->n_kv, n + made - s->n_kv, s->n_kv, 0, false, draw, &d,
+                        NULL) ||
+            d.id < 0)
+            break;
         s->n_kv = n + made;
         s->ids[n + made] = s->guess[made] = d.id;
         made++;

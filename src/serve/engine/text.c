@@ -24,7 +24,9 @@ static int read_ids(const struct gguf *g, struct vocab_spec *s, struct err *e)
         int rc = gguf_get_u32(g, keys[i].key, &v, e);
         if (rc) return rc;
         if (v == UINT32_MAX) continue; /* some files say "none" so */
-        if (v >= s->n_tokens) return err(e, ERR_FORMAT, "key '%s': token %u is outside the vocabulary of %zu", keys[i].key, v, s->n_tokens);
+        if (v >= s->n_tokens)
+            return err(e, ERR_FORMAT, "key '%s': token %u is outside the vocabulary of %zu", keys[i].key, v,
+                       s->n_tokens);
         *keys[i].to = (int32_t)v;
     }
     return 0;
@@ -45,7 +47,8 @@ static int read_own(const struct gguf *g, struct arena *a, struct vocab_spec *s,
     struct str *stages;
     uint32_t flags, norm;
     int rc;
-    if ((rc = gguf_get_strs(g, SPLIT_KEY_STAGES, a, &stages, &s->n_stages, e)) || (rc = gguf_opt_u32(g, SPLIT_KEY_FLAGS, 0, &flags, e)) ||
+    if ((rc = gguf_get_strs(g, SPLIT_KEY_STAGES, a, &stages, &s->n_stages, e)) ||
+        (rc = gguf_opt_u32(g, SPLIT_KEY_FLAGS, 0, &flags, e)) ||
         (rc = gguf_opt_u32(g, SPLIT_KEY_NORM, VOCAB_NORM_NONE, &norm, e)))
         return rc;
     if (norm > VOCAB_NORM_NFKC) return err(e, ERR_UNSUPPORTED, "key '" SPLIT_KEY_NORM "': %u is not known", norm);
@@ -71,12 +74,16 @@ static int read_spec(const struct gguf *g, struct arena *a, struct vocab_spec *s
     s->tokens = tokens;
     if (gguf_find(g, "tokenizer.ggml.scores")) {
         if ((rc = gguf_get_f32s(g, "tokenizer.ggml.scores", a, &scores, &n, e))) return rc;
-        if (n != s->n_tokens) return err(e, ERR_FORMAT, "key 'tokenizer.ggml.scores': expected %zu elements, got %zu", s->n_tokens, n);
+        if (n != s->n_tokens)
+            return err(e, ERR_FORMAT, "key 'tokenizer.ggml.scores': expected %zu elements, got %zu",
+                       s->n_tokens, n);
         s->scores = scores;
     }
     if (gguf_find(g, "tokenizer.ggml.token_type")) {
         if ((rc = gguf_get_i32s(g, "tokenizer.ggml.token_type", a, &types, &n, e))) return rc;
-        if (n != s->n_tokens) return err(e, ERR_FORMAT, "key 'tokenizer.ggml.token_type': expected %zu elements, got %zu", s->n_tokens, n);
+        if (n != s->n_tokens)
+            return err(e, ERR_FORMAT, "key 'tokenizer.ggml.token_type': expected %zu elements, got %zu",
+                       s->n_tokens, n);
         s->types = types;
     }
     if (gguf_find(g, "tokenizer.ggml.merges")) {
@@ -85,8 +92,12 @@ static int read_spec(const struct gguf *g, struct arena *a, struct vocab_spec *s
     }
     if (gguf_find(g, VOCAB_KEY_ADDED_IDS)) {
         int32_t *ids, *flags;
-        if ((rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_IDS, a, &ids, &s->n_added, e)) || (rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_FLAGS, a, &flags, &n, e))) return rc;
-        if (n != s->n_added) return err(e, ERR_FORMAT, "key '" VOCAB_KEY_ADDED_FLAGS "': expected %zu elements, got %zu", s->n_added, n);
+        if ((rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_IDS, a, &ids, &s->n_added, e)) ||
+            (rc = gguf_get_i32s(g, VOCAB_KEY_ADDED_FLAGS, a, &flags, &n, e)))
+            return rc;
+        if (n != s->n_added)
+            return err(e, ERR_FORMAT, "key '" VOCAB_KEY_ADDED_FLAGS "': expected %zu elements, got %zu",
+                       s->n_added, n);
         s->added_ids = ids, s->added_flags = flags;
     }
     if ((rc = read_ids(g, s, e)) || (rc = read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, e)) ||
@@ -107,7 +118,8 @@ int text_open(struct text *t, const struct gguf *g, struct err *e)
     arena_finish(&a);
     if (!rc) rc = tok_scratch_create(&t->scratch, t->tok, e);
     if (!rc) rc = gguf_opt_str(g, "tokenizer.chat_template", (struct str){NULL, 0}, &t->chat_source, e);
-    if (!rc && t->chat_source.p && template_compile(&t->chat, t->chat_source, &t->chat_err)) err_prefix(&t->chat_err, "key 'tokenizer.chat_template'");
+    if (!rc && t->chat_source.p && template_compile(&t->chat, t->chat_source, &t->chat_err))
+        err_prefix(&t->chat_err, "key 'tokenizer.chat_template'");
     if (rc) {
         text_close(t);
         return rc;
@@ -125,8 +137,8 @@ void text_close(struct text *t)
     *t = (struct text){0};
 }
 
-int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *given, struct ids *out, struct buf *shown,
-                struct err *e)
+int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *given,
+                struct ids *out, struct buf *shown, struct err *e)
 {
     if (!t->chat && t->chat_err.code) {
         if (e) *e = t->chat_err;
@@ -153,7 +165,8 @@ int text_prompt(const struct text *t, struct tok_scratch *x, const struct templa
     return rc;
 }
 
-int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt, struct ids *out, struct err *e)
+int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool add_generation_prompt,
+              struct ids *out, struct err *e)
 {
     struct template_input in = {.messages = messages, .tools = tools, .add_generation_prompt = add_generation_prompt};
     return text_prompt(t, t->scratch, &in, out, NULL, e);

@@ -19,7 +19,8 @@ struct text {
     struct str bos, eos;   /* as the chat template sees them; p NULL: none */
 };
 
-/* Reads tokenizer.ggml.* and tokenizer.chat_template. A template that cannot be compiled is an error only when it is used. */
+/* Reads tokenizer.ggml.* and tokenizer.chat_template. A template that cannot be compiled is an error only
+ * when it is used. */
 int text_open(struct text *t, const struct gguf *g, struct err *e);
 void text_close(struct text *t); /* accepts a zeroed struct */
 
@@ -31,11 +32,11 @@ int text_chat(struct text *t, const json_t *messages, const json_t *tools, bool 
               struct err *e);
 
 /*
- * The same with all that a template takes. The strings of in are those of the model (bos_token, eos_token, now_s are filled
- * in here). shown, if not NULL, gets the text of the prompt; out, if not NULL, its ids. x: a scratch of the tokenizer, so
- * that several threads may share a struct text.
+ * The same with all that a template takes. The strings of in are those of the model (bos_token, eos_token,
+ * now_s are filled in here). shown, if not NULL, gets the text of the prompt; out, if not NULL, its ids. x: a
+ * scratch of the tokenizer, so that several threads may share a struct text.
  */
-int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *in, struct ids *out, struct buf *shown,
-                struct err *e);
+int text_prompt(const struct text *t, struct tok_scratch *x, const struct template_input *in, struct ids *out,
+                struct buf *shown, struct err *e);
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http over libmicrohttpd: one thread of the library reads requests and sends replies, by epoll. This is the only file
- * that sees the library.
+ * http over libmicrohttpd: one thread of the library reads requests and sends replies, by epoll. This is the
+ * only file that sees the library.
  *
  *   take_request    called for headers, pieces of the body, its end, and again when the connection is resumed
  *   read_stream     the library wants bytes of a stream
  *   finish_request  the reply is sent, or never will be
  *
- * A connection is suspended while its request is being answered, and while its stream has nothing to send; whoever writes
- * resumes it (http_resume). `suspended` changes under the request's lock only, so that nobody resumes twice. The library
- * has three defects that are met here: it does not notice that a suspended client left (http/watch.c); a reply that is
- * queued before the body was read closes the connection, so a body is read to its end if it is not too long; and all
- * connections must be resumed before it may be stopped.
+ * A connection is suspended while its request is being answered, and while its stream has nothing to send;
+ * whoever writes resumes it (http_resume). `suspended` changes under the request's lock only, so that nobody
+ * resumes twice. The library has three defects that are met here: it does not notice that a suspended client
+ * left (http/watch.c); a reply that is queued before the body was read closes the connection, so a body is
+ * read to its end if it is not too long; and all connections must be resumed before it may be stopped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -176,19 +176,23 @@ static bool is_own_page(const struct http_request *r, const char *origin)
     return !local || is_fixed_name(host) || http_header(r, "Authorization") || http_header(r, "x-api-key");
 }
 
-/* A page of another site may ask only if --cors names it: a browser sends Origin with whatever could change something. */
+/* A page of another site may ask only if --cors names it: a browser sends Origin with whatever could change
+ * something. */
 static void check_origin(struct http_request *r)
 {
     const char *origin = http_header(r, "Origin");
     if (!origin || allowed_origin(r) || is_own_page(r, origin)) return;
-    http_early(r, 403, "permission_error", "origin_not_allowed", "pages of '%.60s' may not use this server; 'tutti serve --cors ORIGIN' allows it", origin);
+    http_early(r, 403, "permission_error", "origin_not_allowed",
+               "pages of '%.60s' may not use this server; 'tutti serve --cors ORIGIN' allows it", origin);
 }
 
 /* What a browser asks before it lets a page of another origin ask. */
 static bool reply_preflight(struct http_request *r)
 {
     const char *wants = http_header(r, "Access-Control-Request-Headers");
-    if (strcmp(r->method, "OPTIONS") != 0 || !http_header(r, "Access-Control-Request-Method") || !allowed_origin(r)) return false;
+    if (strcmp(r->method, "OPTIONS") != 0 || !http_header(r, "Access-Control-Request-Method") ||
+        !allowed_origin(r))
+        return false;
     http_set_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
     http_set_header(r, "Access-Control-Allow-Headers", wants ? wants : "authorization, content-type");
     http_set_header(r, "Access-Control-Max-Age", "600");
@@ -209,8 +213,8 @@ static int count_headers(const struct http_request *r, const char *want)
     return n;
 }
 
-/* Two lengths, or a length beside chunks: what follows might be read as another request by whoever stands in between. And a
- * request of HTTP/1.1 says one host. */
+/* Two lengths, or a length beside chunks: what follows might be read as another request by whoever stands in
+ * between. And a request of HTTP/1.1 says one host. */
 static void check_framing(struct http_request *r, const char *version)
 {
     const char *coding = http_header(r, "Transfer-Encoding");
@@ -232,7 +236,8 @@ static int slot_of(struct MHD_Connection *conn)
     return i && i->socket_context ? (int)(intptr_t)i->socket_context - 1 : -1;
 }
 
-static struct http_request *begin_request(struct http *h, struct MHD_Connection *conn, const char *url, const char *method, const char *version)
+static struct http_request *begin_request(struct http *h, struct MHD_Connection *conn, const char *url,
+                                          const char *method, const char *version)
 {
     struct http_request *r = http_request_create(h, method, url);
     if (!r) return NULL;
@@ -257,8 +262,9 @@ static unsigned long long announced(const struct http_request *r)
     return v ? strtoull(v, NULL, 10) : 0;
 }
 
-static enum MHD_Result take_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-                                    const char *data, size_t *n_data, void **con_cls)
+static enum MHD_Result take_request(void *cls, struct MHD_Connection *conn, const char *url,
+                                    const char *method, const char *version, const char *data, size_t *n_data,
+                                    void **con_cls)
 {
     struct http *h = cls;
     struct http_request *r = *con_cls;
@@ -268,7 +274,8 @@ static enum MHD_Result take_request(void *cls, struct MHD_Connection *conn, cons
         size_t max = r->route && r->route->max_body ? r->route->max_body : h->o.max_body;
         unsigned long long n = announced(r);
         if (!r->early.status && n > max)
-            http_early(r, 413, "invalid_request_error", "request_too_large", "the body has %llu bytes; the limit is %zu", n, max);
+            http_early(r, 413, "invalid_request_error", "request_too_large",
+                       "the body has %llu bytes; the limit is %zu", n, max);
         if (!r->early.status || (n <= DRAIN_MAX && r->early.status != 400)) return MHD_YES;
         reply_early(r);
         return send_reply(r, conn);
@@ -315,15 +322,23 @@ static void finish_request(void *cls, struct MHD_Connection *conn, void **con_cl
     pthread_mutex_lock(&r->lock);
     r->conn = NULL;
     r->suspended = false;
-    struct http_log l = {.id = r->id, .method = r->method, .path = r->path.p, .remote = r->remote,
-                         .status = r->status, .vanished = r->gone && how != MHD_REQUEST_TERMINATED_COMPLETED_OK,
-                         .seconds = http_now() - r->begin_s, .bytes_in = r->n_body, .bytes_out = r->n_out, .extra = buf_str(&r->note)};
+    struct http_log l = {.id = r->id,
+                         .method = r->method,
+                         .path = r->path.p,
+                         .remote = r->remote,
+                         .status = r->status,
+                         .vanished = r->gone && how != MHD_REQUEST_TERMINATED_COMPLETED_OK,
+                         .seconds = http_now() - r->begin_s,
+                         .bytes_in = r->n_body,
+                         .bytes_out = r->n_out,
+                         .extra = buf_str(&r->note)};
     if (h->o.log) h->o.log(h->o.ud, &l);
     pthread_mutex_unlock(&r->lock);
     http_request_unref(r);
 }
 
-static void notice_connection(void *cls, struct MHD_Connection *conn, void **context, enum MHD_ConnectionNotificationCode what)
+static void notice_connection(void *cls, struct MHD_Connection *conn, void **context,
+                              enum MHD_ConnectionNotificationCode what)
 {
     struct http *h = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -375,20 +390,25 @@ static int start_daemon(struct http *h, struct err *e)
     int n = 0;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     if (h->tls_cert) {
-        if (!MHD_is_feature_supported(MHD_FEATURE_TLS)) return err(e, ERR_UNSUPPORTED, "this libmicrohttpd was built without TLS");
+        if (!MHD_is_feature_supported(MHD_FEATURE_TLS))
+            return err(e, ERR_UNSUPPORTED, "this libmicrohttpd was built without TLS");
         flags |= MHD_USE_TLS;
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, h->tls_cert};
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, h->tls_key};
     }
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, take_request, h, MHD_OPTION_EXTERNAL_LOGGER, print_fault, NULL,
-                                 MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, finish_request, h,
-                                 MHD_OPTION_NOTIFY_CONNECTION, notice_connection, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->o.max_conns,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONN_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)HTTP_IDLE_S, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, take_request, h, MHD_OPTION_EXTERNAL_LOGGER, print_fault, NULL,
+        MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, finish_request, h,
+        MHD_OPTION_NOTIFY_CONNECTION, notice_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)h->o.max_conns, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONN_MEMORY,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (h->daemon) return 0;
-    return h->tls_cert ? err(e, ERR_USAGE, "the HTTP server does not start: are '%s' and '%s' a PEM certificate and its key?", h->o.tls_cert, h->o.tls_key)
-                       : err(e, ERR_INTERNAL, "the HTTP server does not start: %s", strerror(errno));
+    return h->tls_cert
+               ? err(e, ERR_USAGE,
+                     "the HTTP server does not start: are '%s' and '%s' a PEM certificate and its key?",
+                     h->o.tls_cert, h->o.tls_key)
+               : err(e, ERR_INTERNAL, "the HTTP server does not start: %s", strerror(errno));
 }
 
 static int start_parts(struct http *h, struct err *e)
@@ -396,8 +416,11 @@ static int start_parts(struct http *h, struct err *e)
     int rc;
     h->slot = calloc((size_t)h->o.max_conns, sizeof *h->slot);
     if (!h->slot) return err(e, ERR_MEMORY, "out of memory for %d connections", h->o.max_conns);
-    for (int i = 0; i < h->o.max_conns; i++) h->slot[i] = (struct http_slot){.fd = -1, .next_free = i + 1 < h->o.max_conns ? i + 1 : -1};
-    if (h->o.tls_cert && ((rc = read_pem(h->o.tls_cert, &h->tls_cert, e)) || (rc = read_pem(h->o.tls_key, &h->tls_key, e)))) return rc;
+    for (int i = 0; i < h->o.max_conns; i++)
+        h->slot[i] = (struct http_slot){.fd = -1, .next_free = i + 1 < h->o.max_conns ? i + 1 : -1};
+    if (h->o.tls_cert &&
+        ((rc = read_pem(h->o.tls_cert, &h->tls_cert, e)) || (rc = read_pem(h->o.tls_key, &h->tls_key, e))))
+        return rc;
     if ((rc = http_listen(&h->o, &h->listen_fd, &h->port, e))) return rc;
     fcntl(h->listen_fd, F_SETFL, fcntl(h->listen_fd, F_GETFL) | O_NONBLOCK);
     if ((rc = http_work_start(h, h->o.n_workers, e)) || (rc = http_watch_start(h, e))) return rc;
@@ -417,7 +440,8 @@ int http_start(struct http **out, const struct http_options *o, struct err *e)
     pthread_mutex_init(&h->slot_lock, NULL);
     pthread_mutex_init(&h->work.lock, NULL);
     pthread_cond_init(&h->work.more, NULL);
-    int rc = !!h->o.tls_cert != !!h->o.tls_key ? err(e, ERR_USAGE, "TLS takes both a certificate and its key") : start_parts(h, e);
+    int rc = !!h->o.tls_cert != !!h->o.tls_key ? err(e, ERR_USAGE, "TLS takes both a certificate and its key")
+                                               : start_parts(h, e);
     if (rc) http_stop(h);
     else *out = h;
     return rc;
@@ -460,8 +484,8 @@ void http_stop(struct http *h)
 
 /* --- requests from inside ---------------------------------------------------------------------------------- */
 
-int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body, http_done_fn *done,
-                void *done_ud, struct err *e)
+int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body,
+                http_done_fn *done, void *done_ud, struct err *e)
 {
     struct http_request *r = http_request_create(h, method, path);
     if (!r) return err(e, ERR_MEMORY, "out of memory");

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http: requests in, replies and streams out. What lies above (api.h) never sees the HTTP library or a socket.
+ * http: requests in, replies and streams out. What lies above (api.h) never sees the HTTP library or a
+ * socket.
  *
- *   library's thread    reads a request whole, and sends what was written     http.c, the only file that sees the library
- *   worker threads      run its route's handler                              http/work.c
- *   watcher's thread    notices clients that went away, sends heartbeats     http/watch.c
- *   any thread          replies, or appends to a stream                      http/reply.c
+ *   library's thread    reads a request whole, and sends what was written     http.c, the only file that sees
+ * the library worker threads      run its route's handler                              http/work.c watcher's
+ * thread    notices clients that went away, sends heartbeats     http/watch.c any thread          replies, or
+ * appends to a stream                      http/reply.c
  *
- * A handler ends its request by http_reply, http_fail or http_stream_close, at once or later from any thread; afterwards
- * it must not touch it. Until then the request lives, even if its client is gone. A request may also come from inside
- * (http_inside, batches): its whole reply goes to a function.
+ * A handler ends its request by http_reply, http_fail or http_stream_close, at once or later from any thread;
+ * afterwards it must not touch it. Until then the request lives, even if its client is gone. A request may
+ * also come from inside (http_inside, batches): its whole reply goes to a function.
  *
- * Bounds: connections, bytes of a body, of all bodies, of a stream that its client does not read, of all those; seconds
- * that a request may take to arrive. Each is a constant below or an option.
+ * Bounds: connections, bytes of a body, of all bodies, of a stream that its client does not read, of all
+ * those; seconds that a request may take to arrive. Each is a constant below or an option.
  */
 #ifndef TUTTI_SERVE_HTTP_HTTP_H
 #define TUTTI_SERVE_HTTP_HTTP_H
@@ -140,11 +141,11 @@ void http_defer(struct http_request *r, void (*fn)(struct http_request *r));
  * points to outlives the server's requests. */
 int http_on_gone(struct http_request *r, void (*fn)(void *ctx, uint64_t ticket), void *ctx, uint64_t ticket);
 
-/* A request from inside, for an owner that the caller knows (http_owner); done gets its reply on some thread. The strings are
- * copied. ERR_MEMORY, or ERR_USAGE for a route that does not exist. */
+/* A request from inside, for an owner that the caller knows (http_owner); done gets its reply on some thread.
+ * The strings are copied. ERR_MEMORY, or ERR_USAGE for a route that does not exist. */
 typedef void http_done_fn(void *ud, const char *id, int status, struct str body);
-int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body, http_done_fn *done,
-                void *done_ud, struct err *e);
+int http_inside(struct http *h, const char *method, const char *path, uint64_t owner, struct str body,
+                http_done_fn *done, void *done_ud, struct err *e);
 
 /* "{"error": ...}" as OpenAI writes it. */
 void http_write_fault(struct buf *out, const struct http_fault *f);

@@ -27,8 +27,10 @@ static int port_of(int fd)
 static int bind_fault(const struct http_options *o, struct err *e)
 {
     if (errno == EADDRINUSE)
-        return err(e, ERR_USAGE, "port %d of %s is in use by another program: choose one with --port, or 0 for any that is free", o->port,
-                   o->host);
+        return err(
+            e, ERR_USAGE,
+            "port %d of %s is in use by another program: choose one with --port, or 0 for any that is free",
+            o->port, o->host);
     if (errno == EACCES)
         return err(e, ERR_USAGE, "port %d needs root's rights: choose one from 1024 on with --port", o->port);
     return err(e, ERR_IO, "cannot listen on %s port %d: %s", o->host, o->port, strerror(errno));

@@ -25,8 +25,8 @@ static void begin(struct buf *b, const char *event)
     buf_init(b, LOG_LINE_MAX);
     clock_gettime(CLOCK_REALTIME, &t);
     gmtime_r(&t.tv_sec, &utc);
-    buf_printf(b, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"event\":\"%s\"", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-               utc.tm_min, utc.tm_sec, t.tv_nsec / 1000000, event);
+    buf_printf(b, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"event\":\"%s\"", utc.tm_year + 1900,
+               utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, t.tv_nsec / 1000000, event);
 }
 
 static void end(struct buf *b)
@@ -59,8 +59,9 @@ void log_request(const struct http_log *l)
     json_quote(&b, str_from(l->method));
     buf_append_z(&b, ",\"path\":");
     json_quote(&b, str_from(l->path));
-    buf_printf(&b, ",\"status\":%d,\"seconds\":%.6f,\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64 "%s", l->vanished ? 499 : l->status, l->seconds,
-               l->bytes_in, l->bytes_out, l->vanished ? ",\"vanished\":true" : "");
+    buf_printf(&b, ",\"status\":%d,\"seconds\":%.6f,\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64 "%s",
+               l->vanished ? 499 : l->status, l->seconds, l->bytes_in, l->bytes_out,
+               l->vanished ? ",\"vanished\":true" : "");
     buf_append_str(&b, l->extra);
     end(&b);
 }

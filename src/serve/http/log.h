@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's log: one JSON object a line on standard error, each line by one write. Keys and texts of users never appear. */
+/* The server's log: one JSON object a line on standard error, each line by one write. Keys and texts of users
+ * never appear. */
 #ifndef TUTTI_SERVE_HTTP_LOG_H
 #define TUTTI_SERVE_HTTP_LOG_H
 

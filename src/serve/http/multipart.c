@@ -30,7 +30,9 @@ int multipart_begin(struct multipart *m, const char *content_type, struct str bo
     if (!content_type || strncasecmp(content_type, kind, sizeof kind - 1) != 0)
         return err(e, ERR_FORMAT, "expected a body of %s, got %.60s", kind, content_type ? content_type : "none");
     struct str b = find_param(str_from(content_type), "boundary");
-    if (!b.p || b.n < 1 || b.n > MULTIPART_BOUNDARY_MAX) return err(e, ERR_FORMAT, "%s: expected a boundary of 1..%d bytes, got %zu", kind, MULTIPART_BOUNDARY_MAX, b.n);
+    if (!b.p || b.n < 1 || b.n > MULTIPART_BOUNDARY_MAX)
+        return err(e, ERR_FORMAT, "%s: expected a boundary of 1..%d bytes, got %zu", kind,
+                   MULTIPART_BOUNDARY_MAX, b.n);
     m->n_boundary = (size_t)snprintf(m->boundary, sizeof m->boundary, "\r\n--%.*s", (int)b.n, b.p);
     /* the first boundary may stand at the very beginning, without its line break */
     if (!str_starts(body, (struct str){m->boundary + 2, m->n_boundary - 2})) {
@@ -64,8 +66,11 @@ int multipart_next(struct multipart *m, struct multipart_part *part, struct err 
     struct str r = m->rest;
     *part = (struct multipart_part){0};
     if (str_starts(r, STR("--"))) return 0;
-    if (!str_starts(r, STR("\r\n"))) return err(e, ERR_FORMAT, "multipart/form-data: expected a line break after the boundary of part %d", m->n_parts);
-    if (++m->n_parts > MULTIPART_PARTS_MAX) return err(e, ERR_LIMIT, "multipart/form-data: more than %d parts", MULTIPART_PARTS_MAX);
+    if (!str_starts(r, STR("\r\n")))
+        return err(e, ERR_FORMAT, "multipart/form-data: expected a line break after the boundary of part %d",
+                   m->n_parts);
+    if (++m->n_parts > MULTIPART_PARTS_MAX)
+        return err(e, ERR_LIMIT, "multipart/form-data: more than %d parts", MULTIPART_PARTS_MAX);
     const char *blank = memmem(r.p, r.n, "\r\n\r\n", 4);
     if (!blank) return err(e, ERR_FORMAT, "multipart/form-data: part %d has no end of its headers", m->n_parts);
     if (blank > r.p) read_headers((struct str){r.p + 2, (size_t)(blank - r.p) - 2}, part);

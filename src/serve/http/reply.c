@@ -49,7 +49,9 @@ void http_reply(struct http_request *r, int status, const char *type, struct buf
         int failed = body->failed;
         buf_finish(body);
         buf_init(body, HTTP_PENDING_MAX);
-        http_write_fault(body, &(struct http_fault){.type = "server_error", .message = failed == ERR_LIMIT ? "the reply is too long" : "out of memory"});
+        http_write_fault(body, &(struct http_fault){.type = "server_error",
+                                                    .message = failed == ERR_LIMIT ? "the reply is too long"
+                                                                                   : "out of memory"});
         status = failed == ERR_LIMIT ? 500 : 503;
         type = HTTP_JSON;
     }
@@ -93,7 +95,8 @@ int http_stream_append(struct http_request *r, struct str text)
     size_t waits = r->out.n - r->out_at + text.n;
     if (r->gone) {
         rc = ERR_CANCELLED;
-    } else if (r->cut || waits > HTTP_PENDING_MAX || (waits > HTTP_PENDING_SHARE && atomic_load(&r->h->pending) > HTTP_PENDING_ALL_MAX)) {
+    } else if (r->cut || waits > HTTP_PENDING_MAX ||
+               (waits > HTTP_PENDING_SHARE && atomic_load(&r->h->pending) > HTTP_PENDING_ALL_MAX)) {
         r->cut = true;
         rc = ERR_LIMIT;
     } else {

@@ -25,7 +25,9 @@ double http_now(void)
 /* A proxy may ask for "http://host/path". */
 static const char *path_of(const char *url)
 {
-    const char *host = strncasecmp(url, "http://", 7) == 0 ? url + 7 : strncasecmp(url, "https://", 8) == 0 ? url + 8 : NULL;
+    const char *host = strncasecmp(url, "http://", 7) == 0    ? url + 7
+                       : strncasecmp(url, "https://", 8) == 0 ? url + 8
+                                                              : NULL;
     if (!host) return url;
     return host[strcspn(host, "/")] ? host + strcspn(host, "/") : "/";
 }
@@ -53,7 +55,8 @@ struct http_request *http_request_create(struct http *h, const char *method, con
     url = path_of(url);
     size_t n = alias ? strlen(alias) : 0;
     if (n && strncmp(url, alias, n) == 0 && url[n] == '/') r->aliased = true, url += n;
-    if (buf_append_z(&r->path, url)) http_early(r, 414, "invalid_request_error", NULL, "the path is longer than %d bytes", PATH_MAX_BYTES);
+    if (buf_append_z(&r->path, url))
+        http_early(r, 414, "invalid_request_error", NULL, "the path is longer than %d bytes", PATH_MAX_BYTES);
     if (!r->path.p && !buf_append_z(&r->path, "/")) r->arg = "";
     if (!r->path.p) return http_request_unref(r), NULL;
     r->begin_s = http_now();
@@ -151,9 +154,11 @@ void http_request_route(struct http_request *r)
     }
     if (*allow) {
         http_pair_add(&r->out_head, "Allow", allow);
-        http_early(r, 405, "invalid_request_error", "method_not_allowed", "%s is not allowed here; allowed: %s", r->method, allow);
+        http_early(r, 405, "invalid_request_error", "method_not_allowed",
+                   "%s is not allowed here; allowed: %s", r->method, allow);
     } else {
-        http_early(r, 404, "invalid_request_error", "unknown_url", "Unknown request URL: %s %.80s", r->method, r->path.p);
+        http_early(r, 404, "invalid_request_error", "unknown_url", "Unknown request URL: %s %.80s", r->method,
+                   r->path.p);
     }
 }
 
@@ -194,7 +199,8 @@ void http_body_take(struct http_request *r, const char *p, size_t n)
     size_t max = body_max(r), have = r->n_body;
     if (r->early.status) return;
     if (n > max || have > max - n) {
-        http_early(r, 413, "invalid_request_error", "request_too_large", "the body is larger than the limit of %zu bytes", max);
+        http_early(r, 413, "invalid_request_error", "request_too_large",
+                   "the body is larger than the limit of %zu bytes", max);
         return;
     }
     if (r->route->flags & HTTP_SPOOL) {
@@ -203,7 +209,8 @@ void http_body_take(struct http_request *r, const char *p, size_t n)
     }
     if (atomic_fetch_add(&r->h->bodies, n) + n > HTTP_BODIES_MAX) {
         atomic_fetch_sub(&r->h->bodies, n);
-        http_early(r, 503, "server_error", "overloaded", "the bodies of all requests take %d MiB: try again later", HTTP_BODIES_MAX >> 20);
+        http_early(r, 503, "server_error", "overloaded",
+                   "the bodies of all requests take %d MiB: try again later", HTTP_BODIES_MAX >> 20);
         return;
     }
     r->body.max = max;
@@ -251,7 +258,8 @@ int http_on_gone(struct http_request *r, void (*fn)(void *ctx, uint64_t ticket),
     pthread_mutex_lock(&r->lock);
     bool gone = r->gone;
     if (!gone) {
-        struct http_watch *w = r->n_watch < WATCHES_MAX ? realloc(r->watch, (size_t)(r->n_watch + 1) * sizeof *w) : NULL;
+        struct http_watch *w =
+            r->n_watch < WATCHES_MAX ? realloc(r->watch, (size_t)(r->n_watch + 1) * sizeof *w) : NULL;
         if (w) {
             w[r->n_watch++] = (struct http_watch){fn, ctx, ticket};
             r->watch = w;

@@ -116,7 +116,9 @@ static void notice(struct http *h, uint64_t key)
     struct http_slot *s = &h->slot[i];
     if (s->used && s->generation == (uint32_t)key) {
         s->half = true;
-        if (s->receive_s > 0) shutdown(s->fd, SHUT_RDWR); /* wakes the library, which else overlooks an end that came with data */
+        if (s->receive_s > 0)
+            shutdown(s->fd,
+                     SHUT_RDWR); /* wakes the library, which else overlooks an end that came with data */
         if ((r = s->current)) http_request_ref(r);
     }
     pthread_mutex_unlock(&h->slot_lock);
@@ -137,8 +139,9 @@ static void tick(struct http *h)
         pthread_mutex_unlock(&h->slot_lock);
         if (!r) continue;
         pthread_mutex_lock(&r->lock);
-        if (r->state == HTTP_STREAMING && !r->ended && !r->gone && now - r->written_s > HTTP_HEARTBEAT_S && r->type &&
-            strncmp(r->type, HTTP_EVENTS, strlen("text/event-stream")) == 0 && r->out.n - r->out_at < HTTP_PENDING_SHARE) {
+        if (r->state == HTTP_STREAMING && !r->ended && !r->gone && now - r->written_s > HTTP_HEARTBEAT_S &&
+            r->type && strncmp(r->type, HTTP_EVENTS, strlen("text/event-stream")) == 0 &&
+            r->out.n - r->out_at < HTTP_PENDING_SHARE) {
             size_t before = r->out.n;
             buf_append_z(&r->out, ": waiting\n\n");
             atomic_fetch_add(&h->pending, r->out.n - before);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Worker threads of http: a queue of requests, each with the function to run. As long as requests are bounded, so is it. */
+/* Worker threads of http: a queue of requests, each with the function to run. As long as requests are
+ * bounded, so is it. */
 #include <stdlib.h>
 #include "serve/http/http_int.h"
 
@@ -52,7 +53,8 @@ int http_work_start(struct http *h, int n_threads, struct err *e)
     w->thread = calloc((size_t)n_threads, sizeof *w->thread);
     if (!w->thread) return err(e, ERR_MEMORY, "out of memory");
     for (; w->n_threads < n_threads; w->n_threads++)
-        if (pthread_create(&w->thread[w->n_threads], NULL, run_worker, w)) return err(e, ERR_MEMORY, "cannot start a worker thread");
+        if (pthread_create(&w->thread[w->n_threads], NULL, run_worker, w))
+            return err(e, ERR_MEMORY, "cannot start a worker thread");
     return 0;
 }
 

@@ -155,7 +155,9 @@ static int read_sums(struct gate_keys *g, struct ledger *l, struct err *e)
     pthread_mutex_lock(&g->lock);
     for (int i = 0; i < u.n && !rc; i++) {
         struct account *a = find_account(g, u.used[i].key);
-        if (a) limits_restore(&a->limits, now, u.used[i].requests + a->open_requests, u.used[i].tokens + a->open_tokens, u.used[i].nusd);
+        if (a)
+            limits_restore(&a->limits, now, u.used[i].requests + a->open_requests,
+                           u.used[i].tokens + a->open_tokens, u.used[i].nusd);
     }
     pthread_mutex_unlock(&g->lock);
     free(u.used);
@@ -211,29 +213,43 @@ static void fill_headers(struct gate_headers *h, struct limits *l, int64_t now)
 
 static int refuse_limit(struct gate_refusal *no, const struct limit_refusal *r, const char *model)
 {
-    static const char *const what[] = {[LIMIT_RPM] = "requests per minute (RPM)", [LIMIT_RPD] = "requests per day (RPD)",
-                                       [LIMIT_TPM] = "tokens per minute (TPM)", [LIMIT_TPD] = "tokens per day (TPD)"};
+    static const char *const what[] = {[LIMIT_RPM] = "requests per minute (RPM)",
+                                       [LIMIT_RPD] = "requests per day (RPD)",
+                                       [LIMIT_TPM] = "tokens per minute (TPM)",
+                                       [LIMIT_TPD] = "tokens per day (TPD)"};
     char duration[GO_DURATION_MAX], limit[MONEY_TEXT_MAX], used[MONEY_TEXT_MAX];
     if (r->kind == LIMIT_SPEND) {
-        *no = (struct gate_refusal){.status = 400, .type = "invalid_request_error", .code = "blocked_api_access", .retry_after_s = -1};
+        *no = (struct gate_refusal){.status = 400,
+                                    .type = "invalid_request_error",
+                                    .code = "blocked_api_access",
+                                    .retry_after_s = -1};
         money_print(r->limit, limit);
         money_print(r->used, used);
-        snprintf(no->message, sizeof no->message, "this key's cap of $%s per month is reached ($%s used); it starts anew on the first of the month", limit, used);
+        snprintf(
+            no->message, sizeof no->message,
+            "this key's cap of $%s per month is reached ($%s used); it starts anew on the first of the month",
+            limit, used);
         return ERR_LIMIT;
     }
     bool tokens = r->kind == LIMIT_TPM || r->kind == LIMIT_TPD;
-    *no = (struct gate_refusal){.status = 429, .type = tokens ? "tokens" : "requests", .code = "rate_limit_exceeded", .retry_after_s = (double)r->wait_us / 1e6};
+    *no = (struct gate_refusal){.status = 429,
+                                .type = tokens ? "tokens" : "requests",
+                                .code = "rate_limit_exceeded",
+                                .retry_after_s = (double)r->wait_us / 1e6};
     if (r->wait_us < 0) {
         no->status = 413;
         no->retry_after_s = -1;
-        snprintf(no->message, sizeof no->message, "the request is too large for model '%.64s' on %s: limit %" PRId64 ", requested %" PRId64 "; shorten it", model,
-                 what[r->kind], r->limit, r->asked);
+        snprintf(no->message, sizeof no->message,
+                 "the request is too large for model '%.64s' on %s: limit %" PRId64 ", requested %" PRId64
+                 "; shorten it",
+                 model, what[r->kind], r->limit, r->asked);
         return ERR_LIMIT;
     }
     go_duration(r->wait_us, duration);
     snprintf(no->message, sizeof no->message,
-             "rate limit reached for model '%.64s' on %s: limit %" PRId64 ", used %" PRId64 ", requested %" PRId64 ". Please try again in %s.", model, what[r->kind],
-             r->limit, r->used, r->asked, duration);
+             "rate limit reached for model '%.64s' on %s: limit %" PRId64 ", used %" PRId64
+             ", requested %" PRId64 ". Please try again in %s.",
+             model, what[r->kind], r->limit, r->used, r->asked, duration);
     return ERR_LIMIT;
 }
 
@@ -245,11 +261,13 @@ static int enter(void *ud, const struct gate_request *q, struct gate_pass *p, st
     *p = (struct gate_pass){0};
     struct visit *v = calloc(1, sizeof *v);
     if (!v) {
-        *no = (struct gate_refusal){.status = 503, .type = "server_error", .retry_after_s = 1, .message = "out of memory"};
+        *no = (struct gate_refusal){
+            .status = 503, .type = "server_error", .retry_after_s = 1, .message = "out of memory"};
         return ERR_MEMORY;
     }
     pthread_mutex_lock(&g->lock);
-    const struct key *k = q->inside ? key_table_by_id(&g->keys, (int64_t)q->owner) : key_table_find(&g->keys, key_of_header(q->key));
+    const struct key *k = q->inside ? key_table_by_id(&g->keys, (int64_t)q->owner)
+                                    : key_table_find(&g->keys, key_of_header(q->key));
     if (k) {
         v->account = find_account(g, k->id);
         p->owner = (uint64_t)k->id;
@@ -259,8 +277,10 @@ static int enter(void *ud, const struct gate_request *q, struct gate_pass *p, st
     pthread_mutex_unlock(&g->lock);
     if (!k && g->required) {
         free(v);
-        *no = (struct gate_refusal){.status = 401, .type = "invalid_request_error", .code = "invalid_api_key", .retry_after_s = -1};
-        snprintf(no->message, sizeof no->message, "%s: send 'Authorization: Bearer KEY' ('tutti keys create' makes one)",
+        *no = (struct gate_refusal){
+            .status = 401, .type = "invalid_request_error", .code = "invalid_api_key", .retry_after_s = -1};
+        snprintf(no->message, sizeof no->message,
+                 "%s: send 'Authorization: Bearer KEY' ('tutti keys create' makes one)",
                  q->key && *q->key ? "this key is unknown or was revoked" : "this server wants a key");
         return ERR_USAGE;
     }
@@ -332,14 +352,22 @@ static void leave(void *ud, struct gate_pass *p, const struct gate_done *d)
         free(v);
         return;
     }
-    struct ledger_row row = {.key = (int64_t)p->owner, .time_us = d->start_us, .status = d->status, .n_prompt = d->n_prompt, .n_cached = d->n_cached,
-                             .n_answer = d->n_answer, .queue_us = (int64_t)(d->queue_s * 1e6), .prompt_us = (int64_t)(d->prompt_s * 1e6),
+    struct ledger_row row = {.key = (int64_t)p->owner,
+                             .time_us = d->start_us,
+                             .status = d->status,
+                             .n_prompt = d->n_prompt,
+                             .n_cached = d->n_cached,
+                             .n_answer = d->n_answer,
+                             .queue_us = (int64_t)(d->queue_s * 1e6),
+                             .prompt_us = (int64_t)(d->prompt_s * 1e6),
                              .answer_us = (int64_t)(d->answer_s * 1e6)};
     snprintf(row.request, sizeof row.request, "%s", d->id);
     snprintf(row.model, sizeof row.model, "%s", d->model ? d->model : "");
     snprintf(row.endpoint, sizeof row.endpoint, "%s", d->route ? d->route : "");
     snprintf(row.finish, sizeof row.finish, "%s", finish_of(d->status));
-    if (d->status < 500) row.cost_nusd = prices_cost(&g->prices, row.model, d->n_prompt, d->n_cached, d->n_answer, v->tier == GATE_BATCH);
+    if (d->status < 500)
+        row.cost_nusd =
+            prices_cost(&g->prices, row.model, d->n_prompt, d->n_cached, d->n_answer, v->tier == GATE_BATCH);
     charge(g, v, d, row.cost_nusd);
     write_row(g, &row);
     if (v->account && v->tier != GATE_BATCH) {

@@ -30,21 +30,27 @@ int key_check_limits(const struct limit_set *s, struct err *e)
                {"tokens per day", s->tpd, LIMIT_MAX}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].value < 0 || all[i].value > all[i].max)
-            return err(e, ERR_USAGE, "%" PRId64 " %s: must be 0 (no limit) to %" PRId64, all[i].value, all[i].name, all[i].max);
+            return err(e, ERR_USAGE, "%" PRId64 " %s: must be 0 (no limit) to %" PRId64, all[i].value,
+                       all[i].name, all[i].max);
     return s->spend_nusd < 0 ? err(e, ERR_USAGE, "the spend cap is negative") : 0;
 }
 
 static int check_name(const char *name, struct err *e)
 {
     size_t n = strlen(name);
-    if (n < 1 || n > KEY_NAME_MAX) return err(e, ERR_USAGE, "the name of a key has %zu characters: must be 1 to %d", n, KEY_NAME_MAX);
+    if (n < 1 || n > KEY_NAME_MAX)
+        return err(e, ERR_USAGE, "the name of a key has %zu characters: must be 1 to %d", n, KEY_NAME_MAX);
     for (size_t i = 0; i < n; i++)
-        if (name[i] <= ' ' || name[i] > '~') return err(e, ERR_USAGE, "the name of a key has a space or a character outside ASCII");
-    if (strspn(name, "0123456789") == n) return err(e, ERR_USAGE, "'%s' is a number, which would be taken for a key's id: choose a name", name);
+        if (name[i] <= ' ' || name[i] > '~')
+            return err(e, ERR_USAGE, "the name of a key has a space or a character outside ASCII");
+    if (strspn(name, "0123456789") == n)
+        return err(e, ERR_USAGE, "'%s' is a number, which would be taken for a key's id: choose a name",
+                   name);
     return 0;
 }
 
-int key_make(struct key *k, char secret[KEY_SECRET_CHARS + 1], const char *name, const struct limit_set *limits, struct err *e)
+int key_make(struct key *k, char secret[KEY_SECRET_CHARS + 1], const char *name,
+             const struct limit_set *limits, struct err *e)
 {
     unsigned char r[SECRET_BYTES];
     struct timespec t;
@@ -115,8 +121,11 @@ int money_parse(const char *text, int64_t *nusd, struct err *e)
 {
     const char *digits = "0123456789", *dot = strchr(text, '.');
     size_t n = strlen(text), whole = dot ? (size_t)(dot - text) : n, part = dot ? n - whole - 1 : 0;
-    if (whole + part == 0 || whole > MONEY_DIGITS_MAX || part > MONEY_DECIMALS || strspn(text, digits) != whole || (dot && strspn(dot + 1, digits) != part))
-        return err(e, ERR_USAGE, "'%s' is no amount in dollars: expected digits with at most %d decimals, such as 12.50", text, MONEY_DECIMALS);
+    if (whole + part == 0 || whole > MONEY_DIGITS_MAX || part > MONEY_DECIMALS ||
+        strspn(text, digits) != whole || (dot && strspn(dot + 1, digits) != part))
+        return err(e, ERR_USAGE,
+                   "'%s' is no amount in dollars: expected digits with at most %d decimals, such as 12.50",
+                   text, MONEY_DECIMALS);
     int64_t v = 0;
     for (size_t i = 0; i < whole; i++) v = 10 * v + (text[i] - '0');
     for (size_t i = 0; i < MONEY_DECIMALS; i++) v = 10 * v + (i < part ? dot[1 + i] - '0' : 0);
@@ -127,6 +136,7 @@ int money_parse(const char *text, int64_t *nusd, struct err *e)
 void money_print(int64_t nusd, char out[MONEY_TEXT_MAX])
 {
     uint64_t v = nusd < 0 ? 0 - (uint64_t)nusd : (uint64_t)nusd;
-    int n = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64 ".%09" PRIu64, nusd < 0 ? "-" : "", v / (uint64_t)NANO, v % (uint64_t)NANO);
+    int n = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64 ".%09" PRIu64, nusd < 0 ? "-" : "", v / (uint64_t)NANO,
+                     v % (uint64_t)NANO);
     while (n > 3 && out[n - 1] == '0' && out[n - 3] != '.') out[--n] = 0; /* two decimals stay */
 }

@@ -24,7 +24,8 @@ struct key {
 };
 
 /* A new secret, and the key that knows it. name: printable ASCII without spaces, not a number. */
-int key_make(struct key *k, char secret[KEY_SECRET_CHARS + 1], const char *name, const struct limit_set *limits, struct err *e);
+int key_make(struct key *k, char secret[KEY_SECRET_CHARS + 1], const char *name,
+             const struct limit_set *limits, struct err *e);
 int key_check_limits(const struct limit_set *limits, struct err *e);
 void key_hash(const char *secret, uint8_t hash[KEY_HASH_BYTES]);
 

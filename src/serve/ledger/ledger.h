@@ -64,7 +64,7 @@ int ledger_keys_version(struct ledger *l, int64_t *version, struct err *e);
 int ledger_write(struct ledger *l, const struct ledger_row *row, int n, struct err *e);
 
 /* Sums of days first..last, by day, key and model. fn not 0: stop and return it. */
-int ledger_sums(struct ledger *l, int64_t first_day, int64_t last_day, int (*fn)(void *ud, const struct ledger_sum *s), void *ud,
-                struct err *e);
+int ledger_sums(struct ledger *l, int64_t first_day, int64_t last_day,
+                int (*fn)(void *ud, const struct ledger_sum *s), void *ud, struct err *e);
 
 #endif

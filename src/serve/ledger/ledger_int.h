@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a database does for the ledger: run one statement, or one statement over many rows as a transaction. Statements are
- * ledger.c's, in SQL that SQLite and PostgreSQL both know; parameters are $1, $2, ... in the order in which they first
- * appear, results are whole numbers, texts or bytes.
+ * What a database does for the ledger: run one statement, or one statement over many rows as a transaction.
+ * Statements are ledger.c's, in SQL that SQLite and PostgreSQL both know; parameters are $1, $2, ... in the
+ * order in which they first appear, results are whole numbers, texts or bytes.
  */
 #ifndef TUTTI_SERVE_LEDGER_LEDGER_INT_H
 #define TUTTI_SERVE_LEDGER_LEDGER_INT_H
@@ -29,10 +29,11 @@ struct ledger_ops {
     int (*open)(struct ledger **l, const char *where, struct err *e); /* tables made */
     void (*close)(struct ledger *l);
     /* Statement number `id` with text `sql`; kinds of the n_out result columns; fn NULL: no results wanted. */
-    int (*run)(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in, const enum db_kind *out, int n_out, db_row_fn *fn,
-               void *ud, struct err *e);
+    int (*run)(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in,
+               const enum db_kind *out, int n_out, db_row_fn *fn, void *ud, struct err *e);
     /* The same statement for each of n rows of n_in parameters; all or none, on disk on return. */
-    int (*run_all)(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in, int n, struct err *e);
+    int (*run_all)(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in, int n,
+                   struct err *e);
 };
 
 struct ledger {

@@ -99,7 +99,8 @@ void limits_restore(struct limits *l, int64_t now_us, int64_t requests, int64_t 
     l->month_nusd = nusd;
 }
 
-static bool refuse(struct limit_refusal *r, enum limit_kind kind, int64_t limit, int64_t used, int64_t asked, int64_t wait)
+static bool refuse(struct limit_refusal *r, enum limit_kind kind, int64_t limit, int64_t used, int64_t asked,
+                   int64_t wait)
 {
     *r = (struct limit_refusal){kind, limit, used, asked, asked > limit ? -1 : wait};
     return false;
@@ -109,7 +110,8 @@ bool limits_solvent(struct limits *l, int64_t now_us, struct limit_refusal *r)
 {
     int64_t cap = l->set.spend_nusd;
     turn_page(l, now_us);
-    if (cap && l->month_nusd >= cap) return refuse(r, LIMIT_SPEND, cap, l->month_nusd, 0, next_month_us(now_us) - now_us);
+    if (cap && l->month_nusd >= cap)
+        return refuse(r, LIMIT_SPEND, cap, l->month_nusd, 0, next_month_us(now_us) - now_us);
     *r = (struct limit_refusal){0};
     return true;
 }
@@ -122,12 +124,18 @@ bool limits_take(struct limits *l, int64_t now_us, int64_t n_prompt, int scale, 
     if (s->rpm) refill(&l->rpm, s->rpm, now_us);
     if (s->tpm) refill(&l->tpm, s->tpm, now_us);
     /* A larger tier may overdraw a bucket by the limits that it has on top. */
-    struct limit_bucket rpm = {l->rpm.level + extra * s->rpm * MINUTE, now_us}, tpm = {l->tpm.level + extra * s->tpm * MINUTE, now_us};
-    if (s->rpd && l->day_requests + 1 > s->rpd * scale) return refuse(r, LIMIT_RPD, s->rpd * scale, l->day_requests, 1, midnight);
-    if (s->tpd && l->day_tokens + n_prompt > s->tpd * scale) return refuse(r, LIMIT_TPD, s->tpd * scale, l->day_tokens, n_prompt, midnight);
-    if (s->rpm && rpm.level < MINUTE) return refuse(r, LIMIT_RPM, s->rpm * scale, used_of(&rpm, s->rpm * scale), 1, wait_us(&rpm, s->rpm, 1));
+    struct limit_bucket rpm = {l->rpm.level + extra * s->rpm * MINUTE, now_us},
+                        tpm = {l->tpm.level + extra * s->tpm * MINUTE, now_us};
+    if (s->rpd && l->day_requests + 1 > s->rpd * scale)
+        return refuse(r, LIMIT_RPD, s->rpd * scale, l->day_requests, 1, midnight);
+    if (s->tpd && l->day_tokens + n_prompt > s->tpd * scale)
+        return refuse(r, LIMIT_TPD, s->tpd * scale, l->day_tokens, n_prompt, midnight);
+    if (s->rpm && rpm.level < MINUTE)
+        return refuse(r, LIMIT_RPM, s->rpm * scale, used_of(&rpm, s->rpm * scale), 1,
+                      wait_us(&rpm, s->rpm, 1));
     if (s->tpm && tpm.level < n_prompt * MINUTE)
-        return refuse(r, LIMIT_TPM, s->tpm * scale, used_of(&tpm, s->tpm * scale), n_prompt, wait_us(&tpm, s->tpm, n_prompt));
+        return refuse(r, LIMIT_TPM, s->tpm * scale, used_of(&tpm, s->tpm * scale), n_prompt,
+                      wait_us(&tpm, s->tpm, n_prompt));
     if (s->rpm) l->rpm.level -= MINUTE;
     if (s->tpm) l->tpm.level -= n_prompt * MINUTE;
     l->day_requests++;
@@ -158,7 +166,8 @@ static void left_in_bucket(struct limit_bucket *b, int64_t per_minute, int64_t n
 
 static void left_today(int64_t limit, int64_t used, int64_t now_us, struct limit_left *out)
 {
-    *out = (struct limit_left){limit, used < limit ? limit - used : 0, used ? (limits_day(now_us) + 1) * DAY - now_us : 0};
+    *out = (struct limit_left){limit, used < limit ? limit - used : 0,
+                               used ? (limits_day(now_us) + 1) * DAY - now_us : 0};
 }
 
 void limits_requests(struct limits *l, int64_t now_us, struct limit_left *out)

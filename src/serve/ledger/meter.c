@@ -107,7 +107,8 @@ static bool rest(struct meter *m, bool failing, int64_t retry_ms, int64_t tick_m
 {
     int64_t until = failing && retry_ms < tick_ms ? retry_ms : tick_ms;
     pthread_mutex_lock(&m->lock);
-    for (int64_t now = now_ms(); now < until && (failing || (!m->waiting.n && !m->stop)); now = now_ms()) wait_ms(m, until - now);
+    for (int64_t now = now_ms(); now < until && (failing || (!m->waiting.n && !m->stop)); now = now_ms())
+        wait_ms(m, until - now);
     gather(m);
     bool stop = m->stop;
     pthread_mutex_unlock(&m->lock);
@@ -162,7 +163,9 @@ int meter_start(struct meter **out, struct ledger *l, void (*tick)(void *ud, str
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->wake, &a);
     pthread_condattr_destroy(&a);
-    int rc = reserve(&m->waiting, ROWS_FIRST) && reserve(&m->writing, ROWS_FIRST) ? pthread_create(&m->thread, NULL, work, m) : ENOMEM;
+    int rc = reserve(&m->waiting, ROWS_FIRST) && reserve(&m->writing, ROWS_FIRST)
+                 ? pthread_create(&m->thread, NULL, work, m)
+                 : ENOMEM;
     if (rc) {
         finish_batch(&m->waiting);
         finish_batch(&m->writing);

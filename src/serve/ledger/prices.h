@@ -35,6 +35,7 @@ int prices_parse(struct prices *p, const char *text, const char *name, struct er
 void prices_finish(struct prices *p);                                                   /* accepts a zeroed struct */
 
 /* Nano-dollars, rounded to the nearest; 0 if no section fits. */
-int64_t prices_cost(const struct prices *p, const char *model, int64_t n_prompt, int64_t n_cached, int64_t n_answer, bool batch);
+int64_t prices_cost(const struct prices *p, const char *model, int64_t n_prompt, int64_t n_cached,
+                    int64_t n_answer, bool batch);
 
 #endif

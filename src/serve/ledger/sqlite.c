@@ -37,11 +37,13 @@ struct sqlite {
 static int fail(const struct sqlite *s, const char *what, struct err *e)
 {
     int code = sqlite3_errcode(s->db);
-    const char *hint = code == SQLITE_BUSY                             ? " (another process keeps it locked)"
-                       : code == SQLITE_NOTADB || code == SQLITE_CORRUPT ? " (the file is damaged or no ledger: move it away)"
-                       : code == SQLITE_CANTOPEN                       ? " (may this user write there?)"
-                                                                       : "";
-    return err(e, code == SQLITE_NOMEM ? ERR_MEMORY : ERR_IO, "ledger %s: cannot %s: %s%s", s->path, what, s->db ? sqlite3_errmsg(s->db) : "out of memory", hint);
+    const char *hint = code == SQLITE_BUSY ? " (another process keeps it locked)"
+                       : code == SQLITE_NOTADB || code == SQLITE_CORRUPT
+                           ? " (the file is damaged or no ledger: move it away)"
+                       : code == SQLITE_CANTOPEN ? " (may this user write there?)"
+                                                 : "";
+    return err(e, code == SQLITE_NOMEM ? ERR_MEMORY : ERR_IO, "ledger %s: cannot %s: %s%s", s->path, what,
+               s->db ? sqlite3_errmsg(s->db) : "out of memory", hint);
 }
 
 static void close_db(struct ledger *l)
@@ -78,8 +80,11 @@ static int open_db(struct ledger **l, const char *where, struct err *e)
         return err(e, ERR_MEMORY, "out of memory");
     }
     if (!(rc = make_file(where, e))) {
-        bool ok = sqlite3_open_v2(where, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
-                  sqlite3_busy_timeout(s->db, BUSY_MS) == SQLITE_OK && sqlite3_exec(s->db, tables, NULL, NULL, NULL) == SQLITE_OK;
+        bool ok =
+            sqlite3_open_v2(where, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                            NULL) == SQLITE_OK &&
+            sqlite3_busy_timeout(s->db, BUSY_MS) == SQLITE_OK &&
+            sqlite3_exec(s->db, tables, NULL, NULL, NULL) == SQLITE_OK;
         if (!ok) rc = fail(s, "open it", e);
     }
     if (rc) {
@@ -94,7 +99,9 @@ static int prepare(struct sqlite *s, int id, const char *text, struct err *e)
 {
     must(id >= 0 && id < DB_STATEMENTS_MAX);
     if (s->stmt[id]) return 0;
-    return sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[id], NULL) == SQLITE_OK ? 0 : fail(s, "prepare a statement", e);
+    return sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[id], NULL) == SQLITE_OK
+               ? 0
+               : fail(s, "prepare a statement", e);
 }
 
 static int bind(struct sqlite *s, sqlite3_stmt *q, const struct db_value *in, int n, struct err *e)
@@ -121,8 +128,8 @@ static void read_row(sqlite3_stmt *q, const enum db_kind *out, int n, struct db_
     }
 }
 
-static int run(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in, const enum db_kind *out, int n_out, db_row_fn *fn,
-               void *ud, struct err *e)
+static int run(struct ledger *l, int id, const char *sql, const struct db_value *in, int n_in,
+               const enum db_kind *out, int n_out, db_row_fn *fn, void *ud, struct err *e)
 {
     struct sqlite *s = (struct sqlite *)l;
     struct db_value v[DB_COLUMNS_MAX];

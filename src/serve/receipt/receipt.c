@@ -11,10 +11,35 @@
 #define MAGIC STR("tutti receipt 1")
 enum { MARKS_MAX = RECEIPT_IDS_MAX / RECEIPT_EVERY * RECEIPT_MARK };
 
-/* Keys of the maps, ascending as the form demands. SPEC_RULES (least tokens, allowed ids, stop ids) is there only if one of them
- * is, SPEC_ROTATION only for models that have a choice. */
-enum spec_field { SPEC_CONTRACT = 1, SPEC_ROOT, SPEC_PROMPT, SPEC_N_PROMPT, SPEC_KV_BITS, SPEC_SAMPLE, SPEC_BIAS, SPEC_STOP, SPEC_MAX_TOKENS, SPEC_FLAGS, SPEC_GRAMMAR, SPEC_FIELDS = SPEC_GRAMMAR, SPEC_RULES, SPEC_ROTATION };
-enum body_field { BODY_SPEC = 1, BODY_ANSWER, BODY_END, BODY_HEAD, BODY_MARKS, BODY_TIME, BODY_REQUEST, BODY_MODEL, BODY_FIELDS = BODY_MODEL };
+/* Keys of the maps, ascending as the form demands. SPEC_RULES (least tokens, allowed ids, stop ids) is there
+ * only if one of them is, SPEC_ROTATION only for models that have a choice. */
+enum spec_field {
+    SPEC_CONTRACT = 1,
+    SPEC_ROOT,
+    SPEC_PROMPT,
+    SPEC_N_PROMPT,
+    SPEC_KV_BITS,
+    SPEC_SAMPLE,
+    SPEC_BIAS,
+    SPEC_STOP,
+    SPEC_MAX_TOKENS,
+    SPEC_FLAGS,
+    SPEC_GRAMMAR,
+    SPEC_FIELDS = SPEC_GRAMMAR,
+    SPEC_RULES,
+    SPEC_ROTATION
+};
+enum body_field {
+    BODY_SPEC = 1,
+    BODY_ANSWER,
+    BODY_END,
+    BODY_HEAD,
+    BODY_MARKS,
+    BODY_TIME,
+    BODY_REQUEST,
+    BODY_MODEL,
+    BODY_FIELDS = BODY_MODEL
+};
 enum { FLAG_IGNORE_END = 1, FLAG_SHOW_SPECIAL = 2, FLAGS_ALL = 3 };
 enum { SAMPLE_FIELDS = 10, PARTS = 5 };
 
@@ -110,12 +135,15 @@ void receipt_put_spec(const struct receipt_spec *s, struct buf *b)
     cbor_put_uint(b, SPEC_KV_BITS), cbor_put_uint(b, (uint64_t)s->kv_bits);
     cbor_put_uint(b, SPEC_SAMPLE), put_sample(b, &s->sample);
     cbor_put_uint(b, SPEC_BIAS), cbor_put_map(b, (uint64_t)s->sample.n_bias);
-    for (int i = 0; i < s->sample.n_bias; i++) cbor_put_uint(b, (uint32_t)s->sample.bias[i].id), cbor_put_f32(b, s->sample.bias[i].bias);
+    for (int i = 0; i < s->sample.n_bias; i++)
+        cbor_put_uint(b, (uint32_t)s->sample.bias[i].id), cbor_put_f32(b, s->sample.bias[i].bias);
     cbor_put_uint(b, SPEC_STOP), cbor_put_array(b, (uint64_t)s->n_stop);
     for (int i = 0; i < s->n_stop; i++) cbor_put_text(b, s->stop[i]);
     cbor_put_uint(b, SPEC_MAX_TOKENS), cbor_put_uint(b, (uint64_t)s->max_tokens);
-    cbor_put_uint(b, SPEC_FLAGS), cbor_put_uint(b, (s->ignore_end ? FLAG_IGNORE_END : 0u) | (s->show_special ? FLAG_SHOW_SPECIAL : 0u));
-    cbor_put_uint(b, SPEC_GRAMMAR), cbor_put_array(b, 3), cbor_put_text(b, s->grammar_kind), cbor_put_text(b, s->grammar);
+    cbor_put_uint(b, SPEC_FLAGS),
+        cbor_put_uint(b, (s->ignore_end ? FLAG_IGNORE_END : 0u) | (s->show_special ? FLAG_SHOW_SPECIAL : 0u));
+    cbor_put_uint(b, SPEC_GRAMMAR), cbor_put_array(b, 3), cbor_put_text(b, s->grammar_kind),
+        cbor_put_text(b, s->grammar);
     cbor_put_uint(b, (uint64_t)s->grammar_tokens);
     if (has_rules(s)) {
         cbor_put_uint(b, SPEC_RULES), cbor_put_array(b, 3), cbor_put_uint(b, (uint64_t)s->min_tokens);
@@ -224,7 +252,8 @@ static const int32_t *read_ids(struct reader *r, int max, int *n)
 
 static void read_sample(struct reader *r, struct sampler_params *p)
 {
-    if (cbor_array(&r->c, SAMPLE_FIELDS) != SAMPLE_FIELDS) set_fault(&r->c, "the sampling has a wrong number of values");
+    if (cbor_array(&r->c, SAMPLE_FIELDS) != SAMPLE_FIELDS)
+        set_fault(&r->c, "the sampling has a wrong number of values");
     p->temperature = cbor_f32(&r->c);
     p->top_k = (int)cbor_uint(&r->c, INT32_MAX);
     p->top_p = cbor_f32(&r->c);
@@ -333,12 +362,14 @@ static void read_body(struct reader *r, struct receipt *x)
     expect_field(r, BODY_HEAD), read_hash(r, x->head, RECEIPT_HASH);
     expect_field(r, BODY_MARKS);
     struct str marks = cbor_bytes(&r->c);
-    if (!r->c.failed && marks.n != (size_t)(x->n_answer / RECEIPT_EVERY) * RECEIPT_MARK) set_fault(&r->c, "it has a wrong number of checkpoints");
+    if (!r->c.failed && marks.n != (size_t)(x->n_answer / RECEIPT_EVERY) * RECEIPT_MARK)
+        set_fault(&r->c, "it has a wrong number of checkpoints");
     x->marks = (const uint8_t *)marks.p;
     expect_field(r, BODY_TIME), x->time_s = (int64_t)cbor_uint(&r->c, INT64_MAX);
     expect_field(r, BODY_REQUEST), x->request = cbor_text(&r->c);
     expect_field(r, BODY_MODEL), x->model = cbor_text(&r->c);
-    if (x->request.n > RECEIPT_TEXT_MAX || x->model.n > RECEIPT_TEXT_MAX) set_fault(&r->c, "the name of request or model is too long");
+    if (x->request.n > RECEIPT_TEXT_MAX || x->model.n > RECEIPT_TEXT_MAX)
+        set_fault(&r->c, "the name of request or model is too long");
     cbor_end(&r->c);
 }
 
@@ -346,7 +377,9 @@ int receipt_read(struct receipt *x, struct str bytes, struct arena *a, struct er
 {
     struct reader r = {.arena = a};
     *x = (struct receipt){0};
-    if (bytes.n > RECEIPT_BYTES_MAX) return err(e, ERR_LIMIT, "the receipt has %zu bytes: at most %d are read", bytes.n, RECEIPT_BYTES_MAX);
+    if (bytes.n > RECEIPT_BYTES_MAX)
+        return err(e, ERR_LIMIT, "the receipt has %zu bytes: at most %d are read", bytes.n,
+                   RECEIPT_BYTES_MAX);
     cbor_init(&r.c, bytes);
     bool ours = cbor_array(&r.c, PARTS) == PARTS;
     if (!ours || !str_eq(cbor_text(&r.c), MAGIC)) return err(e, ERR_FORMAT, "this is no receipt of version 1");
@@ -416,7 +449,9 @@ int receipt_read_any(struct receipt *r, struct str file, int choice, struct aren
     json_t *reply = json_loadb(file.p, file.n, JSON_ALLOW_NUL, &why);
     if (!reply) return err(e, ERR_FORMAT, "the reply is no JSON: line %d: %s", why.line, why.text);
     const char *z = find_receipt(reply, choice);
-    int rc = z ? read_text(r, z, strlen(z), a, e) : err(e, ERR_NOT_FOUND, "the reply has no receipt for choice %d; ask for one by \"receipt\": true", choice);
+    int rc = z ? read_text(r, z, strlen(z), a, e)
+               : err(e, ERR_NOT_FOUND,
+                     "the reply has no receipt for choice %d; ask for one by \"receipt\": true", choice);
     json_decref(reply);
     return rc;
 }

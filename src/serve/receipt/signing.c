@@ -40,10 +40,15 @@ int signing_read(struct signing *s, const char *path, struct err *e)
     int rc = choose(path, &p, e);
     if (rc) return rc;
     int fd = open(p.z, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "signing key %s: %s; 'tutti keys signing' makes one", p.z, strerror(errno));
+    if (fd < 0)
+        return err(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
+                   "signing key %s: %s; 'tutti keys signing' makes one", p.z, strerror(errno));
     if (fstat(fd, &st) == 0 && st.st_mode & 077) {
         close(fd);
-        return err(e, ERR_USAGE, "signing key %s: others may read it (mode %03o); make a new one, or chmod 600 if nobody did", p.z, (unsigned)st.st_mode & 0777);
+        return err(
+            e, ERR_USAGE,
+            "signing key %s: others may read it (mode %03o); make a new one, or chmod 600 if nobody did", p.z,
+            (unsigned)st.st_mode & 0777);
     }
     ssize_t got = read(fd, line, sizeof line);
     close(fd);
@@ -52,7 +57,9 @@ int signing_read(struct signing *s, const char *path, struct err *e)
     if (ok) crypto_sign_seed_keypair(s->public, s->secret, seed);
     sodium_memzero(line, sizeof line);
     sodium_memzero(seed, sizeof seed);
-    return ok ? 0 : err(e, ERR_FORMAT, "signing key %s: expected one line '" HEAD "' and %d hexadecimal digits", p.z, 2 * SEED_BYTES);
+    return ok ? 0
+              : err(e, ERR_FORMAT, "signing key %s: expected one line '" HEAD "' and %d hexadecimal digits",
+                    p.z, 2 * SEED_BYTES);
 }
 
 int signing_make(struct signing *s, const char *path, struct err *e)
@@ -68,7 +75,9 @@ int signing_make(struct signing *s, const char *path, struct err *e)
         if ((rc = path_make_dirs(dir.z, e))) return rc;
     }
     int fd = open(p.z, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return err(e, errno == EEXIST ? ERR_USAGE : ERR_IO, "signing key %s: cannot make it: %s", p.z, strerror(errno));
+    if (fd < 0)
+        return err(e, errno == EEXIST ? ERR_USAGE : ERR_IO, "signing key %s: cannot make it: %s", p.z,
+                   strerror(errno));
     randombytes_buf(seed, sizeof seed);
     crypto_sign_seed_keypair(s->public, s->secret, seed);
     sodium_bin2hex(hex, sizeof hex, seed, sizeof seed);
@@ -89,7 +98,8 @@ void signing_sign(const struct signing *s, struct str message, uint8_t signature
     crypto_sign_detached(signature, NULL, (const unsigned char *)message.p, message.n, s->secret);
 }
 
-bool signing_check(const uint8_t public[SIGNING_PUBLIC_BYTES], struct str message, const uint8_t signature[SIGNATURE_BYTES])
+bool signing_check(const uint8_t public[SIGNING_PUBLIC_BYTES], struct str message,
+                   const uint8_t signature[SIGNATURE_BYTES])
 {
     return crypto_sign_verify_detached(signature, (const unsigned char *)message.p, message.n, public) == 0;
 }
@@ -105,7 +115,9 @@ int signing_parse(const char *text, uint8_t public[SIGNING_PUBLIC_BYTES], struct
     size_t n = 0;
     if (strlen(text) != SIGNING_HEX || strspn(text, "0123456789abcdefABCDEF") != SIGNING_HEX) {
         FILE *f = fopen(text, "re");
-        if (!f) return err(e, ERR_USAGE, "'%s' is neither a public key of %d hexadecimal digits nor a file: %s", text, SIGNING_HEX, strerror(errno));
+        if (!f)
+            return err(e, ERR_USAGE, "'%s' is neither a public key of %d hexadecimal digits nor a file: %s",
+                       text, SIGNING_HEX, strerror(errno));
         size_t got = fread(line, 1, sizeof line - 1, f);
         fclose(f);
         line[got] = 0;
@@ -113,7 +125,9 @@ int signing_parse(const char *text, uint8_t public[SIGNING_PUBLIC_BYTES], struct
     } else {
         memcpy(line, text, SIGNING_HEX + 1);
     }
-    if (strlen(line) != SIGNING_HEX || sodium_hex2bin(public, SIGNING_PUBLIC_BYTES, line, SIGNING_HEX, NULL, &n, NULL) || n != SIGNING_PUBLIC_BYTES)
+    if (strlen(line) != SIGNING_HEX ||
+        sodium_hex2bin(public, SIGNING_PUBLIC_BYTES, line, SIGNING_HEX, NULL, &n, NULL) ||
+        n != SIGNING_PUBLIC_BYTES)
         return err(e, ERR_FORMAT, "%s: expected a public key of %d hexadecimal digits", text, SIGNING_HEX);
     return 0;
 }

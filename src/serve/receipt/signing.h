@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * signing: the server's Ed25519 key, with which it signs receipts. The secret half is a line of text in a file that only
- * its owner can read; the public half is 64 hexadecimal digits, which the operator publishes (also at /receipt-key).
+ * signing: the server's Ed25519 key, with which it signs receipts. The secret half is a line of text in a
+ * file that only its owner can read; the public half is 64 hexadecimal digits, which the operator publishes
+ * (also at /receipt-key).
  */
 #ifndef TUTTI_SERVE_RECEIPT_SIGNING_H
 #define TUTTI_SERVE_RECEIPT_SIGNING_H
@@ -25,7 +26,8 @@ int signing_read(struct signing *s, const char *path, struct err *e);
 int signing_make(struct signing *s, const char *path, struct err *e);
 
 void signing_sign(const struct signing *s, struct str message, uint8_t signature[SIGNATURE_BYTES]);
-bool signing_check(const uint8_t public[SIGNING_PUBLIC_BYTES], struct str message, const uint8_t signature[SIGNATURE_BYTES]);
+bool signing_check(const uint8_t public[SIGNING_PUBLIC_BYTES], struct str message,
+                   const uint8_t signature[SIGNATURE_BYTES]);
 
 void signing_hex(const uint8_t public[SIGNING_PUBLIC_BYTES], char hex[SIGNING_HEX + 1]);
 /* 64 hexadecimal digits, or the path of a file that holds them. */

@@ -34,7 +34,8 @@ static void check_end(struct run *v)
     bool open = said == GENERATE_CANCELLED || said == GENERATE_CONTEXT; /* who answered knows */
     if (said == found || (open && found == GENERATE_GOES_ON)) return;
     differ(v, VERIFY_END, v->n - 1, v->n - 1);
-    snprintf(v->out->text, sizeof v->out->text, "the receipt says '%s', the tokens say '%s'", generate_end_name[said], generate_end_name[found]);
+    snprintf(v->out->text, sizeof v->out->text, "the receipt says '%s', the tokens say '%s'",
+             generate_end_name[said], generate_end_name[found]);
 }
 
 /* The chain is compared wherever the receipt tells it. */
@@ -43,7 +44,8 @@ static void check_chain(struct run *v)
     const struct receipt *r = v->r;
     int n = v->n, from = n % RECEIPT_EVERY ? n - n % RECEIPT_EVERY : n - RECEIPT_EVERY;
     bool mark = n % RECEIPT_EVERY == 0, end = n == r->n_answer;
-    bool same = (!mark || memcmp(v->chain.h, r->marks + (size_t)(n / RECEIPT_EVERY - 1) * RECEIPT_MARK, RECEIPT_MARK) == 0) &&
+    bool same = (!mark || memcmp(v->chain.h, r->marks + (size_t)(n / RECEIPT_EVERY - 1) * RECEIPT_MARK,
+                                 RECEIPT_MARK) == 0) &&
                 (!end || memcmp(v->chain.h, r->head, RECEIPT_HASH) == 0);
     if (!same)
         differ(v, VERIFY_STATE, from, n - 1);
@@ -57,7 +59,8 @@ static int check_token(struct run *v, int i_out, const float *logits)
     uint8_t state[ENGINE_STATE_BYTES];
     int at = v->n, pos = v->r->spec.n_prompt + at;
     const uint32_t *allowed = v->ops ? v->ops->allowed(v->mask) : NULL;
-    int32_t said = v->r->answer[at], id = sampler_draw(v->sampler, &v->r->spec.sample, logits, g->ids, pos, pos, allowed);
+    int32_t said = v->r->answer[at],
+            id = sampler_draw(v->sampler, &v->r->spec.sample, logits, g->ids, pos, pos, allowed);
     if (id != said) {
         differ(v, VERIFY_TOKEN, at, at);
         v->out->said = said;
@@ -65,13 +68,16 @@ static int check_token(struct run *v, int i_out, const float *logits)
         return 0;
     }
     int rc = engine_state(v->engine, i_out, state);
-    if (rc) return err(v->e, rc, "this chip does not tell from what its logits were computed: choose another by --chip");
+    if (rc)
+        return err(v->e, rc,
+                   "this chip does not tell from what its logits were computed: choose another by --chip");
     receipt_chain_add(&v->chain, id, state);
     if (v->ops && (rc = v->ops->accept(v->mask, id, v->e))) return rc;
     v->n++;
     if (g->end != GENERATE_GOES_ON) {
         differ(v, VERIFY_END, at, at);
-        snprintf(v->out->text, sizeof v->out->text, "the answer goes on after its end ('%s')", generate_end_name[g->end]);
+        snprintf(v->out->text, sizeof v->out->text, "the answer goes on after its end ('%s')",
+                 generate_end_name[g->end]);
         return 0;
     }
     if ((rc = generate_take(&v->g, id, v->e))) return rc;
@@ -115,12 +121,18 @@ static int check_ranges(const struct run *v, const int32_t *prompt)
     int n_vocab = v->engine->model->h.n_vocab;
     if (r->spec.n_prompt < 1) return err(v->e, ERR_FORMAT, "the receipt has no prompt");
     if (r->spec.rotation && r->spec.rotation != model_rotation(v->engine->model))
-        return err(v->e, ERR_USAGE, "the answer was given with the model's factors of rotation for %s contexts: open it with these", r->spec.rotation == ROTATION_LONG ? "long" : "short");
+        return err(
+            v->e, ERR_USAGE,
+            "the answer was given with the model's factors of rotation for %s contexts: open it with these",
+            r->spec.rotation == ROTATION_LONG ? "long" : "short");
     if (r->spec.n_prompt + r->n_answer > v->engine->n_ctx)
-        return err(v->e, ERR_LIMIT, "prompt and answer have %d tokens, the context %d", r->spec.n_prompt + r->n_answer, v->engine->n_ctx);
+        return err(v->e, ERR_LIMIT, "prompt and answer have %d tokens, the context %d",
+                   r->spec.n_prompt + r->n_answer, v->engine->n_ctx);
     for (int i = 0; i < r->spec.n_prompt + r->n_answer; i++) {
         int32_t id = i < r->spec.n_prompt ? prompt[i] : r->answer[i - r->spec.n_prompt];
-        if (id < 0 || id >= n_vocab) return err(v->e, ERR_FORMAT, "token %d of the receipt is %d: outside the vocabulary of %d", i, (int)id, n_vocab);
+        if (id < 0 || id >= n_vocab)
+            return err(v->e, ERR_FORMAT, "token %d of the receipt is %d: outside the vocabulary of %d", i,
+                       (int)id, n_vocab);
     }
     return 0;
 }
@@ -128,9 +140,15 @@ static int check_ranges(const struct run *v, const int32_t *prompt)
 static int run(struct run *v, const struct text *t, const int32_t *prompt)
 {
     const struct receipt_spec *s = &v->r->spec;
-    struct generate_params p = {.sample = s->sample, .stop = s->stop, .n_stop = s->n_stop, .max_tokens = s->max_tokens, .ignore_end = s->ignore_end, .show_special = s->show_special};
+    struct generate_params p = {.sample = s->sample,
+                                .stop = s->stop,
+                                .n_stop = s->n_stop,
+                                .max_tokens = s->max_tokens,
+                                .ignore_end = s->ignore_end,
+                                .show_special = s->show_special};
     int rc = check_ranges(v, prompt), n = s->n_prompt + v->r->n_answer;
-    if (rc || (rc = generate_init(&v->g, v->engine, t, 0, v->e)) || (rc = generate_begin(&v->g, prompt, s->n_prompt, &p, v->e)) ||
+    if (rc || (rc = generate_init(&v->g, v->engine, t, 0, v->e)) ||
+        (rc = generate_begin(&v->g, prompt, s->n_prompt, &p, v->e)) ||
         (rc = sampler_create(&v->sampler, v->engine->model->h.n_vocab, v->engine->kern, v->e)))
         return rc;
     int32_t *ids = calloc((size_t)n, sizeof *ids);
@@ -146,8 +164,8 @@ static int run(struct run *v, const struct text *t, const int32_t *prompt)
     return rc;
 }
 
-int verify_run(struct engine *en, const struct text *t, const struct receipt *r, const int32_t *prompt, const struct sched_mask_ops *ops, void *mask,
-               struct verify_result *out, struct err *e)
+int verify_run(struct engine *en, const struct text *t, const struct receipt *r, const int32_t *prompt,
+               const struct sched_mask_ops *ops, void *mask, struct verify_result *out, struct err *e)
 {
     struct run v = {.engine = en, .r = r, .ops = ops, .mask = mask, .out = out, .e = e};
     *out = (struct verify_result){0};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verify: computes a receipt's answer again, as one prefill of prompt and answer, and finds the first token that is not
- * what the model draws. Whoever made the receipt decoded token by token, perhaps among other requests, on another machine: the
- * arithmetic makes both the same.
+ * verify: computes a receipt's answer again, as one prefill of prompt and answer, and finds the first token
+ * that is not what the model draws. Whoever made the receipt decoded token by token, perhaps among other
+ * requests, on another machine: the arithmetic makes both the same.
  */
 #ifndef TUTTI_SERVE_RECEIPT_VERIFY_H
 #define TUTTI_SERVE_RECEIPT_VERIFY_H
@@ -27,10 +27,11 @@ struct verify_result {
 };
 
 /*
- * r was read, and prompt [r->spec.n_prompt] belongs to it; the engine is the model's, with the receipt's kv_bits and
- * room for prompt and answer. mask: of what the receipt says about tokens that may be drawn, or ops NULL. An error means that nothing can be said.
+ * r was read, and prompt [r->spec.n_prompt] belongs to it; the engine is the model's, with the receipt's
+ * kv_bits and room for prompt and answer. mask: of what the receipt says about tokens that may be drawn, or
+ * ops NULL. An error means that nothing can be said.
  */
-int verify_run(struct engine *en, const struct text *t, const struct receipt *r, const int32_t *prompt, const struct sched_mask_ops *ops, void *mask,
-               struct verify_result *out, struct err *e);
+int verify_run(struct engine *en, const struct text *t, const struct receipt *r, const int32_t *prompt,
+               const struct sched_mask_ops *ops, void *mask, struct verify_result *out, struct err *e);
 
 #endif

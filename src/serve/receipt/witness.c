@@ -68,7 +68,9 @@ int witness_begin(struct witness *w, const struct receipt_spec *given, bool priv
     spec.stop_ids = stop_ids;
     receipt_put_spec(&spec, &w->spec);
     free(bias), free(allowed), free(stop_ids);
-    return w->spec.failed ? err(e, w->spec.failed, "the request is too large for a receipt: %s", err_text(w->spec.failed)) : 0;
+    return w->spec.failed ? err(e, w->spec.failed, "the request is too large for a receipt: %s",
+                                err_text(w->spec.failed))
+                          : 0;
 }
 
 void witness_token(struct witness *w, int32_t id, const uint8_t state[RECEIPT_HASH])
@@ -97,18 +99,28 @@ static struct str cut(struct str s)
     return s;
 }
 
-int witness_write(struct witness *w, const struct witness_end *end, const struct signing *s, struct buf *out, struct err *e)
+int witness_write(struct witness *w, const struct witness_end *end, const struct signing *s, struct buf *out,
+                  struct err *e)
 {
     struct receipt_chain chain;
     if (w->failed) return err(e, w->failed, "the receipt is lost: %s", err_text(w->failed));
     memcpy(w->spec.p + RECEIPT_ROOT_AT, end->root, RECEIPT_HASH);
     receipt_chain_begin(&chain, buf_str(&w->spec));
     for (int i = 0; i < w->n; i++) receipt_chain_add(&chain, w->ids[i], w->states[i]);
-    struct receipt r = {.spec_bytes = buf_str(&w->spec), .answer = w->ids, .n_answer = w->n, .end = end->end, .marks = (const uint8_t *)chain.marks.p,
-                        .time_s = (int64_t)time(NULL), .request = cut(end->request), .model = cut(end->model), .has_salt = w->private};
+    struct receipt r = {.spec_bytes = buf_str(&w->spec),
+                        .answer = w->ids,
+                        .n_answer = w->n,
+                        .end = end->end,
+                        .marks = (const uint8_t *)chain.marks.p,
+                        .time_s = (int64_t)time(NULL),
+                        .request = cut(end->request),
+                        .model = cut(end->model),
+                        .has_salt = w->private};
     memcpy(r.head, chain.h, sizeof r.head);
     memcpy(r.salt, w->salt, sizeof r.salt);
-    int rc = chain.marks.failed ? err(e, chain.marks.failed, "the receipt is lost: %s", err_text(chain.marks.failed)) : receipt_write(&r, s, out, e);
+    int rc = chain.marks.failed
+                 ? err(e, chain.marks.failed, "the receipt is lost: %s", err_text(chain.marks.failed))
+                 : receipt_write(&r, s, out, e);
     receipt_chain_finish(&chain);
     return rc;
 }

@@ -18,7 +18,8 @@ struct witness {
     uint8_t salt[RECEIPT_SALT];
 };
 
-/* spec with its prompt, its lists in any order; everything is copied. private: the receipt will hold the prompt's salted hash. */
+/* spec with its prompt, its lists in any order; everything is copied. private: the receipt will hold the
+ * prompt's salted hash. */
 int witness_begin(struct witness *w, const struct receipt_spec *spec, bool private, struct err *e);
 void witness_token(struct witness *w, int32_t id, const uint8_t state[RECEIPT_HASH]);
 struct witness_end {
@@ -27,7 +28,8 @@ struct witness_end {
     struct str request, model; /* for people; longer ones are cut */
 };
 /* The receipt's bytes. */
-int witness_write(struct witness *w, const struct witness_end *end, const struct signing *s, struct buf *out, struct err *e);
+int witness_write(struct witness *w, const struct witness_end *end, const struct signing *s, struct buf *out,
+                  struct err *e);
 void witness_finish(struct witness *w); /* accepts a zeroed struct */
 
 /* What this build and this engine put into every spec: contract, kv_bits and rotation; the rest is zero. */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Prompts that begin alike and are read at the same time: each page is read by one of them, the leader, and the others,
- * its followers, take it from the prefix cache when it is full.
+ * Prompts that begin alike and are read at the same time: each page is read by one of them, the leader, and
+ * the others, its followers, take it from the prefix cache when it is full.
  *
  *   leader     [page 0][page 1][pag...        feeds
  *   follower   [page 0]                       waits for page 1, takes over, waits for page 2
  *   follower   [page 0][pa]                   came late; what it has of page 1 goes when the leader's is full
  *
- * Who leads is found anew before every step: of all that want the same page after the same way, the one that is nearest to
- * its end. For a step the leader counts as short, as old and as urgent as any of its followers, so that nobody waits longer
- * than by reading itself. Pages have the same bits whoever reads them, so answers do not change.
+ * Who leads is found anew before every step: of all that want the same page after the same way, the one that
+ * is nearest to its end. For a step the leader counts as short, as old and as urgent as any of its followers,
+ * so that nobody waits longer than by reading itself. Pages have the same bits whoever reads them, so answers
+ * do not change.
  */
 #include <string.h>
 #include "serve/sched/sched_int.h"
@@ -23,7 +24,8 @@ static bool reads_page(const struct answer *a)
 static bool same_page(const struct sched *s, const struct answer *a, const struct answer *b)
 {
     size_t at = (size_t)a->n_kept * ATTN_CHUNK;
-    return a->at == b->at && sched_salt(s, a) == sched_salt(s, b) && memcmp(a->g.ids + at, b->g.ids + at, ATTN_CHUNK * sizeof *a->g.ids) == 0;
+    return a->at == b->at && sched_salt(s, a) == sched_salt(s, b) &&
+           memcmp(a->g.ids + at, b->g.ids + at, ATTN_CHUNK * sizeof *a->g.ids) == 0;
 }
 
 /* Pages that others have filled since. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guesses for the answers of a step (spec.h): fed behind the last token, so that a step may bring an answer several tokens.
- * The sampler draws behind each guess as it would have without; the first draw that is not what was guessed ends the
- * answer's part. So guesses change when a token comes, never which.
+ * Guesses for the answers of a step (spec.h): fed behind the last token, so that a step may bring an answer
+ * several tokens. The sampler draws behind each guess as it would have without; the first draw that is not
+ * what was guessed ends the answer's part. So guesses change when a token comes, never which.
  *
- * Only steps without prompts carry guesses, only pages that nobody else asks for hold them, and only as many are made as pay
- * (odds.h). Answers with a mask make none: what is allowed behind a guess is not known before it is drawn.
+ * Only steps without prompts carry guesses, only pages that nobody else asks for hold them, and only as many
+ * are made as pay (odds.h). Answers with a mask make none: what is allowed behind a guess is not known before
+ * it is drawn.
  */
 #include <string.h>
 #include "serve/sched/sched_int.h"

@@ -47,7 +47,8 @@ static uint64_t hash_of(const struct prefix_node *parent, uint64_t salt, const i
     return h ^ h >> 29;
 }
 
-static struct prefix_node *look_up(const struct prefix *p, const struct prefix_node *parent, uint64_t salt, const int32_t *ids)
+static struct prefix_node *look_up(const struct prefix *p, const struct prefix_node *parent, uint64_t salt,
+                                   const int32_t *ids)
 {
     uint64_t h = hash_of(parent, salt, ids);
     for (struct prefix_node *n = p->bucket[h & p->mask]; n; n = n->next)
@@ -101,7 +102,8 @@ int prefix_find(struct prefix *p, uint64_t salt, const int32_t *ids, int n, stru
 {
     int have = seq->n_pages * ATTN_CHUNK;
     if (!have) *at = NULL;
-    for (struct prefix_node *node; have + ATTN_CHUNK <= n && (node = look_up(p, *at, salt, ids + have)); have += ATTN_CHUNK) {
+    for (struct prefix_node *node; have + ATTN_CHUNK <= n && (node = look_up(p, *at, salt, ids + have));
+         have += ATTN_CHUNK) {
         kv_seq_share(seq, node->page);
         *at = node;
     }
@@ -114,7 +116,8 @@ bool prefix_goes_on(const struct prefix *p, uint64_t salt, const struct prefix_n
     return look_up(p, at, salt, ids) != NULL;
 }
 
-struct prefix_node *prefix_add(struct prefix *p, uint64_t salt, struct prefix_node *at, const int32_t *ids, struct kv_seq *seq, int i)
+struct prefix_node *prefix_add(struct prefix *p, uint64_t salt, struct prefix_node *at, const int32_t *ids,
+                               struct kv_seq *seq, int i)
 {
     struct prefix_node *n = look_up(p, at, salt, ids);
     if (n) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may run. Of those that wait the next one is of the highest priority, then of the owner who got the fewest tokens,
- * then the oldest. It starts when its prompt's pages are to be had: free ones and those that only the cache holds, less what
- * the running prompts will still take. When a running answer finds no page, the lowest in rank loses all of its pages and
- * waits again; what it has written stays, and its keys are computed again later, with the same bits. The highest in
- * rank never loses its pages and every answer fits alone, so all come to their end.
+ * Who may run. Of those that wait the next one is of the highest priority, then of the owner who got the
+ * fewest tokens, then the oldest. It starts when its prompt's pages are to be had: free ones and those that
+ * only the cache holds, less what the running prompts will still take. When a running answer finds no page,
+ * the lowest in rank loses all of its pages and waits again; what it has written stays, and its keys are
+ * computed again later, with the same bits. The highest in rank never loses its pages and every answer fits
+ * alone, so all come to their end.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -173,7 +174,8 @@ void sched_admit(struct sched *s)
         *p = a->next;
         if (s->n_running == s->opt.max_running) preempt_last(s);
         take_over(s, a);
-        while (s->n_running && !has_room(s, a) && a->r->priority > s->running[s->n_running - 1]->r->priority) preempt_last(s);
+        while (s->n_running && !has_room(s, a) && a->r->priority > s->running[s->n_running - 1]->r->priority)
+            preempt_last(s);
         if (s->n_running && !has_room(s, a)) {
             give_up_pages(a);
             sched_wait(s, a);

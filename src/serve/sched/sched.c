@@ -22,13 +22,21 @@ void sched_free_request(struct request *r)
 static int check_request(const struct sched *s, const struct sched_request *q, struct err *e)
 {
     int n = q->n ? q->n : 1;
-    if (n < 1 || n > SCHED_CHOICES_MAX) return err(e, ERR_USAGE, "%d answers to one prompt: must be 1..%d", n, SCHED_CHOICES_MAX);
-    if (q->n_top < -1 || q->n_top > SAMPLER_TOP_MAX) return err(e, ERR_USAGE, "%d top logprobs: must be 0..%d", q->n_top, SAMPLER_TOP_MAX);
-    if (q->params.max_tokens < 0) return err(e, ERR_USAGE, "%d tokens of answer: must be 0 (until the context is full) or more", q->params.max_tokens);
+    if (n < 1 || n > SCHED_CHOICES_MAX)
+        return err(e, ERR_USAGE, "%d answers to one prompt: must be 1..%d", n, SCHED_CHOICES_MAX);
+    if (q->n_top < -1 || q->n_top > SAMPLER_TOP_MAX)
+        return err(e, ERR_USAGE, "%d top logprobs: must be 0..%d", q->n_top, SAMPLER_TOP_MAX);
+    if (q->params.max_tokens < 0)
+        return err(e, ERR_USAGE, "%d tokens of answer: must be 0 (until the context is full) or more",
+                   q->params.max_tokens);
     if (q->embed && (n > 1 || q->mask_ops)) return err(e, ERR_USAGE, "an embedding has one result and no grammar");
     if (q->embed && s->engine->pooling == POOLING_UNKNOWN)
-        return err(e, ERR_USAGE, "this model has no embeddings: its file wants a pooling other than mean, first and last token");
-    return n <= s->opt.max_queue ? 0 : err(e, ERR_USAGE, "%d answers to one prompt do not fit the queue of %d", n, s->opt.max_queue);
+        return err(
+            e, ERR_USAGE,
+            "this model has no embeddings: its file wants a pooling other than mean, first and last token");
+    return n <= s->opt.max_queue ? 0
+                                 : err(e, ERR_USAGE, "%d answers to one prompt do not fit the queue of %d", n,
+                                       s->opt.max_queue);
 }
 
 /* The longest that prompt and answer may become; memory for the ids is taken for that. */
@@ -258,7 +266,8 @@ static void free_all(struct sched *s)
     pthread_cond_destroy(&s->wake);
     pthread_cond_destroy(&s->gone);
     pthread_mutex_destroy(&s->lock);
-    free(s->sampler), free(s->running), free(s->owners), free(s->parts), free(s->part_of), free(s->prompts), free(s->prompt_of);
+    free(s->sampler), free(s->running), free(s->owners), free(s->parts), free(s->part_of), free(s->prompts),
+        free(s->prompt_of);
     free(s->out), free(s->rows), free(s->tops), free(s->hidden), free(s->hidden_of);
     free(s);
 }
@@ -280,7 +289,8 @@ static int make_parts(struct sched *s, struct err *e)
     s->hidden = calloc(n_rows, sizeof *s->hidden);
     s->hidden_of = calloc(n_rows, sizeof *s->hidden_of);
     s->sampler = calloc((size_t)workers, sizeof *s->sampler);
-    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->prompts || !s->prompt_of || !s->out || !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
+    if (!s->running || !s->owners || !s->parts || !s->part_of || !s->prompts || !s->prompt_of || !s->out ||
+        !s->rows || !s->tops || !s->hidden || !s->hidden_of || !s->sampler)
         return err(e, ERR_MEMORY, "out of memory for %d sequences", s->opt.max_running);
     for (; s->n_samplers < workers && !rc; s->n_samplers += !rc)
         rc = sampler_create(&s->sampler[s->n_samplers], s->engine->model->h.n_vocab, s->engine->kern, e);
@@ -294,16 +304,20 @@ static int set_options(struct sched *s, const struct sched_options *o, struct er
     int rows = s->engine->program->max_rows;
     if (o) s->opt = *o;
     if (!s->opt.step_tokens) s->opt.step_tokens = rows;
-    if (!s->opt.max_running) s->opt.max_running = s->opt.step_tokens < SCHED_RUNNING ? s->opt.step_tokens : SCHED_RUNNING;
+    if (!s->opt.max_running)
+        s->opt.max_running = s->opt.step_tokens < SCHED_RUNNING ? s->opt.step_tokens : SCHED_RUNNING;
     if (!s->opt.max_queue) s->opt.max_queue = SCHED_QUEUE;
-    if (s->opt.step_tokens < 1 || s->opt.step_tokens > rows) return err(e, ERR_USAGE, "%d tokens per step: must be 1..%d", s->opt.step_tokens, rows);
+    if (s->opt.step_tokens < 1 || s->opt.step_tokens > rows)
+        return err(e, ERR_USAGE, "%d tokens per step: must be 1..%d", s->opt.step_tokens, rows);
     if (s->opt.max_running < 1 || s->opt.max_running > s->opt.step_tokens)
-        return err(e, ERR_USAGE, "%d sequences at once: must be 1..%d, the tokens of a step", s->opt.max_running, s->opt.step_tokens);
+        return err(e, ERR_USAGE, "%d sequences at once: must be 1..%d, the tokens of a step",
+                   s->opt.max_running, s->opt.step_tokens);
     s->pace.ratio = s->opt.pace;
     return s->opt.max_queue > 0 ? 0 : err(e, ERR_USAGE, "a queue of %d: must be 1 or more", s->opt.max_queue);
 }
 
-int sched_start(struct sched **out, struct engine *en, const struct text *t, const struct sched_options *o, struct err *e)
+int sched_start(struct sched **out, struct engine *en, const struct text *t, const struct sched_options *o,
+                struct err *e)
 {
     struct sched *s = calloc(1, sizeof *s);
     if (!s) return err(e, ERR_MEMORY, "out of memory");

@@ -30,17 +30,24 @@ struct sched_options {
     double pace;            /* how many times as long a step with prompts may take; 0: PACE_RATIO */
     enum sched_cache cache; /* prompts' pages are shared by all, by requests of one owner, or not kept */
     enum sched_guess guess; /* steps of several tokens where guesses can be made and pay; answers are the same */
-    struct engine *draft;   /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's alone */
+    struct engine *
+        draft; /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's alone */
     bool guess_always;      /* also where it does not pay: tests */
 };
-enum { SCHED_RUNNING = 256, SCHED_QUEUE = 1024, SCHED_CHOICES_MAX = 128, SCHED_DRAFTS = 4 /* answers that a smaller model guesses for at a time */ };
+enum {
+    SCHED_RUNNING = 256,
+    SCHED_QUEUE = 1024,
+    SCHED_CHOICES_MAX = 128,
+    SCHED_DRAFTS = 4 /* answers that a smaller model guesses for at a time */
+};
 
 enum sched_event_kind { SCHED_TOKEN, SCHED_VECTOR, SCHED_END };
 
 struct sched_event {
     enum sched_event_kind kind;
     int choice;                      /* index within the request, 0 .. n - 1 */
-    /* SCHED_TOKEN: one token was drawn, the end token, too. text may be empty while a code point or a stop string is incomplete */
+    /* SCHED_TOKEN: one token was drawn, the end token, too. text may be empty while a code point or a stop
+     * string is incomplete */
     int32_t id;
     struct str text;                 /* whole code points, valid during the call */
     float logp;                      /* of id; valid if asked */
@@ -72,12 +79,13 @@ struct sched_request {
     const int32_t *prompt;           /* [n_prompt], copied */
     int n_prompt;
     int n;                           /* answers to this prompt, each its own choice number; 0: 1 */
-    struct generate_params params;   /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
+    struct generate_params
+        params; /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
     bool embed;                      /* no answer: the vector of the prompt (engine.pooling) */
     bool state;                      /* events of tokens carry their state, for receipts */
     int n_top;                       /* -1: no logprobs; else log p of the token and of the n_top most likely */
     int priority;                    /* higher first; 0 usual */
-    uint64_t owner;                  /* key id: requests of one owner share its turn (and its cache: SCHED_CACHE_OWNER) */
+    uint64_t owner; /* key id: requests of one owner share its turn (and its cache: SCHED_CACHE_OWNER) */
     const struct sched_mask_ops *mask_ops; /* NULL: no grammar */
     void **mask;                     /* [n], taken over if submit succeeds */
     void (*event)(void *ud, const struct sched_event *ev);
@@ -95,20 +103,23 @@ struct sched_stats {
     uint64_t step_tokens, steps_by_tokens[SCHED_STEP_BUCKETS + 1]; /* tokens of all steps; steps of each bucket */
     uint64_t prompt_tokens, cached_tokens; /* of prompts: all, and those that were not computed */
     uint64_t answer_tokens;
-    uint64_t guessing, guesses, guesses_right; /* times that an answer's next tokens were guessed; tokens that were, and right */
+    uint64_t guessing, guesses,
+        guesses_right; /* times that an answer's next tokens were guessed; tokens that were, and right */
     uint64_t prefix_queries, prefix_hits;  /* prompts looked up, and found at least in part */
 };
 
 /* The engine and the text are borrowed until sched_destroy; the engine is the scheduler's alone until sched_stop. */
-int sched_start(struct sched **s, struct engine *en, const struct text *t, const struct sched_options *o, struct err *e);
+int sched_start(struct sched **s, struct engine *en, const struct text *t, const struct sched_options *o,
+                struct err *e);
 /* ERR_BUSY when the queue is full; ERR_LIMIT, ERR_USAGE for what generate_begin refuses. *ticket names the request to
  * sched_cancel. After success every choice gets exactly one SCHED_END. Any thread. */
 int sched_submit(struct sched *s, const struct sched_request *r, uint64_t *ticket, struct err *e);
-/* The work of this request stops within one step; its choices end as GENERATE_CANCELLED. Unknown tickets are ignored. Any thread. */
+/* The work of this request stops within one step; its choices end as GENERATE_CANCELLED. Unknown tickets are
+ * ignored. Any thread. */
 void sched_cancel(struct sched *s, uint64_t ticket);
 void sched_stats(struct sched *s, struct sched_stats *out); /* any thread */
-/* Takes nothing new, waits until all is answered or deadline_s passed (then cancels), and stops the thread. Others may still
- * call: sched_submit says ERR_BUSY, sched_cancel finds nothing. One thread; accepts NULL. */
+/* Takes nothing new, waits until all is answered or deadline_s passed (then cancels), and stops the thread.
+ * Others may still call: sched_submit says ERR_BUSY, sched_cancel finds nothing. One thread; accepts NULL. */
 void sched_stop(struct sched *s, double deadline_s);
 void sched_destroy(struct sched *s); /* stops what runs; after all calls; accepts NULL */
 

@@ -2,14 +2,14 @@
 /*
  * The scheduler's inside, shared by its files:
  *
- *   sched.c         what other threads call: submit, cancel, stop; requests and their memory; the thread's loop
- *   sched/queue.c   who may run: priorities, owners' turns, pages, and who must go when pages run out
+ *   sched.c         what other threads call: submit, cancel, stop; requests and their memory; the thread's
+ * loop sched/queue.c   who may run: priorities, owners' turns, pages, and who must go when pages run out
  *   sched/step.c    one step: who feeds how much, the batch, drawing, events
  *   sched/follow.c  prompts that begin alike: one reads, the others follow
  *   sched/guess.c   guesses of what comes next
  *
- * A request is n sequences (struct answer). An answer waits, runs, perhaps waits again because its pages were taken, and
- * ends. `lock` guards what its comment names; all else belongs to the thread.
+ * A request is n sequences (struct answer). An answer waits, runs, perhaps waits again because its pages were
+ * taken, and ends. `lock` guards what its comment names; all else belongs to the thread.
  */
 #ifndef TUTTI_SERVE_SCHED_SCHED_INT_H
 #define TUTTI_SERVE_SCHED_SCHED_INT_H

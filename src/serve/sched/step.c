@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One step of all that run. Every answer that is being written feeds its last token. Prompts share what pace.h leaves of the
- * step. The workers draw the tokens, each row by whoever is free (the bits of a draw depend on seed and position only); then
- * this thread turns them into text and events.
+ * One step of all that run. Every answer that is being written feeds its last token. Prompts share what
+ * pace.h leaves of the step. The workers draw the tokens, each row by whoever is free (the bits of a draw
+ * depend on seed and position only); then this thread turns them into text and events.
  */
 #include "serve/sched/sched_int.h"
 
@@ -42,7 +42,8 @@ static void share_step(struct sched *s)
         if (a->n_feed || a->leader != a) continue;
         a->place = n_prompts;
         s->prompt_of[n_prompts] = a;
-        s->prompts[n_prompts++] = (struct pace_prompt){.left = left(a), .priority = a->r->priority, .since = a->submit_s};
+        s->prompts[n_prompts++] =
+            (struct pace_prompt){.left = left(a), .priority = a->r->priority, .since = a->submit_s};
         n_left += left(a);
     }
     for (int i = 0; i < s->n_running; i++) {
@@ -64,7 +65,8 @@ static void draw(void *ud, int worker, int i_out, const float *logits, int statu
     int n = g->n_ids + w->i; /* guesses stand behind the answer's tokens */
     w->id = status ? status : sampler_draw(s->sampler[worker], &g->p.sample, logits, g->ids, n, n, a->allowed);
     if (w->id >= 0 && a->r->state && engine_state(s->engine, i_out, w->state)) w->id = ERR_UNSUPPORTED;
-    if (w->id >= 0 && a->r->n_top >= 0) w->logp = sampler_logprob(s->sampler[worker], logits, w->id, w->top, a->r->n_top);
+    if (w->id >= 0 && a->r->n_top >= 0)
+        w->logp = sampler_logprob(s->sampler[worker], logits, w->id, w->top, a->r->n_top);
 }
 
 static void take_vector(void *ud, int i_out, const float *row, int status)
@@ -128,8 +130,11 @@ static void take_token(struct sched *s, struct answer *a, const struct row *w)
     struct generate *g = &a->g;
     if (w->id < 0) {
         const struct err *why = a->mask && a->r->mask_ops->error ? a->r->mask_ops->error(a->mask) : NULL;
-        if (why && why->code) err(&a->err, why->code, "no token can follow %d tokens of the answer: %s", g->n_answer, why->msg);
-        else err(&a->err, w->id, "no token can be drawn at position %d: %s", g->n_ids, w->id == ERR_USAGE ? "none is allowed" : err_text(w->id));
+        if (why && why->code)
+            err(&a->err, why->code, "no token can follow %d tokens of the answer: %s", g->n_answer, why->msg);
+        else
+            err(&a->err, w->id, "no token can be drawn at position %d: %s", g->n_ids,
+                w->id == ERR_USAGE ? "none is allowed" : err_text(w->id));
         g->end = GENERATE_FAILED;
         return;
     }
@@ -139,16 +144,24 @@ static void take_token(struct sched *s, struct answer *a, const struct row *w)
     }
     if (generate_take(g, w->id, &a->err)) return;
     s->count.answer_tokens++;
-    struct sched_event ev = {
-        .kind = SCHED_TOKEN, .choice = a->choice, .id = w->id, .text = buf_str(&g->show), .logp = w->logp, .state = a->r->state ? w->state : NULL,
-        .top = w->top, .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
+    struct sched_event ev = {.kind = SCHED_TOKEN,
+                             .choice = a->choice,
+                             .id = w->id,
+                             .text = buf_str(&g->show),
+                             .logp = w->logp,
+                             .state = a->r->state ? w->state : NULL,
+                             .top = w->top,
+                             .n_top = a->r->n_top > 0 ? a->r->n_top : 0};
     a->r->event(a->r->ud, &ev);
     buf_clear(&g->show);
 }
 
 static void give_vector(struct sched *s, struct answer *a)
 {
-    struct sched_event ev = {.kind = SCHED_VECTOR, .choice = a->choice, .vector = a->r->vector, .n_vector = s->engine->model->h.n_embd};
+    struct sched_event ev = {.kind = SCHED_VECTOR,
+                             .choice = a->choice,
+                             .vector = a->r->vector,
+                             .n_vector = s->engine->model->h.n_embd};
     if (!a->embedded && a->r->mean.sum && !(a->embedded = mean_write(&a->r->mean, a->r->vector)))
         a->embedded = engine_unit(s->engine, a->r->vector, a->r->vector);
     a->g.end = a->embedded ? GENERATE_FAILED : GENERATE_MAX_TOKENS;
@@ -156,8 +169,8 @@ static void give_vector(struct sched *s, struct answer *a)
     else a->r->event(a->r->ud, &ev);
 }
 
-/* What was fed is counted, then the token drawn behind it is taken; if it is the one that was guessed, the same for what
- * was drawn behind that. */
+/* What was fed is counted, then the token drawn behind it is taken; if it is the one that was guessed, the
+ * same for what was drawn behind that. */
 static void after_part(struct sched *s, struct answer *a)
 {
     struct generate *g = &a->g;

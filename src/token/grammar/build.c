@@ -119,8 +119,10 @@ int grammar_check(const struct grammar *g, struct err *e)
 {
     if (!g->failed) return 0;
     if (g->failed == ERR_LIMIT)
-        return err(e, ERR_LIMIT, "the grammar is too large: multiplied out it needs more than %d automaton nodes or %d rules; use smaller bounds or fewer alternatives",
-                   GRAMMAR_NODES_MAX, GRAMMAR_RULES_MAX);
+        return err(
+            e, ERR_LIMIT,
+            "the grammar is too large: multiplied out it needs more than %d automaton nodes or %d rules; use smaller bounds or fewer alternatives",
+            GRAMMAR_NODES_MAX, GRAMMAR_RULES_MAX);
     return err(e, g->failed, "out of memory");
 }
 
@@ -167,9 +169,9 @@ int32_t grammar_rule_dist(const struct grammar *g, uint32_t rule)
 }
 
 /*
- * Shortest ways to the end of each rule, for all rules at once: nodes are settled in the order of their distance (Knuth
- * 1977, "A generalization of Dijkstra's algorithm"). A call costs what its rule costs, so it is looked at again when the
- * rule's start is settled.
+ * Shortest ways to the end of each rule, for all rules at once: nodes are settled in the order of their
+ * distance (Knuth 1977, "A generalization of Dijkstra's algorithm"). A call costs what its rule costs, so it
+ * is looked at again when the rule's start is settled.
  */
 struct settling {
     struct grammar *g;
@@ -241,7 +243,8 @@ static bool relax_calls(struct settling *x, uint32_t rule, struct arena *a)
 }
 
 /* Numbers of edges sorted by key (below n_keys): counted, then placed. */
-static bool sort_edges(const struct grammar *g, struct arena *a, bool by_rule, int n_keys, uint32_t **list, uint32_t **at)
+static bool sort_edges(const struct grammar *g, struct arena *a, bool by_rule, int n_keys, uint32_t **list,
+                       uint32_t **at)
 {
     *list = ARENA_NEW(a, uint32_t, (size_t)g->n_edge);
     *at = ARENA_NEW(a, uint32_t, (size_t)n_keys + 2);
@@ -262,11 +265,16 @@ static int find_distances(struct grammar *g, struct err *e)
 {
     struct arena a;
     arena_init(&a);
-    struct settling x = {.g = g, .from = ARENA_NEW(&a, uint32_t, (size_t)g->n_edge), .done = ARENA_NEW(&a, bool, (size_t)g->n_node),
-                         .rule_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule), .rule_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_node),
-                         .item_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule), .item_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule)};
+    struct settling x = {.g = g,
+                         .from = ARENA_NEW(&a, uint32_t, (size_t)g->n_edge),
+                         .done = ARENA_NEW(&a, bool, (size_t)g->n_node),
+                         .rule_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule),
+                         .rule_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_node),
+                         .item_next = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule),
+                         .item_of = ARENA_NEW(&a, uint32_t, (size_t)g->n_rule)};
     bool ok = x.from && x.done && x.rule_next && x.rule_of && x.item_next && x.item_of &&
-              sort_edges(g, &a, false, g->n_node, &x.into, &x.into_at) && sort_edges(g, &a, true, g->n_rule, &x.calls, &x.calls_at);
+              sort_edges(g, &a, false, g->n_node, &x.into, &x.into_at) &&
+              sort_edges(g, &a, true, g->n_rule, &x.calls, &x.calls_at);
     for (int i = 0; ok && i < g->n_node; i++) {
         g->node_dist[i] = GRAMMAR_FAR;
         for (uint32_t k = g->node[i]; k; k = g->edge[k].next) x.from[k] = (uint32_t)i;
@@ -339,7 +347,8 @@ static int find_left_recursion(struct grammar *g, struct err *e)
 {
     struct arena a;
     arena_init(&a);
-    struct recursion x = {g, ARENA_NEW(&a, uint8_t, (size_t)g->n_rule + 1), ARENA_NEW(&a, uint32_t, (size_t)g->n_node), 0};
+    struct recursion x = {g, ARENA_NEW(&a, uint8_t, (size_t)g->n_rule + 1),
+                          ARENA_NEW(&a, uint32_t, (size_t)g->n_node), 0};
     uint32_t *list = ARENA_NEW(&a, uint32_t, (size_t)g->n_edge + 1);
     struct level {
         uint32_t rule, at, n, *call;
@@ -371,7 +380,10 @@ static int find_left_recursion(struct grammar *g, struct err *e)
             uint32_t c = l->call[l->at++];
             if (x.state[c] == 1) {
                 const char *name = g->rule[c].name;
-                rc = err(e, ERR_UNSUPPORTED, "rule '%s' can call itself before anything is read (left recursion): write it as a repetition", name ? name : "?");
+                rc = err(
+                    e, ERR_UNSUPPORTED,
+                    "rule '%s' can call itself before anything is read (left recursion): write it as a repetition",
+                    name ? name : "?");
                 break;
             }
             if (!x.state[c]) enter = c;

@@ -92,7 +92,8 @@ bool cset_eq(struct cset x, struct cset y)
 
 int cset_category(struct arena *a, const char *name, size_t n, struct cset *out)
 {
-    static const char known[] = "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp C Cc Cf Co ";
+    static const char known[] =
+        "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp C Cc Cf Co ";
     char key[4] = {0};
     struct crange *list = NULL;
     int count = 0, cap = 0;

@@ -59,7 +59,8 @@ static int compare_node(const void *a, const void *b)
 }
 
 /* The frame of a set of nodes that is closed already; FRAME_NONE when it cannot end, FRAME_UNKNOWN on a failure. */
-static uint32_t intern(struct grammar *g, uint32_t rule, uint32_t *node, int n, int32_t min, int32_t max, bool final, int32_t dist)
+static uint32_t intern(struct grammar *g, uint32_t rule, uint32_t *node, int n, int32_t min, int32_t max,
+                       bool final, int32_t dist)
 {
     if (n == 0 && !final) return FRAME_NONE;
     if (dist >= GRAMMAR_FAR) return FRAME_NONE;
@@ -72,13 +73,20 @@ static uint32_t intern(struct grammar *g, uint32_t rule, uint32_t *node, int n, 
             return i;
     }
     if (g->n_frame < FRAME_FIRST) g->n_frame = FRAME_FIRST;
-    if (g->n_frame >= GRAMMAR_FRAMES_MAX) return fail(g, ERR_LIMIT, "automaton states", GRAMMAR_FRAMES_MAX), FRAME_UNKNOWN;
+    if (g->n_frame >= GRAMMAR_FRAMES_MAX)
+        return fail(g, ERR_LIMIT, "automaton states", GRAMMAR_FRAMES_MAX), FRAME_UNKNOWN;
     if (!grow_heap((void **)&g->frame, g->n_frame, 1, &g->cap_frame, sizeof *g->frame) ||
         !grow_heap((void **)&g->set_pool, g->n_pool, n, &g->cap_pool, sizeof *g->set_pool))
         return fail(g, ERR_MEMORY, NULL, 0), FRAME_UNKNOWN;
     uint32_t id = (uint32_t)g->n_frame++;
     struct frame *f = &g->frame[id];
-    *f = (struct frame){.nodes = (uint32_t)g->n_pool, .n_nodes = (uint32_t)n, .min = min, .max = max, .final = final, .dist = dist, .rule = rule};
+    *f = (struct frame){.nodes = (uint32_t)g->n_pool,
+                        .n_nodes = (uint32_t)n,
+                        .min = min,
+                        .max = max,
+                        .final = final,
+                        .dist = dist,
+                        .rule = rule};
     if (n) memcpy(g->set_pool + g->n_pool, node, (size_t)n * sizeof *node);
     g->n_pool += n;
     for (int i = 0; i < n; i++)
@@ -107,7 +115,9 @@ static uint32_t close_frame(struct grammar *g, uint32_t rule, int n, int32_t min
         for (uint32_t k = g->node[at]; k; k = g->edge[k].next) {
             const struct edge *d = &g->edge[k];
             if (d->kind == EDGE_BYTE || d->kind == EDGE_CALL) keep = true;
-            if (d->kind == EDGE_BYTE || d->kind == EDGE_CALL || (d->kind == EDGE_MORE && !max) || (d->kind == EDGE_DONE && min)) continue;
+            if (d->kind == EDGE_BYTE || d->kind == EDGE_CALL || (d->kind == EDGE_MORE && !max) ||
+                (d->kind == EDGE_DONE && min))
+                continue;
             if (g->mark[d->to] == g->stamp || g->node_dist[d->to] >= GRAMMAR_FAR) continue;
             g->mark[d->to] = g->stamp;
             g->work[n++] = d->to;
@@ -155,7 +165,8 @@ uint32_t frame_next(struct grammar *g, uint32_t id, uint8_t byte)
     struct frame *f = &g->frame[id];
     unsigned c = g->class_of[byte];
     if (!f->has_bytes) return FRAME_NONE;
-    if (!f->next && !(f->next = ARENA_NEW(&g->arena, uint32_t, (size_t)g->n_class))) return fail(g, ERR_MEMORY, NULL, 0), FRAME_UNKNOWN;
+    if (!f->next && !(f->next = ARENA_NEW(&g->arena, uint32_t, (size_t)g->n_class)))
+        return fail(g, ERR_MEMORY, NULL, 0), FRAME_UNKNOWN;
     if (f->next[c]) return f->next[c];
     uint8_t b = g->class_byte[c];
     bool count = false;
@@ -181,7 +192,8 @@ int frame_expand(struct grammar *g, uint32_t id)
     if (f->expanded || !f->has_calls) return 0;
     uint32_t n_calls = 0;
     for (uint32_t i = 0; i < f->n_nodes; i++)
-        for (uint32_t k = g->node[g->set_pool[f->nodes + i]]; k; k = g->edge[k].next) n_calls += g->edge[k].kind == EDGE_CALL;
+        for (uint32_t k = g->node[g->set_pool[f->nodes + i]]; k; k = g->edge[k].next)
+            n_calls += g->edge[k].kind == EDGE_CALL;
     struct frame_call *call = ARENA_NEW(&g->arena, struct frame_call, n_calls);
     uint32_t *rule = ARENA_NEW(&g->arena, uint32_t, n_calls), n = 0;
     if (!call || !rule) return fail(g, ERR_MEMORY, NULL, 0);
@@ -208,7 +220,8 @@ int frame_expand(struct grammar *g, uint32_t id)
                 count |= d->count;
                 m = add_node(g, d->to, m);
             }
-        uint32_t after = close_frame(g, f->rule, m, count ? count_down(f->min) : f->min, count ? count_down(f->max) : f->max);
+        uint32_t after = close_frame(g, f->rule, m, count ? count_down(f->min) : f->min,
+                                     count ? count_down(f->max) : f->max);
         if (after == FRAME_UNKNOWN) return g->error.code;
         if (after == FRAME_NONE) continue;
         bool last = g->frame[after].final && !g->frame[after].n_nodes;

@@ -5,8 +5,8 @@
  *   root  ::= "yes" | "no" ws item+ (", " item){0,3}   # a comment
  *   item  ::= [a-z] [^\n]* .
  *
- * A rule ends with its line, unless a bracket is open or the next line begins with '|'. Rules may stand in any order and
- * call one another, but not themselves before they read something.
+ * A rule ends with its line, unless a bracket is open or the next line begins with '|'. Rules may stand in
+ * any order and call one another, but not themselves before they read something.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -90,8 +90,11 @@ static void skip(struct gbnf *x, bool lines)
 static struct str take_name(struct gbnf *x)
 {
     size_t from = x->at;
-    for (char c; (c = peek(x)) && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_');) x->at++;
-    if (x->at - from > NAME_MAX_BYTES) fail(x, ERR_LIMIT, "the name of a rule has %zu bytes; the most is %d", x->at - from, NAME_MAX_BYTES);
+    for (char c; (c = peek(x)) && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                                   (c >= '0' && c <= '9') || c == '-' || c == '_');)
+        x->at++;
+    if (x->at - from > NAME_MAX_BYTES)
+        fail(x, ERR_LIMIT, "the name of a rule has %zu bytes; the most is %d", x->at - from, NAME_MAX_BYTES);
     return (struct str){x->text.p + from, x->at - from};
 }
 
@@ -132,7 +135,10 @@ static uint32_t hex(struct gbnf *x, int n)
     uint32_t v = 0;
     for (int i = 0; i < n; i++, x->at++) {
         char c = peek(x);
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
         if (d < 0) return fail(x, ERR_FORMAT, "expected a hexadecimal digit");
         v = v * 16 + (uint32_t)d;
     }
@@ -228,7 +234,8 @@ static uint32_t element(struct gbnf *x, uint32_t from)
         x->depth--;
         return out;
     }
-    if (peek(x) == '<' || peek(x) == '!') return fail(x, ERR_UNSUPPORTED, "tokens by name or number (<...>) are not supported");
+    if (peek(x) == '<' || peek(x) == '!')
+        return fail(x, ERR_UNSUPPORTED, "tokens by name or number (<...>) are not supported");
     struct str s = take_name(x);
     if (!s.n || x->rc) return 0;
     struct name *name = find_name(x, s);
@@ -238,8 +245,10 @@ static uint32_t element(struct gbnf *x, uint32_t from)
 static int take_number(struct gbnf *x)
 {
     int v = -1;
-    for (char c; (c = peek(x)) >= '0' && c <= '9' && v <= GRAMMAR_REPEAT_MAX; x->at++) v = (v < 0 ? 0 : v) * 10 + (c - '0');
-    if (v > GRAMMAR_REPEAT_MAX) fail(x, ERR_LIMIT, "a bound of a repetition is too large; the most is %d", GRAMMAR_REPEAT_MAX);
+    for (char c; (c = peek(x)) >= '0' && c <= '9' && v <= GRAMMAR_REPEAT_MAX; x->at++)
+        v = (v < 0 ? 0 : v) * 10 + (c - '0');
+    if (v > GRAMMAR_REPEAT_MAX)
+        fail(x, ERR_LIMIT, "a bound of a repetition is too large; the most is %d", GRAMMAR_REPEAT_MAX);
     return v;
 }
 
@@ -359,7 +368,8 @@ int grammar_compile_gbnf(struct grammar **out, struct str text, struct err *e)
 {
     int rc;
     *out = NULL;
-    if (text.n > GRAMMAR_TEXT_MAX) return err(e, ERR_LIMIT, "the grammar has %zu bytes, at most %d are taken", text.n, GRAMMAR_TEXT_MAX);
+    if (text.n > GRAMMAR_TEXT_MAX)
+        return err(e, ERR_LIMIT, "the grammar has %zu bytes, at most %d are taken", text.n, GRAMMAR_TEXT_MAX);
     if ((rc = grammar_create(out, e))) return rc;
     struct gbnf x = {.g = *out, .text = text, .e = e};
     arena_init(&x.a);

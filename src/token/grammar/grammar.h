@@ -7,12 +7,13 @@
  *   GBNF, choice ┘   (shared by requests)     ├─► struct grammar_state ──► a bit per token id
  *   tokenizer ──────► struct grammar_vocab ───┘   (one answer)
  *
- * Every form becomes the same thing: rules whose bodies are automata over bytes and which may call one another. A
- * token is allowed when its bytes can be read and the text can still be ended; the end tokens are allowed exactly when
- * the text may end. doc/grammar.md says which keywords and which syntax are known; what is not known is an error.
+ * Every form becomes the same thing: rules whose bodies are automata over bytes and which may call one
+ * another. A token is allowed when its bytes can be read and the text can still be ended; the end tokens are
+ * allowed exactly when the text may end. doc/grammar.md says which keywords and which syntax are known; what
+ * is not known is an error.
  *
- * Threads: compile and create states anywhere. A grammar learns while it is used (automaton states, masks), so the other
- * calls for all states of one grammar belong to one thread at a time. A vocabulary is read-only.
+ * Threads: compile and create states anywhere. A grammar learns while it is used (automaton states, masks),
+ * so the other calls for all states of one grammar belong to one thread at a time. A vocabulary is read-only.
  */
 #ifndef TUTTI_TOKEN_GRAMMAR_GRAMMAR_H
 #define TUTTI_TOKEN_GRAMMAR_GRAMMAR_H
@@ -50,8 +51,8 @@ int grammar_compile_choice(struct grammar **g, const struct str *choice, int n, 
 struct grammar *grammar_ref(struct grammar *g); /* any thread */
 void grammar_unref(struct grammar *g);          /* accepts NULL; any thread */
 
-/* The pieces of a tokenizer as a tree of bytes; control and unused tokens are no part of any text. n_logits: rows of the
- * model's output, which may be more than the tokenizer has; masks cover both. */
+/* The pieces of a tokenizer as a tree of bytes; control and unused tokens are no part of any text. n_logits:
+ * rows of the model's output, which may be more than the tokenizer has; masks cover both. */
 int grammar_vocab_create(struct grammar_vocab **v, const struct tokenizer *t, int n_logits, struct err *e);
 void grammar_vocab_destroy(struct grammar_vocab *v); /* accepts NULL */
 
@@ -60,7 +61,8 @@ void grammar_vocab_destroy(struct grammar_vocab *v); /* accepts NULL */
  * grammar works with one vocabulary in its life. max_tokens > 0: when so many tokens are nearly used up, only such are
  * allowed as bring the text nearer to its end, so that it is whole when the limit is met, if that is possible at all.
  */
-int grammar_state_create(struct grammar_state **s, struct grammar *g, const struct grammar_vocab *v, int max_tokens, struct err *e);
+int grammar_state_create(struct grammar_state **s, struct grammar *g, const struct grammar_vocab *v,
+                         int max_tokens, struct err *e);
 void grammar_state_destroy(struct grammar_state *s); /* accepts NULL */
 /* A bit per id, valid until the next call. No bit is set when a limit was met: grammar_state_error says which. */
 const uint32_t *grammar_state_allowed(struct grammar_state *s);

@@ -2,16 +2,15 @@
 /*
  * Inside of grammar: rules as automata, and the states that use finds in them.
  *
- *   node    a place in the body of a rule; edges lead to other nodes: by no byte, by a byte of a set, or by a call of
- *           another rule
- *   rule    start and final node, and how often its counted edges may be taken
- *   frame   a set of nodes of one rule together with what is left of its count: where one call of the rule is. Found when
+ *   node    a place in the body of a rule; edges lead to other nodes: by no byte, by a byte of a set, or by a
+ * call of another rule rule    start and final node, and how often its counted edges may be taken frame   a
+ * set of nodes of one rule together with what is left of its count: where one call of the rule is. Found when
  *           first met, kept for the life of the grammar (subset construction, rule by rule)
  *   stack   frames that wait for the call above them to end; shared tails
  *   head    a frame on a stack: one reading of the text so far. A state is a list of heads
  *
- * Counts exist so that "at most 5000 characters" is one small automaton: masks of frames with much room left are the
- * same mask (grammar/mask.c).
+ * Counts exist so that "at most 5000 characters" is one small automaton: masks of frames with much room left
+ * are the same mask (grammar/mask.c).
  */
 #ifndef TUTTI_TOKEN_GRAMMAR_GRAMMAR_INT_H
 #define TUTTI_TOKEN_GRAMMAR_GRAMMAR_INT_H
@@ -191,6 +190,7 @@ void walk_destroy(struct walk *w);
 void mask_drop_all(struct grammar *g);
 /* Sets the bits of all tokens that heads h allow. limit: a token counts only if the text can then end within so many
  * bytes; GRAMMAR_FAR: no limit. */
-int mask_of_heads(struct grammar *g, struct walk *w, struct stacks *s, const struct heads *h, int32_t limit, uint32_t *bits);
+int mask_of_heads(struct grammar *g, struct walk *w, struct stacks *s, const struct heads *h, int32_t limit,
+                  uint32_t *bits);
 
 #endif

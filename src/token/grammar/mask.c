@@ -104,7 +104,9 @@ int grammar_vocab_create(struct grammar_vocab **out, const struct tokenizer *t, 
             v->end[i >> 5] |= 1u << (i & 31);
             continue;
         }
-        if ((type != TOKEN_NORMAL && type != TOKEN_USER_DEFINED && type != TOKEN_BYTE) || !s.n || s.n > UINT16_MAX) continue;
+        if ((type != TOKEN_NORMAL && type != TOKEN_USER_DEFINED && type != TOKEN_BYTE) || !s.n ||
+            s.n > UINT16_MAX)
+            continue;
         v->piece[i] = s;
         if ((int)s.n > v->piece_max) v->piece_max = (int)s.n;
         entry[n_entry++] = (struct entry){s, i};
@@ -193,8 +195,8 @@ static bool reserve(struct walk *w, int n)
 }
 
 /* All nodes beneath `top`, read from the heads that lie at the beginning of w->buf. */
-static int walk_subtree(struct grammar *g, struct walk *w, struct stacks *s, uint32_t top, int n_heads, int32_t limit, bool escapes,
-                        uint32_t *bits)
+static int walk_subtree(struct grammar *g, struct walk *w, struct stacks *s, uint32_t top, int n_heads,
+                        int32_t limit, bool escapes, uint32_t *bits)
 {
     const struct grammar_vocab *v = g->vocab;
     uint16_t base = v->depth[top];
@@ -300,7 +302,8 @@ static const struct mask *find_mask(struct grammar *g, struct walk *w, struct st
     return m;
 }
 
-int mask_of_heads(struct grammar *g, struct walk *w, struct stacks *s, const struct heads *h, int32_t limit, uint32_t *bits)
+int mask_of_heads(struct grammar *g, struct walk *w, struct stacks *s, const struct heads *h, int32_t limit,
+                  uint32_t *bits)
 {
     if (limit < GRAMMAR_FAR) {
         if (!reserve(w, h->n)) return fail_memory(g);
@@ -320,7 +323,8 @@ int mask_of_heads(struct grammar *g, struct walk *w, struct stacks *s, const str
         int n_stacks = s->n;
         struct heads below = {.p = w->buf};
         int rc = heads_add(g, s, &below, s->p[head.stack].frame, s->p[head.stack].parent);
-        for (int j = 0; !rc && j < m->n_escape; j++) rc = walk_subtree(g, w, s, escape[j], below.n, GRAMMAR_FAR, false, bits);
+        for (int j = 0; !rc && j < m->n_escape; j++)
+            rc = walk_subtree(g, w, s, escape[j], below.n, GRAMMAR_FAR, false, bits);
         stacks_release(s, n_stacks);
         if (rc) return rc;
     }

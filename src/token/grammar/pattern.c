@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parsing a regular expression into an automaton. A recursive descent with one function per level (alternatives,
- * sequence, repetition, atom) that builds nodes as it reads: each returns a fragment with an open end. A repetition with
- * bounds reads its atom again for each copy, so that no tree is needed.
+ * Parsing a regular expression into an automaton. A recursive descent with one function per level
+ * (alternatives, sequence, repetition, atom) that builds nodes as it reads: each returns a fragment with an
+ * open end. A repetition with bounds reads its atom again for each copy, so that no tree is needed.
  *
- * ^ and $ are edges until the end; then what ^ lets pass is added to the start only, and what reaches the end over $
- * becomes accepting (solve_anchors).
+ * ^ and $ are edges until the end; then what ^ lets pass is added to the start only, and what reaches the end
+ * over $ becomes accepting (solve_anchors).
  */
 #include "token/grammar/pattern.h"
 
@@ -55,7 +55,11 @@ static int32_t new_node(struct parser *x)
 {
     struct pattern *p = x->p;
     if (x->rc) return 0;
-    if (p->n_node >= PATTERN_NODES_MAX) return fail(x, ERR_LIMIT, "too large: its repetitions, multiplied out, need more than %d states; use smaller bounds, or '*'", PATTERN_NODES_MAX);
+    if (p->n_node >= PATTERN_NODES_MAX)
+        return fail(
+            x, ERR_LIMIT,
+            "too large: its repetitions, multiplied out, need more than %d states; use smaller bounds, or '*'",
+            PATTERN_NODES_MAX);
     struct pattern_node *list = arena_grow(x->a, p->node, p->n_node, &x->cap_node, sizeof *list);
     uint8_t *anchor = arena_grow(x->a, x->anchor, p->n_node, &x->cap_anchor, 1);
     if (!list || !anchor) return fail_memory(x);
@@ -97,7 +101,9 @@ static struct fragment of_set(struct parser *x, struct cset s)
     struct fragment f = {new_node(x), new_node(x)};
     int i = p->n_set - 1;
     if (x->rc) return f;
-    while (i >= 0 && !(p->set[i].r == s.r && p->set[i].n == s.n) && !(s.n <= 16 && cset_eq(p->set[i], s)) && p->n_set - i < 64) i--;
+    while (i >= 0 && !(p->set[i].r == s.r && p->set[i].n == s.n) && !(s.n <= 16 && cset_eq(p->set[i], s)) &&
+           p->n_set - i < 64)
+        i--;
     if (i < 0 || !cset_eq(p->set[i], s)) {
         struct cset *list = arena_grow(x->a, p->set, p->n_set, &x->cap_set, sizeof *list);
         if (!list) return fail_memory(x), f;
@@ -142,8 +148,10 @@ static uint32_t take_code_point(struct parser *x)
 static const struct crange digits[] = {{'0', '9'}}, words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 static const struct crange blanks[] = {{'\t', '\r'}, {' ', ' '}};
 /* What some dialect takes for white space: not in \S. */
-static const struct crange all_blanks[] = {{'\t', '\r'}, {0x1C, ' '}, {0x85, 0x85}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200A},
-                                           {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+static const struct crange all_blanks[] = {{'\t', '\r'},     {0x1C, ' '},      {0x85, 0x85},
+                                           {0xA0, 0xA0},     {0x1680, 0x1680}, {0x180E, 0x180E},
+                                           {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
+                                           {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 /* What is no word character in any dialect: ASCII without words. */
 static const struct crange no_words[] = {{0, '/'}, {':', '@'}, {'[', '^'}, {'`', '`'}, {'{', 0x7F}};
 static const struct crange line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
@@ -186,7 +194,10 @@ static struct cset category(struct parser *x, bool negate)
         if (from >= x->text.n) return fail(x, ERR_FORMAT, "expected a category after \\p"), s;
     }
     int rc = cset_category(x->a, x->text.p + from, n, &s);
-    if (rc == ERR_NOT_FOUND) return fail(x, ERR_UNSUPPORTED, "this Unicode property is not known; general categories such as L, Lu, Nd are"), s;
+    if (rc == ERR_NOT_FOUND)
+        return fail(x, ERR_UNSUPPORTED,
+                    "this Unicode property is not known; general categories such as L, Lu, Nd are"),
+               s;
     if (rc) fail_memory(x);
     return negate ? negated(x, s) : s;
 }
@@ -197,7 +208,10 @@ static uint32_t hex(struct parser *x, int n_min, int n_max)
     int n = 0;
     for (; n < n_max && more(x); n++, x->at++) {
         char c = peek(x);
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
         if (d < 0) break;
         v = v * 16 + (uint32_t)d;
     }
@@ -278,7 +292,8 @@ static struct cset escape(struct parser *x, bool in_class, bool *one, uint32_t *
     default:
         if (c >= '1' && c <= '9')
             fail(x, ERR_UNSUPPORTED, "references to groups are not supported");
-        else if (c == 'A' || c == 'Z' || c == 'z' || c == 'B' || c == 'k' || c == 'K' || c == 'G' || c == 'R' || c == 'X' || c == 'h' || c == 'H')
+        else if (c == 'A' || c == 'Z' || c == 'z' || c == 'B' || c == 'k' || c == 'K' || c == 'G' ||
+                 c == 'R' || c == 'X' || c == 'h' || c == 'H')
             fail(x, ERR_UNSUPPORTED, "this escape is not supported");
         else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || !strchr(plain, c))
             fail(x, ERR_FORMAT, "unknown escape");
@@ -309,9 +324,14 @@ static bool posix_class(struct parser *x, struct cset *s)
         const char *name;
         struct crange r[4];
         int n;
-    } known[] = {{"[:alpha:]", {{'A', 'Z'}, {'a', 'z'}}, 2}, {"[:digit:]", {{'0', '9'}}, 1}, {"[:alnum:]", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}, 3},
-                 {"[:upper:]", {{'A', 'Z'}}, 1},             {"[:lower:]", {{'a', 'z'}}, 1}, {"[:space:]", {{'\t', '\r'}, {' ', ' '}}, 2},
-                 {"[:xdigit:]", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}, 3}, {"[:punct:]", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}, 4}};
+    } known[] = {{"[:alpha:]", {{'A', 'Z'}, {'a', 'z'}}, 2},
+                 {"[:digit:]", {{'0', '9'}}, 1},
+                 {"[:alnum:]", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}, 3},
+                 {"[:upper:]", {{'A', 'Z'}}, 1},
+                 {"[:lower:]", {{'a', 'z'}}, 1},
+                 {"[:space:]", {{'\t', '\r'}, {' ', ' '}}, 2},
+                 {"[:xdigit:]", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}, 3},
+                 {"[:punct:]", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}, 4}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (take(x, known[i].name)) return *s = (struct cset){known[i].r, known[i].n}, true;
     return false;
@@ -330,7 +350,9 @@ static struct fragment char_class(struct parser *x)
             all = united(x, all, s);
             continue;
         }
-        if (peek(x) == ']' && first && x->text.n - x->at > 1 && !memchr(x->text.p + x->at + 1, ']', x->text.n - x->at - 1)) break; /* [] */
+        if (peek(x) == ']' && first && x->text.n - x->at > 1 &&
+            !memchr(x->text.p + x->at + 1, ']', x->text.n - x->at - 1))
+            break; /* [] */
         if (take(x, "\\"))
             s = escape(x, true, &one, &lo);
         else
@@ -380,14 +402,18 @@ static void skip_name(struct parser *x)
 static struct fragment group(struct parser *x)
 {
     bool fold = x->fold, dotall = x->dotall;
-    if (++x->depth > PATTERN_NEST_MAX) return fail(x, ERR_LIMIT, "groups are nested deeper than %d", PATTERN_NEST_MAX), of_nothing(x);
+    if (++x->depth > PATTERN_NEST_MAX)
+        return fail(x, ERR_LIMIT, "groups are nested deeper than %d", PATTERN_NEST_MAX), of_nothing(x);
     if (take(x, "?")) {
-        if (take(x, "P<") || (peek(x) == '<' && x->at + 1 < x->text.n && x->text.p[x->at + 1] != '=' && x->text.p[x->at + 1] != '!' && take(x, "<")))
+        if (take(x, "P<") || (peek(x) == '<' && x->at + 1 < x->text.n && x->text.p[x->at + 1] != '=' &&
+                              x->text.p[x->at + 1] != '!' && take(x, "<")))
             skip_name(x);
         else if (take(x, ">"))
             ; /* atomic: the same language but for what backtracking would add */
         else if (peek(x) == '=' || peek(x) == '!' || peek(x) == '<')
-            return fail(x, ERR_UNSUPPORTED, "look-ahead is supported at the beginning only, look-behind is not"), of_nothing(x);
+            return fail(x, ERR_UNSUPPORTED,
+                        "look-ahead is supported at the beginning only, look-behind is not"),
+                   of_nothing(x);
         else {
             for (bool on = true; more(x) && peek(x) != ':' && peek(x) != ')'; x->at++) {
                 char c = peek(x);
@@ -445,8 +471,10 @@ static bool take_number(struct parser *x, int32_t *n)
 {
     size_t from = x->at;
     int64_t v = 0;
-    while (more(x) && peek(x) >= '0' && peek(x) <= '9' && v <= PATTERN_REPEAT_MAX) v = v * 10 + (x->text.p[x->at++] - '0');
-    if (v > PATTERN_REPEAT_MAX) fail(x, ERR_LIMIT, "a bound of a repetition is too large; the most is %d", PATTERN_REPEAT_MAX);
+    while (more(x) && peek(x) >= '0' && peek(x) <= '9' && v <= PATTERN_REPEAT_MAX)
+        v = v * 10 + (x->text.p[x->at++] - '0');
+    if (v > PATTERN_REPEAT_MAX)
+        fail(x, ERR_LIMIT, "a bound of a repetition is too large; the most is %d", PATTERN_REPEAT_MAX);
     *n = (int32_t)v;
     return x->at > from;
 }
@@ -535,7 +563,8 @@ static struct fragment sequence(struct parser *x)
             }
             take(x, "?"); /* lazy */
             f = repeat(x, from, f, min, max);
-            if (peek(x) == '*' || peek(x) == '+' || peek(x) == '?') fail(x, ERR_FORMAT, "a repetition of a repetition: put the first in a group");
+            if (peek(x) == '*' || peek(x) == '+' || peek(x) == '?')
+                fail(x, ERR_FORMAT, "a repetition of a repetition: put the first in a group");
             break;
         }
         if (x->rc) break;
@@ -591,7 +620,8 @@ static void reach(struct parser *x, int32_t from, unsigned pass, bool *seen, int
 static void find_accepting(struct parser *x, int32_t final, int32_t *work)
 {
     struct pattern *p = x->p;
-    int32_t *at = ARENA_NEW(x->a, int32_t, (size_t)p->n_node + 2), *from = ARENA_NEW(x->a, int32_t, 2 * (size_t)p->n_node + 1);
+    int32_t *at = ARENA_NEW(x->a, int32_t, (size_t)p->n_node + 2),
+            *from = ARENA_NEW(x->a, int32_t, 2 * (size_t)p->n_node + 1);
     int n = 0;
     if (!at || !from) {
         fail_memory(x);
@@ -691,7 +721,8 @@ static void find_simple(struct parser *x, enum pattern_mode mode)
     p->max = max;
 }
 
-static struct pattern *parse_one(struct arena *a, struct str text, enum pattern_mode mode, bool at_start, struct err *e, int *rc)
+static struct pattern *parse_one(struct arena *a, struct str text, enum pattern_mode mode, bool at_start,
+                                 struct err *e, int *rc)
 {
     struct parser x = {.a = a, .text = text, .p = ARENA_NEW(a, struct pattern, 1), .e = e};
     if (!x.p) {
@@ -730,7 +761,8 @@ static size_t look_ahead_end(struct str text, size_t from)
     return 0;
 }
 
-int pattern_parse(struct arena *a, struct str text, enum pattern_mode mode, struct pattern **out, struct dfa **dfa, struct err *e)
+int pattern_parse(struct arena *a, struct str text, enum pattern_mode mode, struct pattern **out,
+                  struct dfa **dfa, struct err *e)
 {
     int rc = 0;
     size_t at = text.n && text.p[0] == '^' ? 1 : 0;
@@ -738,7 +770,8 @@ int pattern_parse(struct arena *a, struct str text, enum pattern_mode mode, stru
     *out = NULL;
     *dfa = NULL;
     if (mode == PATTERN_WHOLE || at)
-        while (text.n - at > 3 && text.p[at] == '(' && text.p[at + 1] == '?' && (text.p[at + 2] == '=' || text.p[at + 2] == '!')) {
+        while (text.n - at > 3 && text.p[at] == '(' && text.p[at + 1] == '?' &&
+               (text.p[at + 2] == '=' || text.p[at + 2] == '!')) {
             size_t end = look_ahead_end(text, at);
             struct dfa *d = NULL;
             if (!end) return err(e, ERR_FORMAT, "regular expression '%.*s': expected ')'", STR_ARG(text));

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regular expressions over code points, as automata: from the syntax that JSON Schema's "pattern" and clients' "regex"
- * use. The language is what counts: groups capture nothing, lazy and greedy are the same.
+ * Regular expressions over code points, as automata: from the syntax that JSON Schema's "pattern" and
+ * clients' "regex" use. The language is what counts: groups capture nothing, lazy and greedy are the same.
  *
  *   pattern_parse ──► struct pattern (no byte-less conditions left in it)
  *   pattern_dfa   ──► struct dfa ──► and, not, lengths
  *
- * Where Python's re and ECMAScript disagree (what \d, \w and . match beyond ASCII), the set that both match is taken, so
- * that a text made from a pattern satisfies either.
+ * Where Python's re and ECMAScript disagree (what \d, \w and . match beyond ASCII), the set that both match
+ * is taken, so that a text made from a pattern satisfies either.
  */
 #ifndef TUTTI_TOKEN_GRAMMAR_PATTERN_H
 #define TUTTI_TOKEN_GRAMMAR_PATTERN_H
@@ -51,7 +51,8 @@ enum pattern_mode {
 
 /* A pattern with a look-ahead at its beginning comes as a deterministic automaton: *dfa is set and *p is not. */
 struct dfa;
-int pattern_parse(struct arena *a, struct str text, enum pattern_mode mode, struct pattern **p, struct dfa **dfa, struct err *e);
+int pattern_parse(struct arena *a, struct str text, enum pattern_mode mode, struct pattern **p,
+                  struct dfa **dfa, struct err *e);
 
 /* Deterministic: a state and an interval of code points give the next state, -1 for none. State 0 is the start. */
 struct dfa {

@@ -10,7 +10,10 @@
 
 static int too_large(struct err *e)
 {
-    return err(e, ERR_LIMIT, "a combination of patterns and lengths needs an automaton of more than %d entries; use simpler patterns or smaller lengths", DFA_CELLS_MAX);
+    return err(
+        e, ERR_LIMIT,
+        "a combination of patterns and lengths needs an automaton of more than %d entries; use simpler patterns or smaller lengths",
+        DFA_CELLS_MAX);
 }
 
 static int no_memory(struct err *e)
@@ -26,7 +29,9 @@ static struct dfa *new_dfa(struct arena *a, int n_state, int n_interval, const u
         return NULL;
     }
     size_t cells = (size_t)n_state * (size_t)n_interval;
-    if (d) *d = (struct dfa){n_state, n_interval, from, ARENA_NEW(a, int32_t, cells), ARENA_NEW(a, bool, (size_t)n_state)};
+    if (d)
+        *d = (struct dfa){n_state, n_interval, from, ARENA_NEW(a, int32_t, cells),
+                          ARENA_NEW(a, bool, (size_t)n_state)};
     if (d && d->next && d->accept) return d;
     *rc = no_memory(e);
     return NULL;
@@ -153,7 +158,9 @@ static int32_t find_state(struct making *x, int n)
     h ^= h >> 15;
     if (x->n_sub == x->n_slot && !grow_slots(x)) return -2;
     for (int32_t i = x->slot[h & (uint32_t)(x->n_slot - 1)]; i; i = x->sub[i - 1].next)
-        if (x->sub[i - 1].hash == h && x->sub[i - 1].n == n && memcmp(x->pool + x->sub[i - 1].at, x->work, (size_t)n * sizeof *x->work) == 0) return i - 1;
+        if (x->sub[i - 1].hash == h && x->sub[i - 1].n == n &&
+            memcmp(x->pool + x->sub[i - 1].at, x->work, (size_t)n * sizeof *x->work) == 0)
+            return i - 1;
     x->sub = arena_grow(x->a, x->sub, x->n_sub, &x->cap_sub, sizeof *x->sub);
     if (!x->sub) return -2;
     int32_t *slot = &x->slot[h & (uint32_t)(x->n_slot - 1)];
@@ -206,7 +213,10 @@ int dfa_of_pattern(struct arena *a, const struct pattern *p, struct dfa **out, s
         }
     int m = unique(cut, n_cut);
     bool *in = ARENA_NEW(a, bool, (size_t)p->n_set * (size_t)m + 1); /* set contains interval */
-    *x = (struct making){.a = a, .p = p, .seen = ARENA_NEW(a, bool, (size_t)p->n_node), .work = ARENA_NEW(a, int32_t, (size_t)p->n_node + 1)};
+    *x = (struct making){.a = a,
+                         .p = p,
+                         .seen = ARENA_NEW(a, bool, (size_t)p->n_node),
+                         .work = ARENA_NEW(a, int32_t, (size_t)p->n_node + 1)};
     if (!in || !x->seen || !x->work) return no_memory(e);
     for (int i = 0; i < p->n_set; i++)
         for (int k = 0; k < m; k++) in[i * m + k] = cset_has(p->set[i], cut[k]);
@@ -248,7 +258,8 @@ int dfa_not(struct arena *a, const struct dfa *d, struct dfa **out, struct err *
     if (rc) return rc;
     for (int i = 0; i <= sink; i++) {
         t->accept[i] = i == sink || !d->accept[i];
-        for (int k = 0; k < m; k++) t->next[i * m + k] = i == sink || d->next[i * m + k] < 0 ? sink : d->next[i * m + k];
+        for (int k = 0; k < m; k++)
+            t->next[i * m + k] = i == sink || d->next[i * m + k] < 0 ? sink : d->next[i * m + k];
     }
     return trim(a, t, out, e);
 }

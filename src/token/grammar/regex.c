@@ -20,7 +20,9 @@ int grammar_compile_regex(struct grammar **out, struct str pattern, struct err *
     struct arena a;
     int rc;
     *out = NULL;
-    if (pattern.n > GRAMMAR_TEXT_MAX) return err(e, ERR_LIMIT, "the regular expression has %zu bytes, at most %d are taken", pattern.n, GRAMMAR_TEXT_MAX);
+    if (pattern.n > GRAMMAR_TEXT_MAX)
+        return err(e, ERR_LIMIT, "the regular expression has %zu bytes, at most %d are taken", pattern.n,
+                   GRAMMAR_TEXT_MAX);
     if ((rc = grammar_create(out, e))) return rc;
     arena_init(&a);
     uint32_t root = grammar_rule(*out, "regex");
@@ -39,9 +41,12 @@ int grammar_compile_choice(struct grammar **out, const struct str *choice, int n
     *out = NULL;
     if (n < 1 || n > CHOICES_MAX) return err(e, ERR_USAGE, "%d choices: expected 1 to %d", n, CHOICES_MAX);
     for (int i = 0; i < n; i++) bytes += choice[i].n;
-    if (bytes > GRAMMAR_TEXT_MAX) return err(e, ERR_LIMIT, "the choices have %zu bytes, at most %d are taken", bytes, GRAMMAR_TEXT_MAX);
+    if (bytes > GRAMMAR_TEXT_MAX)
+        return err(e, ERR_LIMIT, "the choices have %zu bytes, at most %d are taken", bytes, GRAMMAR_TEXT_MAX);
     if ((rc = grammar_create(out, e))) return rc;
     uint32_t root = grammar_rule(*out, "choice");
-    for (int i = 0; i < n; i++) grammar_eps(*out, grammar_literal(*out, (*out)->rule[root].start, choice[i]), (*out)->rule[root].final);
+    for (int i = 0; i < n; i++)
+        grammar_eps(*out, grammar_literal(*out, (*out)->rule[root].start, choice[i]),
+                    (*out)->rule[root].final);
     return grammar_finish(out, root, e);
 }

@@ -2,9 +2,9 @@
 /*
  * Running a grammar over bytes: heads and their stacks, and the state of one answer.
  *
- * A stack is a number: its top frame and the number of the rest, the same pair always the same number, so equal
- * readings are found by comparing two numbers. Stacks are made in order and forgotten in reverse (stacks_release): a walk
- * through the vocabulary leaves none behind.
+ * A stack is a number: its top frame and the number of the rest, the same pair always the same number, so
+ * equal readings are found by comparing two numbers. Stacks are made in order and forgotten in reverse
+ * (stacks_release): a walk through the vocabulary leaves none behind.
  */
 #include <stdlib.h>
 #include "token/grammar/grammar_int.h"
@@ -70,10 +70,19 @@ static uint32_t push(struct grammar *g, struct stacks *s, uint32_t frame, uint32
         if (s->p[i].frame == frame && s->p[i].parent == parent) return i;
     int32_t depth = parent >= STACK_FIRST ? s->p[parent].depth + 1 : 1;
     int64_t dist = (parent >= STACK_FIRST ? s->p[parent].dist : 0) + (int64_t)g->frame[frame].dist;
-    if (depth > GRAMMAR_DEPTH_MAX) return err(&g->error, ERR_LIMIT, "the text is nested too deep: more than %d rules of the grammar are open in one another; bound the nesting in the grammar", GRAMMAR_DEPTH_MAX), STACK_EMPTY;
-    if (s->n >= GRAMMAR_STACK_MAX) return err(&g->error, ERR_LIMIT, "the text has more than %d different nestings; bound its length in the grammar", GRAMMAR_STACK_MAX), STACK_EMPTY;
+    if (depth > GRAMMAR_DEPTH_MAX)
+        return err(&g->error, ERR_LIMIT,
+                   "the text is nested too deep: more than %d rules of the grammar are open in one another; bound the nesting in the grammar",
+                   GRAMMAR_DEPTH_MAX),
+               STACK_EMPTY;
+    if (s->n >= GRAMMAR_STACK_MAX)
+        return err(&g->error, ERR_LIMIT,
+                   "the text has more than %d different nestings; bound its length in the grammar",
+                   GRAMMAR_STACK_MAX),
+               STACK_EMPTY;
     if (s->n == s->cap && !grow_stacks(s)) return err(&g->error, ERR_MEMORY, "out of memory"), STACK_EMPTY;
-    s->p[s->n] = (struct stack){frame, parent, s->hash[h & s->hash_mask], depth, dist >= GRAMMAR_FAR ? GRAMMAR_FAR : (int32_t)dist};
+    s->p[s->n] = (struct stack){frame, parent, s->hash[h & s->hash_mask], depth,
+                                dist >= GRAMMAR_FAR ? GRAMMAR_FAR : (int32_t)dist};
     s->hash[h & s->hash_mask] = (uint32_t)s->n;
     return (uint32_t)s->n++;
 }
@@ -82,7 +91,11 @@ static int append(struct grammar *g, struct heads *out, uint32_t frame, uint32_t
 {
     for (int i = 0; i < out->n; i++)
         if (out->p[i].frame == frame && out->p[i].stack == stack) return 0;
-    if (out->n == GRAMMAR_HEADS_MAX) return err(&g->error, ERR_LIMIT, "the grammar is too ambiguous: the text so far can be read in more than %d ways; let alternatives differ in what they begin with", GRAMMAR_HEADS_MAX);
+    if (out->n == GRAMMAR_HEADS_MAX)
+        return err(
+            &g->error, ERR_LIMIT,
+            "the grammar is too ambiguous: the text so far can be read in more than %d ways; let alternatives differ in what they begin with",
+            GRAMMAR_HEADS_MAX);
     out->p[out->n++] = (struct head){frame, stack};
     return 0;
 }
@@ -132,7 +145,8 @@ int32_t heads_dist(const struct grammar *g, const struct stacks *s, const struct
 {
     int64_t best = h->end ? 0 : GRAMMAR_FAR;
     for (int i = 0; i < h->n; i++) {
-        int64_t d = (int64_t)g->frame[h->p[i].frame].dist + (h->p[i].stack >= STACK_FIRST ? s->p[h->p[i].stack].dist : 0);
+        int64_t d = (int64_t)g->frame[h->p[i].frame].dist +
+                    (h->p[i].stack >= STACK_FIRST ? s->p[h->p[i].stack].dist : 0);
         if (d < best) best = d;
     }
     return (int32_t)best;
@@ -140,8 +154,8 @@ int32_t heads_dist(const struct grammar *g, const struct stacks *s, const struct
 
 /* --- the state of one answer ------------------------------------------------------------------------------ */
 
-/* When the text has to be closed: a byte takes one token at most, if the vocabulary has all bytes; some more for choices
- * that turn out to be longer. */
+/* When the text has to be closed: a byte takes one token at most, if the vocabulary has all bytes; some more
+ * for choices that turn out to be longer. */
 enum { CLOSE_SLACK = 16 };
 
 static bool is_short(int left, int32_t dist)
@@ -162,7 +176,8 @@ struct grammar_state {
     struct err error;
 };
 
-int grammar_state_create(struct grammar_state **out, struct grammar *g, const struct grammar_vocab *v, int max_tokens, struct err *e)
+int grammar_state_create(struct grammar_state **out, struct grammar *g, const struct grammar_vocab *v,
+                         int max_tokens, struct err *e)
 {
     struct grammar_state *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -275,7 +290,8 @@ const uint32_t *grammar_state_allowed(struct grammar_state *s)
 
 int grammar_state_accept(struct grammar_state *s, int32_t id, struct err *e)
 {
-    if (id < 0 || id >= s->v->n_vocab) return err(e, ERR_USAGE, "token %d: outside the vocabulary of %d", (int)id, s->v->n_vocab);
+    if (id < 0 || id >= s->v->n_vocab)
+        return err(e, ERR_USAGE, "token %d: outside the vocabulary of %d", (int)id, s->v->n_vocab);
     if (begin(s)) return err(e, s->error.code, "%s", s->error.msg);
     if (s->ended) return err(e, ERR_USAGE, "token %d after the end of the text", (int)id);
     if (s->left > 0) s->left--;
@@ -293,11 +309,15 @@ int grammar_state_accept(struct grammar_state *s, int32_t id, struct err *e)
         struct heads to = s->next;
         int rc = heads_step(s->g, &s->stacks, &s->now, (uint8_t)piece.p[i], &to);
         if (rc) return err(e, rc, "%s", s->g->error.msg);
-        if (!to.n) return err(e, ERR_USAGE, "token %d ('%.*s') is not what the grammar allows", (int)id, STR_ARG(piece));
+        if (!to.n)
+            return err(e, ERR_USAGE, "token %d ('%.*s') is not what the grammar allows", (int)id,
+                       STR_ARG(piece));
         if (i == 0) { /* keep what the mask belongs to, as long as nothing else needs its buffer */
-            same = same && to.n == from.n && to.end == from.end && memcmp(to.p, from.p, (size_t)to.n * sizeof *to.p) == 0;
+            same = same && to.n == from.n && to.end == from.end &&
+                   memcmp(to.p, from.p, (size_t)to.n * sizeof *to.p) == 0;
         } else {
-            same = same && to.n == s->now.n && to.end == s->now.end && memcmp(to.p, s->now.p, (size_t)to.n * sizeof *to.p) == 0;
+            same = same && to.n == s->now.n && to.end == s->now.end &&
+                   memcmp(to.p, s->now.p, (size_t)to.n * sizeof *to.p) == 0;
         }
         s->next = s->now;
         s->now = to;

@@ -33,7 +33,9 @@ int schema_spend(struct schema *x, const char *path, int64_t n)
 {
     x->work += n;
     if (x->work > SCHEMA_WORK_MAX || x->a.held_bytes > SCHEMA_MEMORY_MAX)
-        schema_fail(x, ERR_LIMIT, path, "too much to compare: alternatives, references or long lists multiply; use fewer of them");
+        schema_fail(
+            x, ERR_LIMIT, path,
+            "too much to compare: alternatives, references or long lists multiply; use fewer of them");
     return x->rc;
 }
 
@@ -84,7 +86,10 @@ const json_t *schema_keep(struct schema *x, json_t *s)
 
 static int hex_value(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* One part of a JSON pointer, %XX and ~0 ~1 undone. */
@@ -149,9 +154,12 @@ static const json_t *find_id(struct schema *x, const json_t *at, const char *nam
     }
     if (!json_is_object(at)) return NULL;
     if (anchor) {
-        const char *s = json_string_value(json_object_get(at, "$anchor")), *id = json_string_value(json_object_get(at, "$id"));
+        const char *s = json_string_value(json_object_get(at, "$anchor")),
+                   *id = json_string_value(json_object_get(at, "$id"));
         if (!id) id = json_string_value(json_object_get(at, "id"));
-        if ((s && strlen(s) == n && memcmp(s, name, n) == 0) || (id && id[0] == '#' && strlen(id) == n + 1 && memcmp(id + 1, name, n) == 0)) return at;
+        if ((s && strlen(s) == n && memcmp(s, name, n) == 0) ||
+            (id && id[0] == '#' && strlen(id) == n + 1 && memcmp(id + 1, name, n) == 0))
+            return at;
     } else if (same_id(json_object_get(at, "$id"), name, n) || same_id(json_object_get(at, "id"), name, n)) {
         return at;
     }
@@ -184,8 +192,10 @@ const json_t *schema_resolve(struct schema *x, const json_t *s, const char **pat
         if (!json_is_string(ref)) return s;
         if (schema_spend(x, *path, (int64_t)json_string_length(ref))) return NULL;
         if (!(s = find_ref(x, json_string_value(ref)))) {
-            schema_fail(x, ERR_UNSUPPORTED, *path, "$ref '%.200s' leads to nothing in this schema; references to other documents are not followed",
-                        json_string_value(ref));
+            schema_fail(
+                x, ERR_UNSUPPORTED, *path,
+                "$ref '%.200s' leads to nothing in this schema; references to other documents are not followed",
+                json_string_value(ref));
             return NULL;
         }
         *path = schema_path(x, "", "%.250s", json_string_value(ref));
@@ -197,12 +207,15 @@ const json_t *schema_resolve(struct schema *x, const json_t *s, const char **pat
 /* --- keywords --------------------------------------------------------------------------------------------- */
 
 /* Standard keywords that constrain and that are not known here. Others are notes, or somebody's own. */
-static const char *const unsupported[] = {"unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef", "extends", "disallow", "divisibleBy"};
+static const char *const unsupported[] = {
+    "unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef", "extends", "disallow",
+    "divisibleBy"};
 
 static void check_keywords(struct schema *x, const json_t *s, const char *path)
 {
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
-        if (json_object_get(s, unsupported[i])) schema_fail(x, ERR_UNSUPPORTED, path, "keyword '%s' is not supported", unsupported[i]);
+        if (json_object_get(s, unsupported[i]))
+            schema_fail(x, ERR_UNSUPPORTED, path, "keyword '%s' is not supported", unsupported[i]);
 }
 
 static void flatten(struct schema *x, struct leaves *out, const json_t *s, const char *path, int depth)
@@ -267,7 +280,8 @@ static unsigned leaf_types(struct schema *x, const struct leaf *l)
         if (!one) schema_fail(x, ERR_FORMAT, l->path, "'type' names no known type");
         t |= one;
     }
-    if (!json_is_string(type) && !json_is_array(type)) schema_fail(x, ERR_FORMAT, l->path, "'type' is neither a name nor a list of names");
+    if (!json_is_string(type) && !json_is_array(type))
+        schema_fail(x, ERR_FORMAT, l->path, "'type' is neither a name nor a list of names");
     if (json_is_true(json_object_get(l->s, "nullable"))) t |= TYPE_NULL;
     return t;
 }
@@ -286,9 +300,10 @@ unsigned schema_types_implied(struct schema *x, const struct leaves *l)
         const char *key[9];
     } implied[] = {
         {TYPE_OBJECT,
-         {"properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "propertyNames", "dependencies",
-          "dependentRequired"}},
-        {TYPE_ARRAY, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "additionalItems", "contains"}},
+         {"properties", "required", "additionalProperties", "patternProperties", "minProperties",
+          "maxProperties", "propertyNames", "dependencies", "dependentRequired"}},
+        {TYPE_ARRAY,
+         {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "additionalItems", "contains"}},
         {TYPE_STRING, {"pattern", "minLength", "maxLength", "format"}},
         {TYPE_NUMBER, {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
     };
@@ -306,7 +321,8 @@ int32_t schema_count(struct schema *x, const struct leaf *l, const char *key, in
     const json_t *v = json_object_get(l->s, key);
     if (!v) return none;
     double d = json_number_value(v);
-    if (!json_is_number(v) || d < 0 || d > 1e15 || d != (double)(int64_t)d) return schema_fail(x, ERR_FORMAT, l->path, "'%s' is not a count", key), none;
+    if (!json_is_number(v) || d < 0 || d > 1e15 || d != (double)(int64_t)d)
+        return schema_fail(x, ERR_FORMAT, l->path, "'%s' is not a count", key), none;
     return d >= GRAMMAR_INF ? GRAMMAR_INF : (int32_t)d;
 }
 
@@ -350,14 +366,17 @@ static void add_not(struct schema *x, struct choices *c, const struct leaves *l,
 
 static void add_if(struct schema *x, struct choices *c, const struct leaves *l, const struct leaf *at)
 {
-    const json_t *s = json_object_get(at->s, "if"), *yes = json_object_get(at->s, "then"), *no = json_object_get(at->s, "else");
+    const json_t *s = json_object_get(at->s, "if"), *yes = json_object_get(at->s, "then"),
+                 *no = json_object_get(at->s, "else");
     const char *path = schema_path(x, at->path, "/if");
     if (!yes && !no) return;
     const json_t *never = schema_negate(x, s, path, l, false);
     if (x->rc) return;
     json_t *list = json_array();
     json_array_append_new(list, yes ? json_pack("{s:[OO]}", "allOf", s, yes) : json_pack("{s:[O]}", "allOf", s));
-    if (never) json_array_append_new(list, no ? json_pack("{s:[OO]}", "allOf", never, no) : json_pack("{s:[O]}", "allOf", never));
+    if (never)
+        json_array_append_new(list, no ? json_pack("{s:[OO]}", "allOf", never, no)
+                                       : json_pack("{s:[O]}", "allOf", never));
     add_choice(x, c, schema_keep(x, list), path, false);
 }
 
@@ -367,9 +386,11 @@ static void add_dependencies(struct schema *x, struct choices *c, const struct l
     const char *name;
     json_object_foreach (all, name, need) {
         json_t *without = json_pack("{s:{s:b}}", "properties", name, 0);
-        json_t *with = json_is_array(need) ? json_pack("{s:[s], s:O}", "dummy", name, "required", need) : json_pack("{s:[O]}", "allOf", need);
+        json_t *with = json_is_array(need) ? json_pack("{s:[s], s:O}", "dummy", name, "required", need)
+                                           : json_pack("{s:[O]}", "allOf", need);
         if (json_is_object(with)) json_object_del(with, "dummy");
-        add_choice(x, c, schema_keep(x, json_pack("[oo]", without, with)), schema_path(x, at->path, "/%s/%.100s", key, name), false);
+        add_choice(x, c, schema_keep(x, json_pack("[oo]", without, with)),
+                   schema_path(x, at->path, "/%s/%.100s", key, name), false);
     }
 }
 
@@ -419,7 +440,10 @@ static void exclude_others(struct schema *x, const struct choice *c, size_t i, s
         if (x->rc || schema_disjoint(x, l, &other, 0)) continue;
         const json_t *never = schema_negate(x, v, path, l, true);
         if (!never) {
-            schema_fail(x, ERR_UNSUPPORTED, c->path, "alternatives %zu and %zu of 'oneOf' may hold together, and what tells them apart is not supported", i, j);
+            schema_fail(
+                x, ERR_UNSUPPORTED, c->path,
+                "alternatives %zu and %zu of 'oneOf' may hold together, and what tells them apart is not supported",
+                i, j);
             return;
         }
         schema_flatten(x, l, never, path);
@@ -433,7 +457,9 @@ static void expand(struct schema *x, struct expansion *n, const struct leaves *l
     if (x->rc) return;
     if (++x->depth > 2 * SCHEMA_DEPTH_MAX) schema_fail(x, ERR_LIMIT, l->p[0].path, "alternatives are nested too deep");
     if (c->n == 0) {
-        if (++n->n > SCHEMA_ALTERNATIVES_MAX) schema_fail(x, ERR_LIMIT, l->p[0].path, "more than %d alternatives, multiplied out", SCHEMA_ALTERNATIVES_MAX);
+        if (++n->n > SCHEMA_ALTERNATIVES_MAX)
+            schema_fail(x, ERR_LIMIT, l->p[0].path, "more than %d alternatives, multiplied out",
+                        SCHEMA_ALTERNATIVES_MAX);
         emit(x, l, n->from, n->to);
         x->depth--;
         return;
@@ -585,7 +611,9 @@ uint32_t schema_value(struct schema *x)
     for (int i = 0; i < 6; i++) {
         struct leaves l = {0};
         leaves_add(x, &l, schema_keep(x, json_pack("{s:s}", "type", type[i])), "#");
-        if (!x->rc) grammar_eps(x->g, grammar_call(x->g, x->g->rule[x->value].start, schema_rule(x, &l)), x->g->rule[x->value].final);
+        if (!x->rc)
+            grammar_eps(x->g, grammar_call(x->g, x->g->rule[x->value].start, schema_rule(x, &l)),
+                        x->g->rule[x->value].final);
     }
     return x->value;
 }
@@ -617,7 +645,8 @@ static int compile(struct grammar **out, const json_t *root, struct err *e)
 int grammar_compile_json_schema(struct grammar **g, const json_t *schema, struct err *e)
 {
     *g = NULL;
-    if (!json_is_object(schema) && !json_is_boolean(schema)) return err(e, ERR_FORMAT, "a JSON Schema is an object, true or false");
+    if (!json_is_object(schema) && !json_is_boolean(schema))
+        return err(e, ERR_FORMAT, "a JSON Schema is an object, true or false");
     return compile(g, schema, e);
 }
 

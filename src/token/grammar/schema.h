@@ -2,10 +2,10 @@
 /*
  * Inside of JSON Schema to grammar.
  *
- * What a value has to satisfy is a list of schemas that all hold ("leaves"): allOf and $ref only make the list longer. A
- * rule of the grammar is made for each list that occurs, found again by the schemas' addresses, so recursion in the
- * schema is recursion of rules. Schemas with alternatives (anyOf, oneOf, if, dependencies, not) multiply out: a rule is
- * the union of all lists that choose one alternative each.
+ * What a value has to satisfy is a list of schemas that all hold ("leaves"): allOf and $ref only make the
+ * list longer. A rule of the grammar is made for each list that occurs, found again by the schemas'
+ * addresses, so recursion in the schema is recursion of rules. Schemas with alternatives (anyOf, oneOf, if,
+ * dependencies, not) multiply out: a rule is the union of all lists that choose one alternative each.
  *
  *   grammar/schema.c          lists, references, alternatives, the rule of a list
  *   grammar/schema_not.c      what makes a schema fail; whether two exclude one another; enum values
@@ -87,9 +87,11 @@ struct schema {
 };
 
 /* Sets x->rc unless it is set; returns it. */
-int schema_fail(struct schema *x, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int schema_fail(struct schema *x, int code, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 int schema_no_memory(struct schema *x);
-/* n more comparisons: a failure beyond SCHEMA_WORK_MAX, and where memory has gone beyond its own bound; returns x->rc. */
+/* n more comparisons: a failure beyond SCHEMA_WORK_MAX, and where memory has gone beyond its own bound;
+ * returns x->rc. */
 int schema_spend(struct schema *x, const char *path, int64_t n);
 const char *schema_path(struct schema *x, const char *base, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void leaves_add(struct schema *x, struct leaves *l, const json_t *s, const char *path);
@@ -97,12 +99,14 @@ const json_t *schema_keep(struct schema *x, json_t *s); /* takes s over; an equa
 uint32_t schema_rule(struct schema *x, const struct leaves *l); /* the rule of values that satisfy all of l */
 uint32_t schema_value(struct schema *x);                       /* any JSON value */
 uint32_t schema_ws(struct schema *x, uint32_t from);           /* white space as the policy has it; the node behind */
-const json_t *schema_resolve(struct schema *x, const json_t *s, const char **path); /* follows $ref; NULL on a failure */
+const json_t *schema_resolve(struct schema *x, const json_t *s,
+                             const char **path); /* follows $ref; NULL on a failure */
 /* Direct keywords and those of allOf and $ref; alternatives are left out. */
 void schema_flatten(struct schema *x, struct leaves *out, const json_t *s, const char *path);
 
 unsigned schema_types(struct schema *x, const struct leaves *l);         /* as the schemas say */
-unsigned schema_types_implied(struct schema *x, const struct leaves *l); /* if none says: by the keywords that are there */
+unsigned schema_types_implied(struct schema *x,
+                              const struct leaves *l); /* if none says: by the keywords that are there */
 
 /* grammar/schema_not.c */
 /* A schema that implies that s fails, as seen from values of l; NULL: none was found. one: a single way will do. */
@@ -126,7 +130,8 @@ void schema_number(struct schema *x, const struct leaves *l, unsigned types, uin
 void schema_string(struct schema *x, const struct leaves *l, uint32_t from, uint32_t to);
 void schema_object(struct schema *x, const struct leaves *l, uint32_t from, uint32_t to);
 void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint32_t to);
-/* From `from` to `to`: min to max items, separated, that differ; false: the values of an item are no short list. min > 0. */
+/* From `from` to `to`: min to max items, separated, that differ; false: the values of an item are no short
+ * list. min > 0. */
 bool schema_unique(struct schema *x, const struct leaves *item, int32_t min, int32_t max, uint32_t from, uint32_t to);
 /* Automaton of a pattern as it is searched for; NULL on a failure. */
 const struct dfa *schema_pattern_dfa(struct schema *x, const char *pattern, const char *path);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arrays of JSON Schema: items that have a schema by their place, then items that share one. How many of the latter come
- * is a count of their rule, so that "at most 1000" is as small as "any number".
+ * Arrays of JSON Schema: items that have a schema by their place, then items that share one. How many of the
+ * latter come is a count of their rule, so that "at most 1000" is as small as "any number".
  *
- * contains counts: a node for each number of items written and of those that match, up to the numbers that matter.
+ * contains counts: a node for each number of items written and of those that match, up to the numbers that
+ * matter.
  */
 #include "token/grammar/schema.h"
 
@@ -88,7 +89,8 @@ static bool read_contains(struct schema *x, const struct leaves *l, struct conta
     bool found = false;
     for (int i = 0; i < l->n; i++) {
         const json_t *s = json_object_get(l->p[i].s, "contains");
-        int32_t min = schema_count(x, &l->p[i], "minContains", 1), max = schema_count(x, &l->p[i], "maxContains", GRAMMAR_INF);
+        int32_t min = schema_count(x, &l->p[i], "minContains", 1),
+                max = schema_count(x, &l->p[i], "maxContains", GRAMMAR_INF);
         if (!s || (min == 0 && max == GRAMMAR_INF)) continue;
         if (found) schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "keyword 'contains' is supported once of an array");
         *c = (struct contained){{s, schema_path(x, l->p[i].path, "/contains")}, min, max};
@@ -105,16 +107,19 @@ static uint32_t item_and(struct schema *x, const struct leaves *l, size_t place,
     return schema_rule(x, &item);
 }
 
-static void containing(struct schema *x, const struct leaves *l, const struct contained *c, size_t n_place, int32_t min, int32_t max, uint32_t from, uint32_t to)
+static void containing(struct schema *x, const struct leaves *l, const struct contained *c, size_t n_place,
+                       int32_t min, int32_t max, uint32_t from, uint32_t to)
 {
     struct grammar *g = x->g;
     bool bounded = c->max != GRAMMAR_INF;
-    int64_t last = n_place > (size_t)min ? (int64_t)n_place : min, most = bounded ? c->max : c->min; /* at `last` items it goes round */
+    int64_t last = n_place > (size_t)min ? (int64_t)n_place : min,
+            most = bounded ? c->max : c->min; /* at `last` items it goes round */
     if (last < 1) last = 1;
     if (max != GRAMMAR_INF) last = max;
     if (bounded && most > last && max != GRAMMAR_INF) most = last;
     if (last >= CONTAINS_NODES_MAX || most >= CONTAINS_NODES_MAX || (last + 1) * (most + 1) > CONTAINS_NODES_MAX) {
-        schema_fail(x, ERR_LIMIT, c->leaf.path, "more than %d counts of items and of those that match", CONTAINS_NODES_MAX);
+        schema_fail(x, ERR_LIMIT, c->leaf.path, "more than %d counts of items and of those that match",
+                    CONTAINS_NODES_MAX);
         return;
     }
     int w = (int)most + 1;
@@ -128,7 +133,8 @@ static void containing(struct schema *x, const struct leaves *l, const struct co
     for (int i = 0; i <= last && !x->rc; i++) {
         if (i == last && max != GRAMMAR_INF) break;
         size_t place = (size_t)i < n_place ? (size_t)i : n_place;
-        uint32_t match = item_and(x, l, place, c->leaf.s, c->leaf.path), rest = item_and(x, l, place, other, c->leaf.path);
+        uint32_t match = item_and(x, l, place, c->leaf.s, c->leaf.path),
+                 rest = item_and(x, l, place, other, c->leaf.path);
         uint32_t *next = node + (i < last ? i + 1 : i) * w;
         for (int k = 0; k < w && !x->rc; k++) {
             uint32_t at = node[i * w + k];
@@ -156,10 +162,11 @@ void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint3
         if (json_is_true(json_object_get(s, "uniqueItems"))) unique = l->p[i].path;
         json_t *not_enum = json_object_get(s, KEY_NOT_ENUM), *v;
         size_t k;
-        json_array_foreach (not_enum, k, v)
-            if (json_is_array(v)) schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "arrays that are left out are not supported");
+        json_array_foreach(not_enum, k, v) if (json_is_array(v))
+            schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "arrays that are left out are not supported");
     }
-    if (n_place > PLACES_MAX) schema_fail(x, ERR_LIMIT, l->p[0].path, "more than %d items with a schema of their own", PLACES_MAX);
+    if (n_place > PLACES_MAX)
+        schema_fail(x, ERR_LIMIT, l->p[0].path, "more than %d items with a schema of their own", PLACES_MAX);
     if (x->rc || min > max) return;
     uint32_t at = schema_ws(x, grammar_literal(g, from, STR("["))), end = grammar_node(g);
     grammar_eps(g, grammar_literal(g, schema_ws(x, end), STR("]")), to);
@@ -169,7 +176,9 @@ void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint3
     if (max == 0 || x->rc) return;
     if (counts) {
         uint32_t first = grammar_node(g);
-        if (unique && max > 1) schema_fail(x, ERR_UNSUPPORTED, unique, "keyword 'uniqueItems' is not supported beside 'contains'");
+        if (unique && max > 1)
+            schema_fail(x, ERR_UNSUPPORTED, unique,
+                        "keyword 'uniqueItems' is not supported beside 'contains'");
         grammar_eps(g, at, first);
         containing(x, l, &c, n_place, min, max, first, end);
         return;
@@ -178,8 +187,10 @@ void schema_array(struct schema *x, const struct leaves *l, uint32_t from, uint3
         struct leaves item = item_leaves(x, l, 0);
         uint32_t first = grammar_node(g), done = grammar_node(g);
         if (n_place || !item.n || !schema_unique(x, &item, min > 1 ? min : 1, max, first, done)) {
-            schema_fail(x, ERR_UNSUPPORTED, unique, "keyword 'uniqueItems' is supported for items of a short list of values: enum, const, boolean, null, or integers between "
-                        "bounds; give the items one of these, or the array maxItems 1");
+            schema_fail(
+                x, ERR_UNSUPPORTED, unique,
+                "keyword 'uniqueItems' is supported for items of a short list of values: enum, const, boolean, null, or integers between "
+                "bounds; give the items one of these, or the array maxItems 1");
             return;
         }
         grammar_eps(g, at, first);

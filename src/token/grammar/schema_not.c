@@ -84,7 +84,8 @@ static bool fits(struct schema *x, const struct leaves *l, unsigned types, const
         if ((k = json_object_get(s, "const")) && !schema_same_value(k, v)) return false;
         if ((k = json_object_get(s, KEY_NOT_ENUM)) && in_list(x, l->p[i].path, k, v)) return false;
         if (json_is_array(v) && json_object_get(s, "contains"))
-            schema_fail(x, ERR_UNSUPPORTED, l->p[i].path, "keyword 'contains' is not supported beside 'enum' or 'const' with arrays");
+            schema_fail(x, ERR_UNSUPPORTED, l->p[i].path,
+                        "keyword 'contains' is not supported beside 'enum' or 'const' with arrays");
         if (json_is_object(v)) json_array_foreach (json_object_get(s, "required"), j, name)
                 if (json_is_string(name) && !json_object_get(v, json_string_value(name))) return false;
     }
@@ -112,7 +113,10 @@ static const json_t *candidates(const struct leaves *l, const json_t **one)
 static void emit_value(struct schema *x, const json_t *v, uint32_t from, uint32_t to)
 {
     if (json_is_string(v)) {
-        grammar_eps(x->g, schema_quoted(x, grammar_literal(x->g, from, STR("\"")), json_string_value(v), json_string_length(v)), to);
+        grammar_eps(x->g,
+                    schema_quoted(x, grammar_literal(x->g, from, STR("\"")), json_string_value(v),
+                                  json_string_length(v)),
+                    to);
         return;
     }
     char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -208,7 +212,8 @@ static void negate_required(struct negation *n, const json_t *s)
             const char *name = json_string_value(v);
             if (!name || enough(n)) continue;
             int rank = requires(n->l, name) ? 2 : declares(n->l, name) ? 1 : 0;
-            if (rank == pass && rank < 2) add_way(n, json_pack("{s:s, s:{s:b}}", "type", "object", "properties", name, 0));
+            if (rank == pass && rank < 2)
+                add_way(n, json_pack("{s:s, s:{s:b}}", "type", "object", "properties", name, 0));
         }
 }
 
@@ -237,17 +242,24 @@ static void negate_bounds(struct negation *n, const json_t *s)
     static const struct {
         const char *key, *type, *opposite;
         int step;
-    } bounds[] = {{"minLength", "string", "maxLength", -1}, {"maxLength", "string", "minLength", 1},       {"minItems", "array", "maxItems", -1},
-                  {"maxItems", "array", "minItems", 1},     {"minimum", "number", "exclusiveMaximum", 0},  {"maximum", "number", "exclusiveMinimum", 0},
-                  {"minProperties", "object", "maxProperties", -1}, {"maxProperties", "object", "minProperties", 1}};
+    } bounds[] = {{"minLength", "string", "maxLength", -1},
+                  {"maxLength", "string", "minLength", 1},
+                  {"minItems", "array", "maxItems", -1},
+                  {"maxItems", "array", "minItems", 1},
+                  {"minimum", "number", "exclusiveMaximum", 0},
+                  {"maximum", "number", "exclusiveMinimum", 0},
+                  {"minProperties", "object", "maxProperties", -1},
+                  {"maxProperties", "object", "minProperties", 1}};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds && !enough(n); i++) {
         const json_t *v = json_object_get(s, bounds[i].key);
         if (!json_is_number(v)) continue;
         if (bounds[i].step == 0) {
-            if (!json_is_true(json_object_get(s, "exclusiveMinimum")) && !json_is_true(json_object_get(s, "exclusiveMaximum")))
+            if (!json_is_true(json_object_get(s, "exclusiveMinimum")) &&
+                !json_is_true(json_object_get(s, "exclusiveMaximum")))
                 add_way(n, json_pack("{s:s, s:O}", "type", bounds[i].type, bounds[i].opposite, v));
         } else if (json_is_integer(v) && json_integer_value(v) + bounds[i].step >= 0) {
-            add_way(n, json_pack("{s:s, s:I}", "type", bounds[i].type, bounds[i].opposite, json_integer_value(v) + bounds[i].step));
+            add_way(n, json_pack("{s:s, s:I}", "type", bounds[i].type, bounds[i].opposite,
+                                 json_integer_value(v) + bounds[i].step));
         }
     }
 }
@@ -270,7 +282,8 @@ static void negate(struct negation *n, const json_t *s, const char *path)
     if (!enough(n)) negate_required(n, s);
     if (!enough(n) && (v = json_object_get(s, "const"))) add_way(n, json_pack("{s:[O]}", KEY_NOT_ENUM, v));
     if (!enough(n) && (v = enum_of(s))) add_way(n, json_pack("{s:O}", KEY_NOT_ENUM, v));
-    if (!enough(n) && (v = json_object_get(s, "pattern"))) add_way(n, json_pack("{s:s, s:[O]}", "type", "string", KEY_NOT_PATTERN, v));
+    if (!enough(n) && (v = json_object_get(s, "pattern")))
+        add_way(n, json_pack("{s:s, s:[O]}", "type", "string", KEY_NOT_PATTERN, v));
     if (!enough(n)) negate_bounds(n, s);
     if (!enough(n)) negate_properties(n, s, path);
     if (!enough(n) && (v = json_object_get(s, "items")) && !json_is_array(v)) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers of JSON Schema. Bounds become regular expressions over decimal digits: "at least 37.5" is a longer integer
- * part, or one that is greater at its first different digit, or 37 and a fraction of at least .5; what lies between two
- * bounds is the intersection. Zero and below mirror this with a minus sign.
+ * Numbers of JSON Schema. Bounds become regular expressions over decimal digits: "at least 37.5" is a longer
+ * integer part, or one that is greater at its first different digit, or 37 and a fraction of at least .5;
+ * what lies between two bounds is the intersection. Zero and below mirror this with a minus sign.
  *
- * Lengths are bounded, so that a number ends: NUMBER_DIGITS before the point and as many behind, exponents of two digits,
- * and none where there are bounds.
+ * Lengths are bounded, so that a number ends: NUMBER_DIGITS before the point and as many behind, exponents of
+ * two digits, and none where there are bounds.
  */
 #include <math.h>
 #include <stdio.h>
@@ -49,7 +49,8 @@ static struct range range_of(const struct leaves *l)
         x = json_object_get(s, "exclusiveMaximum");
         if (json_is_number(v = json_object_get(s, "maximum"))) lower_to(&r.hi, json_number_value(v), json_is_true(x));
         if (json_is_number(x)) lower_to(&r.hi, json_number_value(x), true);
-        if (json_is_number(v = json_object_get(s, "multipleOf")) && r.n_multiple < 8) r.multiple[r.n_multiple++] = json_number_value(v);
+        if (json_is_number(v = json_object_get(s, "multipleOf")) && r.n_multiple < 8)
+            r.multiple[r.n_multiple++] = json_number_value(v);
     }
     return r;
 }
@@ -135,7 +136,8 @@ static void side(struct buf *b, double v, bool open, bool at_least, bool fractio
     whole_differs(b, w, at_least, fraction);
     if (!fraction) {
         bool exact = !*f;
-        if (at_least ? exact && !open : !(exact && open)) buf_printf(b, "|%s", w); /* 37 <= 37.5, but 38 is the first above */
+        if (at_least ? exact && !open : !(exact && open))
+            buf_printf(b, "|%s", w); /* 37 <= 37.5, but 38 is the first above */
         return;
     }
     if (at_least && !*f) {
@@ -246,7 +248,8 @@ static uint32_t plain_number(struct schema *x, bool fraction)
     return *rule;
 }
 
-static void emit(struct schema *x, const struct dfa *d, const struct range *r, const char *path, bool negative, uint32_t from, uint32_t to)
+static void emit(struct schema *x, const struct dfa *d, const struct range *r, const char *path,
+                 bool negative, uint32_t from, uint32_t to)
 {
     for (int i = 0; i < r->n_multiple && d && !x->rc; i++) {
         int m = whole_multiple(x, r->multiple[i], path);
@@ -292,8 +295,18 @@ void schema_number(struct schema *x, const struct leaves *l, unsigned types, uin
         grammar_eps(x->g, grammar_call(x->g, from, plain_number(x, fraction)), to);
         return;
     }
-    struct bound zero = {true, false, 0}, neg_lo = {r.hi.set, r.hi.open, -r.hi.v}, neg_hi = {r.lo.set, r.lo.open, -r.lo.v};
+    struct bound zero = {true, false, 0}, neg_lo = {r.hi.set, r.hi.open, -r.hi.v},
+                 neg_hi = {r.lo.set, r.lo.open, -r.lo.v};
     bool positive = !r.hi.set || r.hi.v > 0 || (!(r.hi.v < 0) && !r.hi.open), negative = !r.lo.set || r.lo.v < 0;
-    if (positive) emit(x, magnitudes(x, r.lo.set && r.lo.v > 0 ? r.lo : r.lo.set && !(r.lo.v < 0) ? r.lo : zero, r.hi, fraction, whole), &r, path, false, from, to);
-    if (negative) emit(x, magnitudes(x, r.hi.set && r.hi.v <= 0 ? neg_lo : zero, neg_hi, fraction, whole), &r, path, true, from, to);
+    if (positive)
+        emit(x,
+             magnitudes(x,
+                        r.lo.set && r.lo.v > 0      ? r.lo
+                        : r.lo.set && !(r.lo.v < 0) ? r.lo
+                                                    : zero,
+                        r.hi, fraction, whole),
+             &r, path, false, from, to);
+    if (negative)
+        emit(x, magnitudes(x, r.hi.set && r.hi.v <= 0 ? neg_lo : zero, neg_hi, fraction, whole), &r, path,
+             true, from, to);
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects of JSON Schema: properties in the order in which the schema declares them, optional ones may be left out,
- * then names that are not declared, if the schema says that there may be such.
+ * Objects of JSON Schema: properties in the order in which the schema declares them, optional ones may be
+ * left out, then names that are not declared, if the schema says that there may be such.
  *
  *   bare[i][c]    before property i, c properties are written (counted only as far as a bound needs it)
  *   comma[i][c]   the same with a comma behind them
  *
- *   comma[i] --"name": value--> bare[i + 1]     comma[i] --(optional)--> comma[i + 1]     bare[i] --,--> comma[i]
+ *   comma[i] --"name": value--> bare[i + 1]     comma[i] --(optional)--> comma[i + 1]     bare[i] --,-->
+ * comma[i]
  *
- * Names that are not declared come when additionalProperties or a pattern gives them a schema, or nothing at all is
- * declared. A schema that declares properties and is silent about others gets none: that is valid, and small models end.
+ * Names that are not declared come when additionalProperties or a pattern gives them a schema, or nothing at
+ * all is declared. A schema that declares properties and is silent about others gets none: that is valid, and
+ * small models end.
  */
 #include "token/grammar/schema.h"
 
@@ -68,7 +70,8 @@ static void read_leaf(struct object *o, int at)
     const char *name;
     size_t i;
     if (props && !json_is_object(props)) schema_fail(x, ERR_FORMAT, l->path, "'properties' is not an object");
-    if (required && !json_is_array(required) && !json_is_boolean(required)) schema_fail(x, ERR_FORMAT, l->path, "'required' is not a list of names");
+    if (required && !json_is_array(required) && !json_is_boolean(required))
+        schema_fail(x, ERR_FORMAT, l->path, "'required' is not a list of names");
     json_object_foreach (props, name, v) add_property(o, name, false);
     json_array_foreach (required, i, v)
         if (!json_is_string(v)) schema_fail(x, ERR_FORMAT, l->path, "'required' is not a list of names");
@@ -84,7 +87,8 @@ static void read_leaf(struct object *o, int at)
     if (max < o->max) o->max = max;
     json_t *more = json_object_get(l->s, "additionalProperties");
     if (more && !json_is_false(more)) o->open = true;
-    if ((v = json_object_get(l->s, "propertyNames"))) schema_flatten(x, &o->names, v, schema_path(x, l->path, "/propertyNames"));
+    if ((v = json_object_get(l->s, "propertyNames")))
+        schema_flatten(x, &o->names, v, schema_path(x, l->path, "/propertyNames"));
     json_array_foreach (json_object_get(l->s, KEY_NOT_ENUM), i, v)
         if (json_is_object(v)) schema_fail(x, ERR_UNSUPPORTED, l->path, "objects that are left out are not supported");
 }
@@ -95,7 +99,8 @@ static bool property_leaves(struct object *o, const char *name, unsigned match, 
     struct schema *x = o->x;
     for (int i = 0; i < o->l->n; i++) {
         const struct leaf *l = &o->l->p[i];
-        const json_t *own = name ? json_object_get(json_object_get(l->s, "properties"), name) : NULL, *more = json_object_get(l->s, "additionalProperties");
+        const json_t *own = name ? json_object_get(json_object_get(l->s, "properties"), name) : NULL,
+                     *more = json_object_get(l->s, "additionalProperties");
         bool known = own != NULL;
         if (own) leaves_add(x, out, own, schema_path(x, l->path, "/properties/%.200s", name));
         for (int k = 0; k < o->n_pattern; k++)
@@ -171,7 +176,8 @@ static const struct dfa *both(struct object *o, const struct dfa *a, const struc
 }
 
 /* Names that are not declared and match exactly the patterns in `match`, with their values, from..to. */
-static void other_names(struct object *o, unsigned match, const struct dfa *declared, const struct dfa *plain, uint32_t from, uint32_t to)
+static void other_names(struct object *o, unsigned match, const struct dfa *declared, const struct dfa *plain,
+                        uint32_t from, uint32_t to)
 {
     struct schema *x = o->x;
     struct leaves l = {0};
@@ -203,7 +209,8 @@ static bool others(struct object *o, uint32_t from, uint32_t to)
     if (o->n_declared && (x->rc = dfa_of_list(&x->a, o->declared, o->n_declared, &declared, x->e))) return false;
     if (!x->rc && o->n_pattern && !(x->rc = pattern_parse(&x->a, STR("[ -~]*"), PATTERN_WHOLE, &p, &plain, x->e)))
         x->rc = dfa_of_pattern(&x->a, p, &plain, x->e);
-    for (unsigned match = o->open ? 0 : 1; match < 1u << o->n_pattern && !x->rc; match++) other_names(o, match, declared, plain, from, to);
+    for (unsigned match = o->open ? 0 : 1; match < 1u << o->n_pattern && !x->rc; match++)
+        other_names(o, match, declared, plain, from, to);
     return true;
 }
 
@@ -240,15 +247,19 @@ static void emit(struct object *o, uint32_t from, uint32_t to)
         cap = o->min;
     if (cap < 1) cap = 1;
     if (cap > LEVELS_MAX || (int64_t)(o->n + 1) * (cap + 1) > CELLS_MAX) {
-        schema_fail(x, ERR_LIMIT, o->l->p[0].path, "too many properties have to be counted for minProperties or maxProperties");
+        schema_fail(x, ERR_LIMIT, o->l->p[0].path,
+                    "too many properties have to be counted for minProperties or maxProperties");
         return;
     }
     if (o->min > o->n && (o->min > o->n + 1 || !(o->open || o->n_pattern))) {
-        if (o->open || o->n_pattern) schema_fail(x, ERR_UNSUPPORTED, o->l->p[0].path, "'minProperties' asks for more names than are declared");
+        if (o->open || o->n_pattern)
+            schema_fail(x, ERR_UNSUPPORTED, o->l->p[0].path,
+                        "'minProperties' asks for more names than are declared");
         return;
     }
     uint32_t *bare = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 1), *comma = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 1);
-    uint32_t *next = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 1), *pairs = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 2), end = grammar_node(g);
+    uint32_t *next = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 1),
+             *pairs = ARENA_NEW(&x->a, uint32_t, (size_t)cap + 2), end = grammar_node(g);
     if (!bare || !comma || !next || !pairs) {
         schema_no_memory(x);
         return;
@@ -266,9 +277,11 @@ static void emit(struct object *o, uint32_t from, uint32_t to)
         }
         if (last) break;
         for (int c = 1; c <= cap; c++) next[c] = grammar_node(g);
-        for (int c = 1; c <= cap; c++) { /* "name": value makes c properties of c - 1; of c, too, where more do not count */
+        for (int c = 1; c <= cap;
+             c++) { /* "name": value makes c properties of c - 1; of c, too, where more do not count */
             pairs[c] = grammar_node(g);
-            uint32_t key = schema_quoted(x, grammar_literal(g, pairs[c], STR("\"")), o->p[i].name, strlen(o->p[i].name));
+            uint32_t key =
+                schema_quoted(x, grammar_literal(g, pairs[c], STR("\"")), o->p[i].name, strlen(o->p[i].name));
             if (o->p[i].rule) name_value(o, key, o->p[i].rule, next[c]);
         }
         for (int c = 0; c <= cap; c++) {

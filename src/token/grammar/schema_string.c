@@ -89,7 +89,8 @@ static struct text_rules read_rules(struct schema *x, const struct leaves *l)
     struct text_rules t = {.max = GRAMMAR_INF};
     for (int i = 0; i < l->n; i++) {
         const json_t *s = l->p[i].s, *v;
-        int32_t min = schema_count(x, &l->p[i], "minLength", 0), max = schema_count(x, &l->p[i], "maxLength", GRAMMAR_INF);
+        int32_t min = schema_count(x, &l->p[i], "minLength", 0),
+                max = schema_count(x, &l->p[i], "maxLength", GRAMMAR_INF);
         if (min > t.min) t.min = min;
         if (max < t.max) t.max = max;
         if ((v = json_object_get(s, "pattern"))) {
@@ -160,7 +161,8 @@ static const struct dfa *conditions(struct schema *x, const struct leaves *l)
     json_t *v;
     for (int i = 0; i < l->n && !x->rc; i++) {
         const json_t *s = l->p[i].s;
-        const char *path = l->p[i].path, *p = json_string_value(json_object_get(s, "pattern")), *f = regex_of_format(json_object_get(s, "format"));
+        const char *path = l->p[i].path, *p = json_string_value(json_object_get(s, "pattern")),
+                   *f = regex_of_format(json_object_get(s, "format"));
         if (p) d = and_dfa(x, d, schema_pattern_dfa(x, p, path), path);
         if (f) d = and_dfa(x, d, whole_dfa(x, f), path);
     }
@@ -212,7 +214,8 @@ static void counted(struct schema *x, struct cset s, int32_t min, int32_t max, u
         g->rule[rule].start = x->string_in;
         g->rule[rule].final = x->string_out;
     } else {
-        uint32_t loop = grammar_literal(g, g->rule[rule].start, STR("\"")), next = grammar_node(g), end = grammar_node(g);
+        uint32_t loop = grammar_literal(g, g->rule[rule].start, STR("\"")), next = grammar_node(g),
+                 end = grammar_node(g);
         in = g->rule[rule].start;
         grammar_edge(g, loop, next, EDGE_MORE, 0, false);
         grammar_set(g, next, loop, s, TEXT_JSON, true);

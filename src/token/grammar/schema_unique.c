@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uniqueItems. That all items of an array differ cannot be said by rules that know nothing of what was written, unless the
- * values that an item may have are a short list. Then it is said by nodes that know which values were used:
+ * uniqueItems. That all items of an array differ cannot be said by rules that know nothing of what was
+ * written, unless the values that an item may have are a short list. Then it is said by nodes that know which
+ * values were used:
  *
  *   any order      a node for each set of values that were written, if there are few such sets:
  *                  {} -a-> {a} -b-> {a,b}      of 10 values 1,024 sets, of 40 values with maxItems 2 only 821
  *                  {} -b-> {b} -a-> {a,b}
- *   their order    else each value comes at most once and in the order of the list: a node for each place of the list and number of
- *                  values written
+ *   their order    else each value comes at most once and in the order of the list: a node for each place of
+ * the list and number of values written
  */
 #include <math.h>
 #include <string.h>
 #include "token/grammar/schema.h"
 
-enum { VALUES_MAX = 512, TRIES_MAX = 8 * VALUES_MAX, SETS_MAX = 1024, SET_VALUES_MAX = 63, STEPS_MAX = 20000, UNION_DEPTH_MAX = 4 };
+enum {
+    VALUES_MAX = 512,
+    TRIES_MAX = 8 * VALUES_MAX,
+    SETS_MAX = 1024,
+    SET_VALUES_MAX = 63,
+    STEPS_MAX = 20000,
+    UNION_DEPTH_MAX = 4
+};
 
 /* --- the values ---------------------------------------------------------------------------------------------- */
 
@@ -128,7 +136,8 @@ struct sets { /* of the same size, by size of their bits */
 static void next_sets(struct grammar *g, int n_values, int k, struct sets *out)
 {
     out->n = 0;
-    for (uint64_t s = (UINT64_C(1) << k) - 1; s < UINT64_C(1) << n_values;) { /* the next larger number of k bits (HAKMEM 175) */
+    for (uint64_t s = (UINT64_C(1) << k) - 1;
+         s < UINT64_C(1) << n_values;) { /* the next larger number of k bits (HAKMEM 175) */
         out->set[out->n] = s;
         out->node[out->n++] = grammar_node(g);
         uint64_t low = s & -s, up = s + low;
@@ -164,7 +173,9 @@ static void any_order(struct schema *x, const uint32_t *rule, int n, int min, in
         for (int i = 0; i < now->n; i++) {
             uint32_t at = k ? schema_ws(x, grammar_literal(g, now->node[i], STR(","))) : from;
             for (int v = 0; v < n; v++)
-                if (!(now->set[i] >> v & 1)) grammar_eps(g, grammar_call(g, at, rule[v]), node_of(next, now->set[i] | UINT64_C(1) << v));
+                if (!(now->set[i] >> v & 1))
+                    grammar_eps(g, grammar_call(g, at, rule[v]),
+                                node_of(next, now->set[i] | UINT64_C(1) << v));
         }
         struct sets *t = now;
         now = next;

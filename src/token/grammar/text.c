@@ -61,7 +61,8 @@ static void lift_bytes(struct lift *x, uint32_t from, const uint8_t *lo, const u
 
 static void lift_range(struct lift *x, uint32_t lo, uint32_t hi)
 {
-    static const uint32_t last_of_length[] = {0x7F, 0x7FF, 0xD7FF, 0xDFFF, 0xFFFF, CSET_LAST}; /* surrogates are no text */
+    static const uint32_t last_of_length[] = {0x7F,   0x7FF,  0xD7FF,
+                                              0xDFFF, 0xFFFF, CSET_LAST}; /* surrogates are no text */
     for (int i = 0; i < 6 && lo <= hi; i++) {
         uint32_t end = hi < last_of_length[i] ? hi : last_of_length[i];
         if (lo > last_of_length[i]) continue;
@@ -87,7 +88,8 @@ static void hex_digit(struct grammar *g, uint32_t from, uint32_t to, int lo, int
 /* \u and four digits for every code point; a pair for those beyond 16 bits, and no half of one. */
 static void lift_all_hex(struct grammar *g, uint32_t backslash, uint32_t to, bool count)
 {
-    uint32_t u = grammar_literal(g, backslash, STR("u")), h1 = grammar_node(g), h2 = grammar_node(g), h3 = grammar_node(g);
+    uint32_t u = grammar_literal(g, backslash, STR("u")), h1 = grammar_node(g), h2 = grammar_node(g),
+             h3 = grammar_node(g);
     hex_digit(g, u, h1, 0, 12, false);
     hex_digit(g, u, h1, 14, 15, false);
     hex_digit(g, h1, h2, 0, 15, false);
@@ -110,7 +112,8 @@ static void lift_json(struct lift *x, struct cset s)
 {
     static const struct {
         char cp, letter;
-    } letters[] = {{'"', '"'}, {'\\', '\\'}, {'\b', 'b'}, {'\f', 'f'}, {'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}, {'/', '/'}};
+    } letters[] = {{'"', '"'},  {'\\', '\\'}, {'\b', 'b'}, {'\f', 'f'},
+                   {'\n', 'n'}, {'\r', 'r'},  {'\t', 't'}, {'/', '/'}};
     struct grammar *g = x->g;
     uint32_t backslash = grammar_node(g), hex0 = 0;
     bool all = s.n == 1 && s.r[0].lo == 0 && s.r[0].hi == CSET_LAST, any = false;
@@ -141,7 +144,8 @@ void grammar_set(struct grammar *g, uint32_t from, uint32_t to, struct cset s, e
             continue;
         }
         for (int k = 0; k < 3; k++) {
-            uint32_t lo = s.r[i].lo > plain[k].lo ? s.r[i].lo : plain[k].lo, hi = s.r[i].hi < plain[k].hi ? s.r[i].hi : plain[k].hi;
+            uint32_t lo = s.r[i].lo > plain[k].lo ? s.r[i].lo : plain[k].lo,
+                     hi = s.r[i].hi < plain[k].hi ? s.r[i].hi : plain[k].hi;
             if (lo <= hi) lift_range(&x, lo, hi);
         }
     }

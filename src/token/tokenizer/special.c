@@ -120,8 +120,9 @@ bool special_find(const struct special *s, const char *text, size_t from, size_t
 /* White_Space */
 static bool is_space(uint32_t cp)
 {
-    return (cp >= 9 && cp <= 13) || cp == 0x20 || cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 ||
-           cp == 0x202F || cp == 0x205F || cp == 0x3000;
+    return (cp >= 9 && cp <= 13) || cp == 0x20 || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
+           (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F || cp == 0x205F ||
+           cp == 0x3000;
 }
 
 /* How far white space reaches: backwards from `at` down to `from`, and on from `at` up to `end`. */
@@ -165,7 +166,10 @@ static bool is_word(const char *p, size_t n)
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_PC: return true;
-    default: return cp == 0x200C || cp == 0x200D || (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
+    default:
+        return cp == 0x200C || cp == 0x200D || (cp >= 0x24B6 && cp <= 0x24E9) ||
+               (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) ||
+               (cp >= 0x1F170 && cp <= 0x1F189);
     }
 }
 
@@ -177,7 +181,8 @@ static bool word_ends(const char *p, size_t at)
     return is_word(p + last, at - last);
 }
 
-bool special_next(const struct special *s, struct str text, size_t plain, size_t at, size_t end, bool trusted, struct special_match *m)
+bool special_next(const struct special *s, struct str text, size_t plain, size_t at, size_t end, bool trusted,
+                  struct special_match *m)
 {
     for (; special_find(s, text.p, at, end, trusted, m); at = m->end) {
         unsigned flags = s->added ? s->added[m->id] : 0;

@@ -46,9 +46,10 @@ bool special_is_empty(const struct special *s);
 bool special_find(const struct special *s, const char *text, size_t from, size_t end, bool trusted,
                   struct special_match *m);
 
-/* The first one that stands as its flags want it, with the white space that it takes: before it down to `plain`, behind it up to the
- * end of the text. It may begin before `plain`, in white space that the token before took; what follows begins behind it all the
- * same, as PyPI's tokenizers has it. */
-bool special_next(const struct special *s, struct str text, size_t plain, size_t at, size_t end, bool trusted, struct special_match *m);
+/* The first one that stands as its flags want it, with the white space that it takes: before it down to
+ * `plain`, behind it up to the end of the text. It may begin before `plain`, in white space that the token
+ * before took; what follows begins behind it all the same, as PyPI's tokenizers has it. */
+bool special_next(const struct special *s, struct str text, size_t plain, size_t at, size_t end, bool trusted,
+                  struct special_match *m);
 
 #endif

@@ -239,12 +239,16 @@ int split_family_find(struct str name, const struct split_family **f, struct err
 
 const char *split_family_named(unsigned flags, enum vocab_norm norm, const char *const *stage, int n_stage)
 {
-    if (n_stage == 2 && !strcmp(stage[0], smollm_stages[0]) && !strcmp(stage[1], smollm_stages[1]) && !flags && !norm) return "smollm";
+    if (n_stage == 2 && !strcmp(stage[0], smollm_stages[0]) && !strcmp(stage[1], smollm_stages[1]) &&
+        !flags && !norm)
+        return "smollm";
     for (int i = 0; i < N_FAMILY; i++) {
         const struct split_family *f = &families[i];
         int n = 0;
         while (n < n_stage && f->stage[n] && !strcmp(f->stage[n], stage[n])) n++;
-        if (n == n_stage && (n == SPLIT_STAGES_MAX || !f->stage[n]) && (f->flags & ~(unsigned)SPLIT_ADD_BOS) == flags && f->norm == norm) return f->name;
+        if (n == n_stage && (n == SPLIT_STAGES_MAX || !f->stage[n]) &&
+            (f->flags & ~(unsigned)SPLIT_ADD_BOS) == flags && f->norm == norm)
+            return f->name;
     }
     return NULL;
 }
@@ -259,15 +263,21 @@ static bool is_code(const char *stage)
 
 int split_family_own(struct split_family *f, const struct vocab_spec *spec, struct arena *a, struct err *e)
 {
-    if (spec->n_stages > SPLIT_STAGES_MAX || spec->split_flags & ~(unsigned)SPLIT_FLAGS || spec->norm < 0 || spec->norm > VOCAB_NORM_NFKC)
-        return err(e, ERR_UNSUPPORTED, "tokenizer: %zu stages, flags %u, norm %d of '" SPLIT_KEY_STAGES "' and its like: a newer version wrote this file", spec->n_stages,
-                   spec->split_flags, (int)spec->norm);
+    if (spec->n_stages > SPLIT_STAGES_MAX || spec->split_flags & ~(unsigned)SPLIT_FLAGS || spec->norm < 0 ||
+        spec->norm > VOCAB_NORM_NFKC)
+        return err(e, ERR_UNSUPPORTED,
+                   "tokenizer: %zu stages, flags %u, norm %d of '" SPLIT_KEY_STAGES
+                   "' and its like: a newer version wrote this file",
+                   spec->n_stages, spec->split_flags, (int)spec->norm);
     *f = (struct split_family){.name = SPLIT_OWN, .flags = spec->split_flags, .norm = spec->norm};
     for (size_t i = 0; i < spec->n_stages; i++) {
         struct str s = spec->stages[i];
-        if (s.n == 0 || s.n > STAGE_BYTES_MAX || memchr(s.p, 0, s.n)) return err(e, ERR_FORMAT, "tokenizer: stage %zu of '" SPLIT_KEY_STAGES "' has %zu bytes or holds a NUL", i, s.n);
+        if (s.n == 0 || s.n > STAGE_BYTES_MAX || memchr(s.p, 0, s.n))
+            return err(e, ERR_FORMAT,
+                       "tokenizer: stage %zu of '" SPLIT_KEY_STAGES "' has %zu bytes or holds a NUL", i, s.n);
         if (!(f->stage[i] = arena_strdup(a, s))) return err(e, ERR_MEMORY, "tokenizer: out of memory");
-        if (s.p[0] == '@' && !is_code(f->stage[i])) return err(e, ERR_UNSUPPORTED, "tokenizer: stage '%.*s' is not known", STR_ARG(s));
+        if (s.p[0] == '@' && !is_code(f->stage[i]))
+            return err(e, ERR_UNSUPPORTED, "tokenizer: stage '%.*s' is not known", STR_ARG(s));
     }
     return 0;
 }

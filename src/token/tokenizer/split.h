@@ -23,16 +23,19 @@ enum split_flag {
     SPLIT_WHOLE_WORDS = 1, /* a word that is a piece is taken as it is, without merging */
     SPLIT_ADD_BOS = 2,     /* the model expects a bos token unless the file says otherwise */
     SPLIT_CHARS = 4,       /* code points merge, not bytes; a space is U+2581 (VOCAB_CHARS) */
-    SPLIT_LINES = 8,       /* of SPLIT_CHARS: newlines are words of their own; a run of them may be one piece */
-    SPLIT_SPACE_EACH = 16, /* of SPLIT_CHARS: a text, and what stands behind a special token, gets a space in front */
+    SPLIT_LINES = 8, /* of SPLIT_CHARS: newlines are words of their own; a run of them may be one piece */
+    SPLIT_SPACE_EACH =
+        16, /* of SPLIT_CHARS: a text, and what stands behind a special token, gets a space in front */
     SPLIT_SPACE_FIRST = 32,  /* only a text does, and only if it has none */
     SPLIT_SPACE_UNLESS = 64, /* as EACH, if it has none */
     SPLIT_AT_SPACES = 128,   /* of SPLIT_CHARS: no merge reaches over the start of a U+2581 */
-    SPLIT_SIGNS_FIRST = 256, /* of SPLIT_CHARS: spaces become U+2581 before tokens with ADDED_NORMALIZED are looked for */
+    SPLIT_SIGNS_FIRST =
+        256, /* of SPLIT_CHARS: spaces become U+2581 before tokens with ADDED_NORMALIZED are looked for */
     SPLIT_FLAGS = 511,
 };
 
-/* A pre-tokenizer that is no family: its stages are in the file under these keys (strings, enum split_flag, enum vocab_norm). */
+/* A pre-tokenizer that is no family: its stages are in the file under these keys (strings, enum split_flag,
+ * enum vocab_norm). */
 #define SPLIT_OWN "tutti"
 #define SPLIT_KEY_STAGES "tutti.pre.stages"
 #define SPLIT_KEY_FLAGS "tutti.pre.flags"
@@ -50,7 +53,8 @@ int split_family_find(struct str name, const struct split_family **f, struct err
 
 /* The family with exactly these stages, flags (SPLIT_ADD_BOS aside) and norm, or NULL. */
 const char *split_family_named(unsigned flags, enum vocab_norm norm, const char *const *stage, int n_stage);
-/* Stages, flags and norm of a file, copied into the arena and checked but for their patterns, which splitter_init does. */
+/* Stages, flags and norm of a file, copied into the arena and checked but for their patterns, which
+ * splitter_init does. */
 int split_family_own(struct split_family *f, const struct vocab_spec *spec, struct arena *a, struct err *e);
 
 struct splitter {

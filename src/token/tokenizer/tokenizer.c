@@ -79,7 +79,9 @@ int tokenizer_create(struct tokenizer **out, const struct vocab_spec *spec, stru
     t->add_bos =
         (spec->add_bos < 0 ? is_spm || (family->flags & SPLIT_ADD_BOS) : spec->add_bos) && t->v.bos >= 0;
     t->add_eos = spec->add_eos > 0 && t->v.eos >= 0;
-    t->add_space = is_spm ? spec->add_space_prefix != 0 : t->v.kind == VOCAB_CHARS && family->flags & (SPLIT_SPACE_EACH | SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS);
+    t->add_space = is_spm ? spec->add_space_prefix != 0
+                          : t->v.kind == VOCAB_CHARS &&
+                                family->flags & (SPLIT_SPACE_EACH | SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS);
     bool prefix = t->add_space && !(family->flags & (SPLIT_SPACE_FIRST | SPLIT_SPACE_UNLESS));
     t->signs_first = prefix || family->flags & SPLIT_SIGNS_FIRST;
     unsigned how = SPECIAL_LATE | (t->signs_first ? SPECIAL_SIGNS : 0) | (prefix ? SPECIAL_PREFIX : 0);
@@ -322,7 +324,9 @@ static int encode_normal(struct encoding *c, struct str s)
     size_t plain = 0;
     struct special_match m;
     int rc = t->signs_first ? put_signs(c, s, t->add_space, &s) : 0;
-    for (size_t at = 0; !rc && !special_is_empty(&t->late) && special_next(&t->late, s, plain, at, s.n, false, &m); at = m.end) {
+    for (size_t at = 0;
+         !rc && !special_is_empty(&t->late) && special_next(&t->late, s, plain, at, s.n, false, &m);
+         at = m.end) {
         if ((rc = encode_bare(c, between(s, plain, m.at))) != 0) return rc;
         ids_push(c->out, m.id);
         c->n_start = c->out->n;

@@ -489,7 +489,10 @@ static int load_added(struct vocab *v, const struct vocab_spec *s, struct err *e
     for (size_t i = 0; i < s->n_added; i++) {
         int32_t id = s->added_ids[i], flags = s->added_flags[i];
         if (id < 0 || (uint32_t)id >= v->n || flags & ~ADDED_FLAGS)
-            return err(e, ERR_FORMAT, "tokenizer: added token %" PRId32 " with flags %" PRId32 ": expected ids below %" PRIu32 ", flags from 0 to %d", id, flags, v->n, ADDED_FLAGS);
+            return err(e, ERR_FORMAT,
+                       "tokenizer: added token %" PRId32 " with flags %" PRId32
+                       ": expected ids below %" PRIu32 ", flags from 0 to %d",
+                       id, flags, v->n, ADDED_FLAGS);
         v->added[id] = (uint8_t)flags;
     }
     return 0;

@@ -54,7 +54,8 @@ struct vocab_spec {
     size_t n_stages;
     unsigned split_flags; /* of SPLIT_OWN */
     size_t n_added;
-    const int32_t *added_ids, *added_flags; /* [n_added] special and user-defined tokens that are looked for in a way of their own */
+    const int32_t *added_ids,
+        *added_flags; /* [n_added] special and user-defined tokens that are looked for in a way of their own */
 };
 
 enum added_flag {             /* how a token is cut out of a text, as tokenizer.json says it */
