@@ -18,10 +18,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Rounds of polling before a waiter sleeps: about 50 us for a barrier (partners are at work), and about 100
- * us between two runs, which covers sampling and detokenising between two steps. Where there are more workers
- * than processors a partner may wait for the very processor that polls: then hardly any. */
-enum { SPIN_BARRIER = 2000, SPIN_RUN = 4000, SPIN_CROWDED = 20 };
+/*
+ * A waiter polls, about 50 us, which covers what is between two steps; then it polls and offers its processor to others, a
+ * millisecond or two; then it sleeps. Where workers are not bound, the partner may wait for the very processor that
+ * polls, and then hardly any polling comes before the offers.
+ */
+enum { SPIN = 2000, SPIN_UNBOUND = 100, YIELDS = 2000 };
 
 /* Workers whose shares one helps with: with many, each look is a line of another one's cache. */
 enum { DEAL_NEIGHBOURS = 8, DEAL_PIECES = 32 };
@@ -36,7 +38,9 @@ struct worker {
 
 struct pool {
     int n;
-    int spin_barrier, spin_run;
+    int spin;
+    bool bound;                             /* worker i to cpus[i] */
+    cpu_set_t cpus[POOL_MAX];
     struct worker workers[POOL_MAX];
     void (*fn)(void *arg, int worker);
     void *arg;
@@ -57,12 +61,15 @@ static void pause_cpu(void)
 #endif
 }
 
-/* Waits until *word differs from old: polls, then sleeps. */
+/* Waits until *word differs from old. */
 static void wait_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers, int spins)
 {
-    for (int i = 0; i < spins; i++) {
+    for (int i = 0; i < spins + YIELDS; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != old) return;
-        pause_cpu();
+        if (i < spins)
+            pause_cpu();
+        else
+            sched_yield();
     }
     atomic_fetch_add(sleepers, 1);
     while (atomic_load(word) == old) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
@@ -83,7 +90,7 @@ void pool_barrier(struct pool *p)
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
         change(&p->round, &p->round_sleepers);
     } else {
-        wait_change(&p->round, round, &p->round_sleepers, p->spin_barrier);
+        wait_change(&p->round, round, &p->round_sleepers, p->spin);
     }
 }
 
@@ -93,8 +100,9 @@ static void *worker_main(void *arg)
     struct pool *p = w->pool;
     uint32_t seen = 0;
     fpenv_set();
+    if (p->bound) sched_setaffinity(0, sizeof *p->cpus, &p->cpus[w->index]); /* if not: as it was */
     for (;;) {
-        wait_change(&p->run, seen, &p->run_sleepers, p->spin_run);
+        wait_change(&p->run, seen, &p->run_sleepers, p->spin);
         seen++;
         if (atomic_load(&p->stop)) return NULL;
         p->fn(p->arg, w->index);
@@ -105,12 +113,26 @@ static void *worker_main(void *arg)
 void pool_run(struct pool *p, void (*fn)(void *, int), void *arg)
 {
     unsigned long old = fpenv_set();
+    cpu_set_t free;
+    bool bound = p->bound && !sched_getaffinity(0, sizeof free, &free) && !sched_setaffinity(0, sizeof *p->cpus, &p->cpus[0]);
     p->fn = fn;
     p->arg = arg;
     if (p->n > 1) change(&p->run, &p->run_sleepers);
     fn(arg, 0);
     pool_barrier(p);
+    if (bound) sched_setaffinity(0, sizeof free, &free);
     fpenv_restore(old);
+}
+
+/* Where the workers are as many as the processors this process may use, each is bound to its own. Without that the
+ * scheduler may put two of them on one, for the while of a busy moment or for good, and every step waits for both. */
+static bool bind_each(struct pool *p)
+{
+    cpu_set_t all;
+    if (p->n == 1 || sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) != p->n) return false;
+    for (int cpu = 0, i = 0; i < p->n; cpu++)
+        if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &p->cpus[i++]);
+    return true;
 }
 
 int pool_create(struct pool **out, int n, struct err *e)
@@ -127,9 +149,8 @@ int pool_create(struct pool **out, int n, struct err *e)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = 0;
     p->n = n;
-    bool crowded = n > pool_cpus();
-    p->spin_barrier = crowded ? SPIN_CROWDED : SPIN_BARRIER;
-    p->spin_run = crowded ? SPIN_CROWDED : SPIN_RUN;
+    p->bound = bind_each(p);
+    p->spin = p->bound ? SPIN : SPIN_UNBOUND;
     for (int i = 1; i < n && rc == 0; i++) {
         p->workers[i] = (struct worker){.pool = p, .index = i};
         rc = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);

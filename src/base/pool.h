@@ -2,8 +2,8 @@
 /*
  * A fixed pool of workers that run one function together and meet at barriers. The caller is worker 0. Work
  * is divided by worker number (pool_share), or dealt out (pool_deal) where it must not matter who does what.
- * Waiting spins for a short while and then sleeps, so that an oversubscribed machine makes progress. No
- * memory is allocated after pool_create.
+ * Waiting spins for a short while and then sleeps, so that an oversubscribed machine makes progress. As many
+ * workers as processors are bound to one each. No memory is allocated after pool_create.
  */
 #ifndef TUTTI_BASE_POOL_H
 #define TUTTI_BASE_POOL_H
@@ -20,7 +20,7 @@ int pool_create(struct pool **p, int n, struct err *e);
 void pool_destroy(struct pool *p); /* accepts NULL */
 int pool_size(const struct pool *p);
 
-/* Runs fn(arg, worker) on every worker and returns when all are done. Not reentrant; one caller at a time. */
+/* Runs fn(arg, worker) on every worker and returns when all are done; the caller's affinity is then as before. Not reentrant; one caller at a time. */
 void pool_run(struct pool *p, void (*fn)(void *arg, int worker), void *arg);
 
 /* Inside fn: returns when every worker has arrived; memory written before is visible after. */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/pool.h"
@@ -160,6 +161,36 @@ static void deals_every_item_once(void **state)
     }
 }
 
+static void note_cpu(void *arg, int worker)
+{
+    ((int *)arg)[worker] = sched_getcpu();
+}
+
+/* As many workers as processors: each on its own, and the caller is as free afterwards as before. */
+static void each_has_its_processor(void **state)
+{
+    (void)state;
+    cpu_set_t before, after;
+    struct pool *p;
+    struct err e = {0};
+    int cpu[POOL_MAX];
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    int n = CPU_COUNT(&before);
+    if (n < 2 || n > POOL_MAX) {
+        print_message("skipped: %d processors\n", n);
+        skip();
+    }
+    assert_int_equal(pool_create(&p, n, &e), 0);
+    for (int k = 0; k < 3; k++) {
+        pool_run(p, note_cpu, cpu);
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < i; j++) assert_int_not_equal(cpu[i], cpu[j]);
+    }
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    pool_destroy(p);
+}
+
 static volatile float tiny = 0x1p-149f, third = 1.0f / 3;
 
 struct env {
@@ -203,7 +234,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_cover_everything_once), cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(barriers_order_memory),        cmocka_unit_test(runs_again_after_sleep),
-        cmocka_unit_test(deals_every_item_once),        cmocka_unit_test(arithmetic_is_fixed),
+        cmocka_unit_test(each_has_its_processor),       cmocka_unit_test(deals_every_item_once),
+        cmocka_unit_test(arithmetic_is_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
