@@ -32,6 +32,7 @@ struct worker {
     struct pool *pool;
     pthread_t thread;
     int index;
+    int cpu;                            /* that it is bound to, if they all are */
     unsigned deals;                     /* so far; alike for all workers but where one has not come to the next */
     _Alignas(64) _Atomic uint64_t left; /* of its share in the deal of this parity: see deal_word */
 };
@@ -39,8 +40,7 @@ struct worker {
 struct pool {
     int n;
     int spin;
-    bool bound;                             /* worker i to cpus[i] */
-    cpu_set_t cpus[POOL_MAX];
+    bool bound;                             /* each worker to its cpu */
     struct worker workers[POOL_MAX];
     void (*fn)(void *arg, int worker);
     void *arg;
@@ -94,13 +94,22 @@ void pool_barrier(struct pool *p)
     }
 }
 
+/* False where that is not allowed: it stays as free as it was. */
+static bool bind_to(int cpu)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    return !sched_setaffinity(0, sizeof one, &one);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
     struct pool *p = w->pool;
     uint32_t seen = 0;
     fpenv_set();
-    if (p->bound) sched_setaffinity(0, sizeof *p->cpus, &p->cpus[w->index]); /* if not: as it was */
+    if (p->bound) bind_to(w->cpu);
     for (;;) {
         wait_change(&p->run, seen, &p->run_sleepers, p->spin);
         seen++;
@@ -113,25 +122,25 @@ static void *worker_main(void *arg)
 void pool_run(struct pool *p, void (*fn)(void *, int), void *arg)
 {
     unsigned long old = fpenv_set();
-    cpu_set_t free;
-    bool bound = p->bound && !sched_getaffinity(0, sizeof free, &free) && !sched_setaffinity(0, sizeof *p->cpus, &p->cpus[0]);
+    cpu_set_t was;
+    bool bound = p->bound && !sched_getaffinity(0, sizeof was, &was) && bind_to(p->workers[0].cpu);
     p->fn = fn;
     p->arg = arg;
     if (p->n > 1) change(&p->run, &p->run_sleepers);
     fn(arg, 0);
     pool_barrier(p);
-    if (bound) sched_setaffinity(0, sizeof free, &free);
+    if (bound) sched_setaffinity(0, sizeof was, &was);
     fpenv_restore(old);
 }
 
-/* Where the workers are as many as the processors this process may use, each is bound to its own. Without that the
- * scheduler may put two of them on one, for the while of a busy moment or for good, and every step waits for both. */
-static bool bind_each(struct pool *p)
+/* Where the workers are as many as the processors this process may use, each has its own. Without that the
+ * scheduler may put two of them on one, for a busy moment or for good, and every step waits for both. */
+static bool choose_cpus(struct pool *p)
 {
     cpu_set_t all;
     if (p->n == 1 || sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) != p->n) return false;
     for (int cpu = 0, i = 0; i < p->n; cpu++)
-        if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &p->cpus[i++]);
+        if (CPU_ISSET(cpu, &all)) p->workers[i++].cpu = cpu;
     return true;
 }
 
@@ -149,10 +158,10 @@ int pool_create(struct pool **out, int n, struct err *e)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = 0;
     p->n = n;
-    p->bound = bind_each(p);
+    p->bound = choose_cpus(p);
     p->spin = p->bound ? SPIN : SPIN_UNBOUND;
     for (int i = 1; i < n && rc == 0; i++) {
-        p->workers[i] = (struct worker){.pool = p, .index = i};
+        p->workers[i].pool = p, p->workers[i].index = i;
         rc = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
         if (rc) {
             err(e, ERR_MEMORY, "cannot start thread %d of %d: %s", i + 1, n, strerror(rc));

@@ -20,7 +20,8 @@ int pool_create(struct pool **p, int n, struct err *e);
 void pool_destroy(struct pool *p); /* accepts NULL */
 int pool_size(const struct pool *p);
 
-/* Runs fn(arg, worker) on every worker and returns when all are done; the caller's affinity is then as before. Not reentrant; one caller at a time. */
+/* Runs fn(arg, worker) on every worker and returns when all are done; the caller's affinity is then as before.
+ * Not reentrant; one caller at a time. */
 void pool_run(struct pool *p, void (*fn)(void *arg, int worker), void *arg);
 
 /* Inside fn: returns when every worker has arrived; memory written before is visible after. */

@@ -106,10 +106,13 @@ static struct unit unit_at(const struct cpu *c, const struct step *s, int i)
     return u;
 }
 
-static char *page_at(const struct cpu *c, const struct step *s, const struct attend_item *it, int chunk)
+/* A page of a part's sequence, the keys and values of one kv head. */
+static void view_at(const struct cpu *c, const struct step *s, int part, int head_kv, int page, struct kv_view *view)
 {
-    const struct kv_seq *seq = c->batch->parts[it->part].seq;
-    return (char *)seq->page[chunk] + kv_view_offset(seq->pool, s->layer, it->head_kv);
+    const struct kv_seq *seq = c->batch->parts[part].seq;
+    const struct kv_shape *shape = &seq->pool->shape;
+    kv_view_init(view, (char *)seq->page[page] + kv_view_offset(seq->pool, s->layer, head_kv), shape->type,
+                 shape->head_dim, shape->extra);
 }
 
 /* --- prefetching what a worker will read ---------------------------------------------------------------- */
@@ -143,7 +146,7 @@ static bool walk_on(struct attn_ahead *ahead)
     const struct kv_shape *shape = &part->seq->pool->shape;
     int keys = part->pos + part->n - w->chunk * ATTN_CHUNK;
     struct kv_view view;
-    kv_view_init(&view, page_at(w->c, w->s, w->unit.it, w->chunk), shape->type, shape->head_dim, shape->extra);
+    view_at(w->c, w->s, w->unit.it->part, w->unit.it->head_kv, w->chunk, &view);
     ahead->p = view.k;
     ahead->bytes = part->seq->pool->view_bytes;
     if (keys < ATTN_CHUNK) { /* what of it has been written */
@@ -271,7 +274,7 @@ static void slice_of_item(struct cpu *c, const struct step *s, const struct unit
     int n = load_queries(c, s, it, ahead, w);
     for (int ch = u->begin; ch < u->end; ch++) {
         struct kv_view view;
-        kv_view_init(&view, page_at(c, s, it, ch), w->q->type, w->q->D, w->q->extra);
+        view_at(c, s, it->part, it->head_kv, ch, &view);
         for (int r = 0; r < n; r++) {
             int pos = part->pos + it->tok + r / it->n_head, last = pos - ch * ATTN_CHUNK,
                 first = first_seen(s, pos) - ch * ATTN_CHUNK;
@@ -357,20 +360,12 @@ static void slots_at(const struct cpu *c, struct slots *u, int *first, int i)
     u->t1 = (page + 1) * ATTN_CHUNK - p->pos < p->n ? (page + 1) * ATTN_CHUNK - p->pos : p->n;
 }
 
-static void view_at(const struct cpu *c, const struct step *s, const struct slots *u, int pos, struct kv_view *view)
-{
-    const struct kv_seq *seq = c->batch->parts[u->part].seq;
-    const struct kv_shape *shape = &seq->pool->shape;
-    kv_view_init(view, (char *)seq->page[pos / ATTN_CHUNK] + kv_view_offset(seq->pool, s->layer, u->head),
-                 shape->type, shape->head_dim, shape->extra);
-}
-
 /* Asks for the lines to which a unit will write first. */
 static void fetch_slots(const struct cpu *c, const struct step *s, const struct slots *u)
 {
     const struct batch_part *p = &c->batch->parts[u->part];
     struct kv_view view;
-    view_at(c, s, u, p->pos + u->t0, &view);
+    view_at(c, s, u->part, u->head, (p->pos + u->t0) / ATTN_CHUNK, &view);
     attn_slot_fetch(&view, p->seq->pool->shape.type, p->seq->pool->shape.head_dim, (p->pos + u->t0) % ATTN_CHUNK);
 }
 
@@ -391,7 +386,7 @@ static void store_slots(struct cpu *c, const struct step *s, const struct slots 
     enum kv_type type = p->seq->pool->shape.type;
     int D = h->head_dim, E = h->kv_extra;
     struct kv_view view;
-    view_at(c, s, u, p->pos + u->t0, &view);
+    view_at(c, s, u->part, u->head, (p->pos + u->t0) / ATTN_CHUNK, &view);
     for (int t = u->t0; t < u->t1; t++) {
         int slot = (p->pos + t) % ATTN_CHUNK;
         const float *k = cpu_row(c, 0, s->attn.k, u->row + t) + u->head * D,

@@ -25,27 +25,25 @@ int cpu_quant_heads(struct cpu *c, const struct row_op *r, int row, int worker)
     return rc;
 }
 
-/* Panels [begin, end) of all heads of a matrix in a row. */
-static void panels_of_heads(struct cpu *c, const struct step_mat *m, int begin, int end, int worker)
+/* Panels [p0, p1) of head h. */
+static void panels_of_head(struct cpu *c, const struct step_mat *m, int h, int p0, int p1, int worker)
 {
     const struct program *p = c->chip.program;
-    const struct mat *mats = &c->mats[m->w];
-    int panels = mats->n_panels, rows = buffer_head_rows(p);
-    size_t stride = (size_t)buffer_stride(&p->buffers[m->dst]);
-    for (int h = begin / panels; h * panels < end; h++) {
-        int p0 = begin > h * panels ? begin - h * panels : 0, p1 = end < (h + 1) * panels ? end - h * panels : panels;
-        struct act x = act_from(&c->codes[m->src], h * rows);
-        c->kern->matmul(cpu_row(c, worker, m->dst, 0) + h * mats->n, stride, &mats[h], p0, p1, &x, 0, c->n_rows);
-    }
+    const struct mat *mat = &c->mats[m->w + h];
+    struct act x = act_from(&c->codes[m->src], h * buffer_head_rows(p));
+    c->kern->matmul(cpu_row(c, worker, m->dst, 0) + h * mat->n, (size_t)buffer_stride(&p->buffers[m->dst]), mat, p0, p1,
+                    &x, 0, c->n_rows);
 }
 
+/* Dealt by panels of all heads, one after the other. */
 void cpu_heads(struct cpu *c, const struct step *s, int worker)
 {
     int total = 0;
     for (int i = 0; i < s->n; i++) total += s->n_expert * c->mats[s->mat[i].w].n_panels;
     struct pool_deal deal = pool_deal(c->pool, worker, total);
     for (struct share share; pool_take(&deal, &share.begin, &share.end);)
-        for (int i = 0, begin, end; i < s->n; i++)
-            if (share_next(&share, s->n_expert * c->mats[s->mat[i].w].n_panels, &begin, &end))
-                panels_of_heads(c, &s->mat[i], begin, end, worker);
+        for (int i = 0; i < s->n; i++)
+            for (int h = 0, p0, p1; h < s->n_expert; h++)
+                if (share_next(&share, c->mats[s->mat[i].w].n_panels, &p0, &p1))
+                    panels_of_head(c, &s->mat[i], h, p0, p1, worker);
 }
