@@ -65,8 +65,8 @@ static int open_chip(struct plan *p, const char *name, const struct device_optio
 static int open_chips(struct plan *p, const struct options *o, struct err *e)
 {
     const char *assume[ARG_LIST_MAX + 1] = {0};
-    static const double hidden
-        [STEP_CONSTANTS]; /* servers of today prepare a step while the chip is busy with the one before */
+    /* servers of today prepare a step while the chip is busy with the one before */
+    static const double hidden[STEP_CONSTANTS];
     struct device_options opt = {.assume = assume, .overhead = o->in_turn ? NULL : hidden};
     char name[128];
     int rc = 0;

@@ -4,8 +4,9 @@
  * functions has its answer taken apart (serve/ask/parts.h):
  *
  *   thought   dim on a terminal; else between (thinking) and (end of thinking) on standard error, so that
- * standard output is the answer alone; --thoughts hide leaves it out text      standard output call      a
- * line of JSON: {"name": "f", "arguments": {...}}; of the functions of --tools
+ *             standard output is the answer alone; --thoughts hide leaves it out
+ *   text      standard output
+ *   call      a line of JSON: {"name": "f", "arguments": {...}}; of the functions of --tools
  *
  * --thoughts raw, and models that do none of this: the text goes out as the model writes it.
  */

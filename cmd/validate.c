@@ -175,8 +175,8 @@ static int report_group(struct job *j, struct measured_group *m, const struct gp
         set = &own;
         json_array_append_new(j->fitted, constants_json(&own, (long)(m->n - m->n_held)));
     }
-    bool seen = set && constants_of(set, g, m->words) &&
-                !strcmp(set->framework, m->framework); /* by the fit: those not held out */
+    /* by the fit: those not held out */
+    bool seen = set && constants_of(set, g, m->words) && !strcmp(set->framework, m->framework);
     int rows = seen ? VALIDATE_HELD : VALIDATE_ALL;
     const char *from = seen ? "own" : set ? set->chip : NULL;
     validate_neutral(m->op, c);

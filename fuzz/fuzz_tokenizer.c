@@ -2,11 +2,12 @@
 /*
  * Tokenizer: a vocabulary and a text out of the input's bytes.
  *
- *   byte 0     bits 0-1 model, 2 raw spec (hostile) or byte alphabet added, 3 add_bos, 4 add_eos, 5
- * add_space_prefix, 6 parse special, 7 types given byte 1     pre-tokenizer          byte 2   tokens byte 3
- * merges tokens     type (bits 3-6 with the alphabet: enum added_flag), length, bytes    merges   length,
- * bytes (or, with the alphabet, two token numbers) rest       the text; 0xFB ends a segment and flips its
- * trust
+ *   byte 0     bits 0-1 model, 2 raw spec (hostile) or byte alphabet added, 3 add_bos, 4 add_eos,
+ *              5 add_space_prefix, 6 parse special, 7 types given
+ *   bytes 1-3  pre-tokenizer, tokens, merges
+ *   tokens     type (bits 3-6 with the alphabet: enum added_flag), length, bytes, score
+ *   merges     length, bytes (or, with the alphabet, two token numbers)
+ *   rest       the text; 0xFB ends a segment and flips its trust
  *
  * Checked: no fault; ids are in the vocabulary; text that is not trusted never becomes a control token; a
  * scratch that was used before gives the same ids as a new one; with all bytes in the vocabulary, decoding

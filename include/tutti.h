@@ -8,17 +8,19 @@
  * The order of life:
  *
  *   tutti_model_open, tutti_session_create, tutti_session_feed, tutti_session_next ..., tutti_session_free,
- * tutti_model_close
+ *   tutti_model_close
  *
  * Conventions, which hold for every function below unless it says otherwise:
  *
  *   Threads    a model and its sessions belong to one thread at a time; different models are independent.
- * There is no global state. A model has worker threads of its own. Errors     0 or a count on success, a
- * negative TUTTI_ERR_* otherwise. The last parameter, if not NULL, then holds the code and one line of text
- * that says what, which, where, expected, got. Ownership  strings and arrays that come in are copied or used
- * during the call only; what goes out is copied into the caller's memory. Handles are freed by the function
- * named with them; NULL is accepted there. Options    structs start with `size`; fill them with
- * tutti_*_default, then change fields. They may grow at the end.
+ *              There is no global state. A model has worker threads of its own.
+ *   Errors     0 or a count on success, a negative TUTTI_ERR_* otherwise. The last parameter, if not NULL,
+ *              then holds the code and one line of text that says what, which, where, expected, got.
+ *   Ownership  strings and arrays that come in are copied or used during the call only; what goes out is
+ *              copied into the caller's memory. Handles are freed by the function named with them; NULL is
+ *              accepted there.
+ *   Options    structs start with `size`; fill them with tutti_*_default, then change fields. They may grow
+ *              at the end.
  *
  * The API may change until version 1.0; the library's soname says when it did.
  */

@@ -30,8 +30,8 @@ int pace_piece(struct pace *p, int n_answers, int64_t n_left, int max)
     double alone = p->alone_s[i], row = p->row_s;
     int n = PACE_PIECE_FIRST;
     if (alone == 0) {
-        if (p->since[i] == 2)
-            return 0; /* seldom so many: one look at once, after a step that may have been a slow start */
+        /* seldom so many: one look at once, after a step that may have been a slow start */
+        if (p->since[i] == 2) return 0;
     } else if (row > 0) {
         double usual = p->usual > 1 ? p->usual : 1, ratio = p->ratio > 0 ? p->ratio : PACE_RATIO;
         double least = (ratio - 1) * alone / row, most = (ratio * usual - 1) * alone / row;

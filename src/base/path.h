@@ -19,8 +19,8 @@ struct path {
 int path_format(struct path *p, struct err *e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 int path_make_dirs(const char *path, struct err *e); /* like mkdir -p, mode 0755 */
-int path_remove_tree(const char *path,
-                     struct err *e); /* like rm -r; a missing path is no error; links are not followed */
+/* like rm -r; a missing path is no error; links are not followed */
+int path_remove_tree(const char *path, struct err *e);
 uint64_t path_tree_bytes(const char *path); /* sizes of all regular files beneath; 0 if missing */
 bool path_is_file(const char *path);
 const char *path_base(const char *path); /* what follows the last slash */

@@ -34,7 +34,7 @@ struct utf8_stream {
 };
 
 int utf8_stream_feed(struct utf8_stream *u, struct str s, struct buf *out);
-int utf8_stream_finish(struct utf8_stream *u,
-                       struct buf *out); /* an unfinished code point becomes one U+FFFD */
+/* an unfinished code point becomes one U+FFFD */
+int utf8_stream_finish(struct utf8_stream *u, struct buf *out);
 
 #endif

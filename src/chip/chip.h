@@ -26,8 +26,8 @@ struct chip_options {
     int n_chips;         /* that share the model, 0 as 1: from the name (chip_load) */
     const char *isa;     /* NULL: best; or the name of an instruction set */
     enum kv_type kv;     /* of the caches that steps will bring */
-    size_t
-        experts_bytes; /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
+    /* memory for experts, which otherwise are read from the file when they are chosen; 0: for all */
+    size_t experts_bytes;
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes); /* while loading, or NULL */
     void *progress_ud;
     /* Called by every worker before a product, for watching (serve/engine/importance.h): x holds n_rows rows
@@ -79,10 +79,10 @@ struct chip_counters {
     int64_t tokens;
     int64_t cycles;  /* in which a chip worked; of several chips together */
     double idle;     /* share of unit-cycles without an instruction */
-    double chip_seconds,
-        joules; /* that the chip would have taken, from the first chip's first cycle of a token to the last one's last */
-    double seconds,
-        core_seconds; /* that simulating them took, by the wall and of processor time; compiling is not in them */
+    /* that the chip would have taken, from the first chip's first cycle of a token to the last one's last */
+    double chip_seconds, joules;
+    /* that simulating them took, by the wall and of processor time; compiling is not in them */
+    double seconds, core_seconds;
 };
 
 /* What one token takes on a simulated chip, one sequence at a time, as its compiler announces it. */
@@ -107,8 +107,8 @@ struct chip_ops {
     int (*step)(struct chip *c, const struct batch *b, logits_fn *sink, void *ud, struct err *e);
     void (*explain)(const struct chip *c, struct buf *out);
     void (*unload)(struct chip *c);
-    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out,
-                  struct err *e); /* NULL: cannot measure; likewise: */
+    /* NULL: cannot measure; read likewise */
+    int (*limits)(struct chip *c, size_t bytes, struct chip_limits *out, struct err *e);
     size_t (*read)(struct chip *c, size_t bytes);
     int max_chips; /* that can share a model */
     int (*timeline)(const struct chip *c, struct buf *out, struct err *e); /* NULL: no time of its own */

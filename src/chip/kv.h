@@ -47,8 +47,8 @@ struct kv_seq {
     void **page;       /* [cap] page addresses; page[c] holds positions 128 c .. 128 c + 127 */
     int n_pages, cap;
     int n_forgot;      /* the first pages, whose layers with windows have no memory */
-    int64_t
-        fault; /* first position that left the range of the arithmetic: nothing after it has a result; KV_NO_FAULT */
+    /* first position that left the range of the arithmetic: nothing after it has a result; KV_NO_FAULT */
+    int64_t fault;
 };
 #define KV_NO_FAULT INT64_MAX
 

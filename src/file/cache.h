@@ -3,9 +3,9 @@
  * The user's cache of pulled models.
  *
  *   CACHE/                     $TUTTI_CACHE, else $XDG_CACHE_HOME/tutti, else ~/.cache/tutti
- *     models/SLUG/             one folder per model; it appears by one rename when everything in it is
- * complete model.json             name, source, time, files with sizes and SHA-256
- *       *.gguf               or config.json, *.safetensors, tokenizer.json ...
+ *     models/SLUG/             one folder per model; it appears by one rename when all in it is complete
+ *       model.json             name, source, time, files with sizes and SHA-256
+ *       *.gguf                 or config.json, *.safetensors, tokenizer.json ...
  *     partial/SLUG/            a pull under way or interrupted; what can be resumed stays here
  *       lock                   held (flock) by the pull that is running
  *

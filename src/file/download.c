@@ -216,8 +216,8 @@ static int begin_body(struct job *j)
     if (a->status == 206 && (!a->has_range || a->from != j->have))
         return err(j->e, ERR_NETWORK, "%s: asked for bytes from %" PRIu64 ", the server sent others",
                    j->d->url, j->have);
-    if (a->status == 200 && j->have > 0 && (rc = start_anew(j)))
-        return rc; /* range ignored, or another version */
+    /* range ignored, or another version */
+    if (a->status == 200 && j->have > 0 && (rc = start_anew(j))) return rc;
     uint64_t total = a->status == 206 ? a->total : a->has_length ? a->length : 0;
     if (total > DOWNLOAD_MAX_BYTES)
         return err(j->e, ERR_LIMIT, "%s: %" PRIu64 " bytes, at most %" PRIu64 " are taken", j->d->url, total,
@@ -256,8 +256,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
     struct job *j = ctx;
     n *= size;
-    if (j->answer.status != 200 && j->answer.status != 206)
-        return n; /* an error page: the status is the message */
+    /* an error page: the status is the message */
+    if (j->answer.status != 200 && j->answer.status != 206) return n;
     if (!j->answer.body_seen) j->rc = begin_body(j);
     uint64_t most = j->d->bytes ? j->d->bytes : DOWNLOAD_MAX_BYTES;
     if (j->rc == 0 && (j->have > most || n > most - j->have))

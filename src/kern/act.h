@@ -12,9 +12,11 @@
  *        qh [tile][k/32][16 token][32]         int16 high byte planes (x >> 8), -128..127
  *   A16 for 8-bit weights: q holds the codes in one piece, no qh
  *        Words of four k lie in the order 0 2 1 3, so that the bytes of a weight line become words by a mask
- * and a shift. d    [tile][k/A][16]                       float, scale of a group; A = 32 or 256 ns
- * [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32, A16 for 8 bits) or 16
- * (A8/256) sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
+ *        and a shift.
+ *   d    [tile][k/A][16]                       float, scale of a group; A = 32 or 256
+ *   ns   [tile][k/S][16]                       int32, minus the sum of S codes; S = 32 (A8/32, A16 for 8
+ *                                              bits) or 16 (A8/256)
+ *   sd   [tile][k/32][16]                      float, fl(float(sum) * d), A8/32 only
  *
  * k is a multiple of 32; what lies past it in a line of 64 is never read.
  *

@@ -40,8 +40,8 @@ INLINE __m512i pair(const int16_t *p)
 INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line, int steps, const int16_t *a,
                     const int16_t *b, size_t row, float *out, size_t stride, const char *ahead)
 {
-    size_t hop =
-        ahead ? 64 : 0; /* the prefetch has no branch: without `ahead` it names a line that is there */
+    /* the prefetch has no branch: without `ahead` it names a line that is there */
+    size_t hop = ahead ? 64 : 0;
     if (!ahead) ahead = (const char *)x;
     sum16 hi[4][8], lo[4][8];
     for (int r = 0; r < NR; r++) {
@@ -75,8 +75,8 @@ INLINE void block16(int NR, int NG, const int16_t *x, size_t group, size_t line,
 INLINE void block8(int NR, int NG, const int8_t *x, size_t group, size_t line, int steps, const int16_t *a,
                    size_t row, float *out, size_t stride, const char *ahead)
 {
-    size_t hop =
-        ahead ? 64 : 0; /* the prefetch has no branch: without `ahead` it names a line that is there */
+    /* the prefetch has no branch: without `ahead` it names a line that is there */
+    size_t hop = ahead ? 64 : 0;
     if (!ahead) ahead = (const char *)x;
     sum16 sum[8][8], sum2[8][8];
     for (int r = 0; r < NR; r++) {
@@ -248,8 +248,8 @@ INLINE __m512i weights64(int planes, const float *s, const float *dv, float m, f
     EACH h[i] = _mm512_fmadd_ps(r[i], h[i], u[i]);
     EACH h[i] = _mm512_add_ps(c[i], h[i]);
     EACH h[i] = _mm512_add_ps(_mm512_set1_ps(1.0f), h[i]);
-    EACH h[i] =
-        _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x[i], lo, _CMP_GT_OQ), h[i], n[i]); /* exact: normal */
+    /* exact: normal */
+    EACH h[i] = _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x[i], lo, _CMP_GT_OQ), h[i], n[i]);
 
     EACH l[i] = _mm512_castps_si512(_mm512_fmadd_ps(h[i], big, big)); /* 2^23 h is exact, so one rounding */
     EACH l[i] = _mm512_sub_epi32(l[i], unbig);

@@ -150,8 +150,8 @@ INLINE int softmax4(int planes, float *s, float dqs, const struct kv_view *view,
     int32x4_t sum = vdupq_n_s32(0);
     for (int j = j0; j < j1; j += 4) {
         float32x4_t p = exp4(vsubq_f32(vld1q_f32(s + j), vm));
-        int32x4_t l =
-            vreinterpretq_s32_f32(vfmaq_f32(magic, p, magic)); /* 2^23 p is exact, so one rounding */
+        /* 2^23 p is exact, so one rounding */
+        int32x4_t l = vreinterpretq_s32_f32(vfmaq_f32(magic, p, magic));
         sum = vaddq_s32(sum, vsubq_s32(l, unmagic));
         float32x4_t w = vmulq_f32(vmulq_f32(p, vld1q_f32(view->dv + j)), vt);
         int16x4_t P = vmovn_s32(vsubq_s32(vreinterpretq_s32_f32(vaddq_f32(w, magic)), unmagic));

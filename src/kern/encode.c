@@ -115,9 +115,8 @@ static void encode_book(uint8_t *out, const float *x, const float *w)
     uint8_t q[B];
     for (int i = 0; i < B; i++) wide = f32_from_bits(abs_bits(x[i])) > wide ? f32_from_bits(abs_bits(x[i])) : wide;
     for (int t = 0; t < BOOK_TRIALS && wide > 0; t++) {
-        float s = wide / (float)(t % 2 ? -BOOK_FIRST - 3 * t
-                                       : BOOK_FIRST +
-                                             3 * t); /* both signs: the book is not the same on both sides */
+        /* both signs: the book is not the same on both sides */
+        float s = wide / (float)(t % 2 ? -BOOK_FIRST - 3 * t : BOOK_FIRST + 3 * t);
         for (int round = 0; round < 2; round++) {
             uint16_t d = f16_from_f32(s);
             float ds = f32_from_f16(d);

@@ -10,14 +10,15 @@
  * Loops:  up to TILES tiles of 16 tokens > PANELS panels > segments of 1024 > groups of 256 along k:
  *         the group's codes are unpacked once into B lines in L1, then used by all tiles of tokens
  *         > jobs (a tile of tokens, one or two panels, 2 to 8 blocks): issue() runs the tile instructions of
- * the next job into one of two sets of four C tiles in memory, then fold() takes the other set.
+ *         the next job into one of two sets of four C tiles in memory, then fold() takes the other set.
  *
  *   tier     B lines (planes)              tile instructions per group, panel, 16 tokens
  *   A8/32    signed codes                  8, one per 32-block (K = 32: the fold wants a sum per block)
  *   A8/256   code * sub = 256 hi + lo      8 = 4 of K = 64 x planes (s8, u8); Q2_K fits one plane (u8), N4
- * (s8): 4 A16/256  W16 = 256 hi + lo             16 = 4 x hi hi, hi lo, lo hi, lo lo; A planes are made from
- * the words of act A16_W8   signed codes                  16 = 8 blocks x planes hi (s8), lo (u8) of the
- * activations
+ *                                          (s8): 4
+ *   A16/256  W16 = 256 hi + lo             16 = 4 x hi hi, hi lo, lo hi, lo lo; A planes are made from the
+ *                                          words of act
+ *   A16_W8   signed codes                  16 = 8 blocks x planes hi (s8), lo (u8) of the activations
  *
  * Limits in cycles, for 256 x 16 rows x 16 tokens = 131,072 operations (64 cycles at the peak of 2048 a
  * cycle), by the figures of the instructions: a product 16 whatever its depth, a tile load 8, a tile store
@@ -571,8 +572,8 @@ void matmul_amx(float *y, size_t stride, const struct mat *w, int p0, int p1, co
         matmul_avx512(y, stride, w, p0, p1, x, t0, n_tok);
         return;
     }
-    int tail = n_tok % ACT_TILE < MIN_TOKENS ? n_tok % ACT_TILE : 0,
-        n = n_tok - tail; /* tokens for tiles: the first n */
+    /* tokens for tiles: the first n */
+    int tail = n_tok % ACT_TILE < MIN_TOKENS ? n_tok % ACT_TILE : 0, n = n_tok - tail;
     int tiles = (n + ACT_TILE - 1) / ACT_TILE, rounds = (tiles + TILES - 1) / TILES;
     if (p0 < p1 && n > 0) {
         struct work s;

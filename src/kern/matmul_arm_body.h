@@ -425,9 +425,8 @@ INLINE void panel_q8_a16(float *y, size_t stride, const struct mat *w, int p, co
                 for (int h = 0; h < 2; h++) { /* 8 rows */
                     int32x4_t s[ACT_TILE][2];
                     for (int t = 0; t < n; t++) s[t][0] = s[t][1] = vdupq_n_s32(0);
-                    for (
-                        int j = 0; j < 4;
-                        j++) { /* 8 codes = 2 lines; codes of four in the order of the activations: 0 2 1 3 */
+                    /* 8 codes = 2 lines; codes of four in the order of the activations: 0 2 1 3 */
+                    for (int j = 0; j < 4; j++) {
                         const int8_t *q = act_line(x, t0, b) + 16 * j;
                         int16x8_t v[8];
 #pragma GCC unroll 2

@@ -142,8 +142,8 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
 #pragma GCC unroll 16
                     for (int t = 0; t < T; t++) {
                         __m512i zero = _mm512_setzero_si512(), s = dot(zero, c + 4 * h, qb + 64 * t + 16 * h, 0, 4);
-                        s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0,
-                                                    4)); /* there is no sum of 16 codes */
+                        /* there is no sum of 16 codes */
+                        s = _mm512_sub_epi32(s, dot(zero, offsets, qb + 64 * t + 16 * h, 0, 4));
                         __m512 dd = _mm512_mul_ps(d, _mm512_set1_ps(x->d[act_at(x, x->groups, t0, b) + (size_t)t]));
                         acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), dd, acc[t]);
                     }
@@ -154,9 +154,10 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
     }
 }
 
-/* --- Q8_0, A16/256: a line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd
- * ---------- Of many tokens P = 2 panels share a broadcast: with one, loads are the limit, 16 and more for 17
- * operations of the two units that multiply. */
+/* --- Q8_0, A16/256 -------------------------------------------------------------------------------------- */
+
+/* A line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd. Of many tokens P = 2 panels
+ * share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two units that multiply. */
 
 INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p,
                           const struct act *codes, int t0, int n)

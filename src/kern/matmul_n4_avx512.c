@@ -5,8 +5,9 @@
  * a group of 256 is one long vpdpbusd sum with nothing done per 32.
  *
  * Loops:  up to TOKENS_MAX tokens > segments of 1024 along k > two panels: their bytes of the segment lie in
- * L1 (32 KiB) > 8 tokens: 2 x 8 int32 sums in registers over a group, then the fold into 2 x 8 floats, which
- * the end of the segment adds to y.
+ *         L1 (32 KiB)
+ *         > 8 tokens: 2 x 8 int32 sums in registers over a group, then the fold into 2 x 8 floats, which the
+ *         end of the segment adds to y.
  *
  * Limit: per group, panel and token 64 vpdpbusd, 1 mul, 1 fma on the two units that multiply: 97 % of what
  * vpdpbusd alone reaches. A broadcast code serves two products, so loads are no limit (10 for 16 products).

@@ -13,12 +13,14 @@
  *       tot = tot + acc
  *   y = tot
  *
- *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);  with offsets  acc = fma(m,
- * fl(float(S)*d), acc) fold, NVFP4, A8/32               the first 16 codes, then the others: acc =
- * fma(float(I), fl(w*d), acc) fold, Q8_0, A16/256             t = fma(float(I_b), w_b, t) for the 32-blocks b
- * of the group, from +0; acc = fma(t, d, acc) fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d),
- * acc);  with mins     acc = fma(-float(J), fl(wmin*d), acc) fold, W16, A16/256               acc =
- * fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
+ *   fold, 32-block types, A8/32      acc = fma(float(I), fl(w*d), acc);
+ *                                    with offsets  acc = fma(m, fl(float(S)*d), acc)
+ *   fold, NVFP4, A8/32               the first 16 codes, then the others: acc = fma(float(I), fl(w*d), acc)
+ *   fold, Q8_0, A16/256              t = fma(float(I_b), w_b, t) for the 32-blocks b of the group, from +0;
+ *                                    acc = fma(t, d, acc)
+ *   fold, K-quants, N4, A8/256       acc = fma(float(I), fl(w*d), acc);
+ *                                    with mins     acc = fma(-float(J), fl(wmin*d), acc)
+ *   fold, W16, A16/256               acc = fma(fma(float(HI), 256, float(LO)), fl(w*d), acc)
  *
  * I = sum of sub*code*q, J = sum over sub-blocks of min * sum of q, S = sum of q; W16: HI = sum of code*(q >>
  * 8), LO = sum of code*(q & 255). All are exact int32.

@@ -3,8 +3,7 @@
  * matmul_tiles_body: what matmul_avx512.c and matmul_avx2_body.h share, for a file that has defined
  * TOKENS_MAX (8 or 16) and
  *
- *   panel_block32, panel_pair, panel_k256, panel_w16, panel_q8_a16      one panel times T tokens, T a
- * constant
+ *   panel_block32, panel_pair, panel_k256, panel_w16, panel_q8_a16   one panel times T tokens, T a constant
  *
  * An instance of each for every type and 1, 2, 4 .. TOKENS_MAX tokens (half as many where a token has two
  * sums), and the loops over panels and tiles of tokens. TWO_PANELS(T): panel_q8_a16 for two panels at once,

@@ -74,8 +74,8 @@ static inline void rope_phase(uint64_t turns, float *c, float *s)
 {
     uint64_t u = turns + ((uint64_t)1 << 61);
     uint32_t quad = (uint32_t)(u >> 62);
-    int32_t r =
-        (int32_t)((uint32_t)(u >> 30) - 0x80000000u); /* bits 61..30 less 2^31: r >> 30 of the contract */
+    /* bits 61..30 less 2^31: r >> 30 of the contract */
+    int32_t r = (int32_t)((uint32_t)(u >> 30) - 0x80000000u);
     float t = (float)r * 0x1p-31f;
     uint32_t a = f32_bits(cos_turn32(t)), b = f32_bits(sin_turn32(t));
     uint32_t swap = 0u - (quad & 1u);

@@ -3,10 +3,11 @@
  * route: which experts a token goes to, and with what weights (contract section 6, rule ROUTE).
  *
  *   score      softmax: z itself (the order of the probabilities is that of z); sigmoid: fl(sigmoid(z) +
- * bias) chosen     the n_used largest scores, descending; of equal ones the lower expert first weight
- * softmax: p = exp(z - max z), divided by fl(sum of rne(p * 2^23)) * 2^-23 over all experts, or over the
- * chosen; sigmoid: sigmoid(z), divided by the sum over the chosen, ascending in their order, if over_used;
- *              then times scale, if that is not 1
+ *              bias)
+ *   chosen     the n_used largest scores, descending; of equal ones the lower expert first
+ *   weight     softmax: p = exp(z - max z), divided by fl(sum of rne(p * 2^23)) * 2^-23 over all experts, or
+ *              over the chosen; sigmoid: sigmoid(z), divided by the sum over the chosen, ascending in their
+ *              order, if over_used; then times scale, if that is not 1
  *
  * Groups (n_group > 1): a group's score is the sum of its two largest scores, or the largest with
  * ROUTE_SOFTMAX; experts outside the n_group_used best groups (ties: the lower group) are not chosen.

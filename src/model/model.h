@@ -128,8 +128,8 @@ const struct tensor *model_tensor(struct model *m, bool optional, int64_t n0, in
                                   const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Rows row0 .. row0 + n - 1 of a matrix, and such elements of a vector, as a tensor of its own. NULL: out of memory. */
 const struct tensor *model_rows(struct model *m, const struct tensor *t, uint64_t row0, uint64_t n);
-const struct tensor *model_layer(struct model *m, const struct tensor *t,
-                                 uint64_t i); /* t[i] of three dimensions or two */
+/* t[i] of three dimensions or two */
+const struct tensor *model_layer(struct model *m, const struct tensor *t, uint64_t i);
 const struct tensor *model_part(struct model *m, const struct tensor *t, uint64_t from, uint64_t n);
 int graph_value(struct model *m, const char *name, int width);
 struct node *graph_node(struct model *m, enum op op, int in0, int in1, int in2, int out);

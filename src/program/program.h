@@ -84,8 +84,8 @@ struct step {
         struct row_op row[PROGRAM_ROW_OPS];
         struct step_mat mat[PROGRAM_MATS];
         struct {
-            int q, k, v,
-                out; /* buffers; STORE uses k and v, ATTEND q and out; of latent attention v is the keys' extra part */
+            /* buffers; STORE uses k and v, ATTEND q and out; of latent attention v is the keys' extra part */
+            int q, k, v, out;
             int q_extra;      /* ATTEND: that of the queries, -1 = none */
             int window;       /* ATTEND: as the node says */
             int warm;

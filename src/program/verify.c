@@ -3,9 +3,9 @@
  * verify: re-checks a compiled program without trusting the passes.
  *
  *   here       numbers are in range; every buffer is large enough for the rows it holds, is written before it
- * is read, holds the kind and width that its reader expects, and keeps its bytes until its last reader: no
- * step writes a byte of another buffer that is still to be read trace.c    the steps, in order, are the
- * model's graph
+ *              is read, holds the kind and width that its reader expects, and keeps its bytes until its last
+ *              reader: no step writes a byte of another buffer that is still to be read
+ *   trace.c    the steps, in order, are the model's graph
  *
  * A failure is a defect of the compiler, not of the model. After it a chip may run the program without
  * further checks.

@@ -5,9 +5,9 @@
 
 #include <signal.h>
 
-void amx_trap_begin(struct sigaction *before);     /* before: the handler that was there; NULL: from now on */
-void amx_trap_end(
-    const struct sigaction
-        *before); /* puts it back; ends the program if this thread's tiles are still configured */
+/* before: the handler that was there; NULL: from now on */
+void amx_trap_begin(struct sigaction *before);
+/* Puts it back; ends the program if this thread's tiles are still configured. */
+void amx_trap_end(const struct sigaction *before);
 
 #endif

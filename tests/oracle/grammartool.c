@@ -4,10 +4,10 @@
  *
  *   grammartool GGUF walk SEED WALKS MAX_TOKENS   < names of schema files
  *       a JSON line for each: {"file", "error"} or {"file", "compile_ms", "outputs": [{"text", "ended",
- * "tokens"}]}. A walk takes random allowed tokens, such with a quote, comma or bracket more often.
+ *       "tokens"}]}. A walk takes random allowed tokens, such with a quote, comma or bracket more often.
  *   grammartool GGUF replay   < lines "schema file, tab, text file"
  *       follows the texts, token by token as the tokenizer writes them, and prints the times of masks: cold,
- * the grammar being new, then warm, after the same text was followed once.
+ *       the grammar being new, then warm, after the same text was followed once.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -126,8 +126,8 @@ static void cache_fill(struct cache *c, int n)
     while (c->n < n) {
         float loud = c->n % 11 == 3 ? 5.0f : 1.0f;
         for (int d = 0; d < c->D; d++) {
-            k[d] =
-                random_normal() + (d == 5 ? 4.0f : 0.0f); /* one channel with an offset, as real keys have */
+            /* one channel with an offset, as real keys have */
+            k[d] = random_normal() + (d == 5 ? 4.0f : 0.0f);
             v[d] = random_normal() * loud;
         }
         assert_int_equal(cache_append(c, k, v), 0);

@@ -122,8 +122,8 @@ static void pages_are_taken_and_given_back(void **state)
     struct kv_seq a, b;
     struct err e = {0};
     struct kv_shape shape = {KV16, 2, 3, 64, 0};
-    assert_int_equal(kv_pool_create(&p, &shape, 4 * ATTN_CHUNK, 2, &e),
-                     0); /* 4 pages and one for each of 2 sequences */
+    /* 4 pages and one for each of 2 sequences */
+    assert_int_equal(kv_pool_create(&p, &shape, 4 * ATTN_CHUNK, 2, &e), 0);
     assert_int_equal(p->max_pages, 6);
     assert_int_equal(p->page_bytes % 4096, 0);
     assert_int_equal(kv_seq_init(&a, p, 5 * ATTN_CHUNK, &e), 0);
@@ -136,8 +136,8 @@ static void pages_are_taken_and_given_back(void **state)
     assert_int_equal(a.n_pages, 1);
     assert_int_equal(kv_seq_reserve(&a, ATTN_CHUNK + 1, &e), 0);
     assert_int_equal(a.n_pages, 2);
-    assert_int_equal(kv_seq_reserve(&a, 5 * ATTN_CHUNK + 1, &e),
-                     ERR_LIMIT);                                         /* longer than the sequence may be */
+    /* longer than the sequence may be */
+    assert_int_equal(kv_seq_reserve(&a, 5 * ATTN_CHUNK + 1, &e), ERR_LIMIT);
     assert_int_equal(kv_seq_reserve(&b, 5 * ATTN_CHUNK, &e), ERR_LIMIT); /* the pool has 4 left */
     assert_non_null(strstr(e.msg, "no free KV page"));
     assert_int_equal(b.n_pages, 4);
@@ -343,8 +343,8 @@ static void faults_stay(void **state)
     } while (r.status[3] == 0 && ids[3]++ < 64);
     for (int i = 0; i < 6; i++) assert_int_equal(r.status[i], i < 3 ? 0 : ERR_RANGE);
     for (int i = 0; i < 3; i++) assert_true(r.hash[i] == want.hash[i]);
-    assert_int_equal(engine_feed(en, &seq, ids, 1, 6, 0, true, note_rows, &r, &e),
-                     ERR_RANGE); /* later steps, too */
+    /* later steps, too */
+    assert_int_equal(engine_feed(en, &seq, ids, 1, 6, 0, true, note_rows, &r, &e), ERR_RANGE);
     assert_non_null(strstr(e.msg, "position 3"));
     kv_seq_truncate(&seq, 3);
     assert_int_equal(engine_feed(en, &seq, ids, 1, 3, 0, true, note_rows, &r, &e), 0);

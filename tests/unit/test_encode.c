@@ -123,8 +123,8 @@ static void grids_are_found(void **state)
         uint64_t s = 5;
         for (int i = 0; i < 512; i++) {
             float step = 1.0f + 0.05f * (float)(i / 32 % 3);
-            x[i] = i % 32 < 2 ? (i % 32 ? 7.5f : -7.5f)
-                              : (float)(int)(8.0f + 8.0f * draw(&s)) - 7.5f; /* both ends are there */
+            /* both ends are there */
+            x[i] = i % 32 < 2 ? (i % 32 ? 7.5f : -7.5f) : (float)(int)(8.0f + 8.0f * draw(&s)) - 7.5f;
             x[i] = x[i] * step;
         }
         assert_int_equal(encode_row(types[t], row, x, NULL, 512, NULL), 0);

@@ -182,8 +182,8 @@ static void limits_hold(void **state)
     assert_int_equal(tutti_session_next(s, &p, &id, &e), 0);
     assert_int_equal(tutti_session_rewind(s, 9, &e), 0);
     int32_t again;
-    assert_int_equal(tutti_session_next(s, &p, &again, &e),
-                     0); /* the same seed and place draw the same token */
+    /* the same seed and place draw the same token */
+    assert_int_equal(tutti_session_next(s, &p, &again, &e), 0);
     assert_int_equal(again, id);
     assert_int_equal(tutti_session_next(s, &p, &id, &e), TUTTI_ERR_LIMIT);
     assert_int_equal(tutti_session_rewind(s, 11, &e), TUTTI_ERR_USAGE);

@@ -209,8 +209,8 @@ static void price_files(void **state)
     assert_int_equal(p.n, 2);
     assert_int_equal(prices_cost(&p, "small-1", 1000, 400, 100, false), 600 * 20 + 400 * 10 + 100 * 50);
     assert_int_equal(prices_cost(&p, "small-1", 1000, 400, 100, true), (600 * 20 + 400 * 10 + 100 * 50) / 2);
-    assert_int_equal(prices_cost(&p, "big", 10, 10, 1, false),
-                     10 * 1000 + 2000); /* cached as prompt; 2000.001 rounded */
+    /* cached as prompt; 2000.001 rounded */
+    assert_int_equal(prices_cost(&p, "big", 10, 10, 1, false), 10 * 1000 + 2000);
     prices_finish(&p);
     assert_int_equal(prices_cost(&p, "big", 10, 0, 1, false), 0);
     assert_int_equal(prices_read(&p, "data/prices.ini", &e), 0);

@@ -231,8 +231,8 @@ static void what_was_never_measured_stays_plausible(void **state)
                 if (!(t >= floor && t >= 0.95 * before))
                     print_error("%s %s %s, step %d: %g after %g, floor %g\n", chips[c], sweeps[i].op->name,
                                 *sweeps[i].words, step, t, before, floor);
-                assert_true(isfinite(t) && t >= floor &&
-                            t >= 0.95 * before); /* another tile may be better in its range */
+                /* another tile may be better in its range */
+                assert_true(isfinite(t) && t >= floor && t >= 0.95 * before);
                 before = t;
             }
             if (floor > 0 && t > sweeps[i].slower * floor)
@@ -381,8 +381,8 @@ static void shapes_count_what_is_known(void **state)
     assert_int_equal(shape_open(&s, "mixtral-8x7b", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 46600000000, 46800000000);
     assert_int_equal(shape_open(&s, "deepseek-v3", &e), 0);
-    assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 &&
-                (int)shape_kv(&s) == 61 * 576); /* 671 G as published; 576 elements per token and layer */
+    /* 671 G as published; 576 elements per token and layer */
+    assert_true(shape_weights(&s) > 670.5e9 && shape_weights(&s) < 671.5e9 && (int)shape_kv(&s) == 61 * 576);
     assert_int_equal(shape_open(&s, "grok-1", &e), 0);
     assert_in_range((uint64_t)shape_weights(&s), 313000000000, 317000000000);
     assert_int_equal(shape_open(&s, "grok-2", &e), 0);

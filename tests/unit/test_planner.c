@@ -153,10 +153,8 @@ static void replicas_follow_their_device(void **state)
             assert_int_equal(device_decode(d, &s, b, c, &x, &e), 0);
             near(1e-9 * (double)(sim_time_decode(&t, b, (int64_t)b * c, &j) + sim_time_dense(&t, b, b, &j)),
                  x.seconds, 0.02);
-            if (pp == 1)
-                near(
-                    j, x.joules,
-                    0.1); /* a lane has its share of the static power; a step alone, all of it until the next can begin */
+            /* a lane has its share of the static power; a step alone, all of it until the next can begin */
+            if (pp == 1) near(j, x.joules, 0.1);
         }
         struct device_step x;
         double j = 0;

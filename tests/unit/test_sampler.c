@@ -126,8 +126,8 @@ static void draws_are_those_of_the_rules(void **unused)
         const uint32_t *allowed = rnd() % 2 ? mask : NULL;
         int want = draw_plainly(k, &p, logits, n, context, round, allowed);
         assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), want);
-        assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed),
-                         want); /* leaves nothing behind */
+        /* leaves nothing behind */
+        assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), want);
         logits[rnd() % (uint64_t)n] = rnd() % 2 ? INFINITY : NAN;
         assert_int_equal(sampler_draw(s, &p, logits, context, CONTEXT, round, allowed), ERR_RANGE);
         sampler_destroy(s);

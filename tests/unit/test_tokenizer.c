@@ -426,8 +426,8 @@ static void test_long(void **state)
             if (tokenizer_encode(t, NULL, (struct str){p, LONG}, 0, &got, &e) != 0)
                 fail_msg("%s: %s", pre[i], e.msg);
             assert_int_equal(got.p[got.n - 1], 'x');
-            assert_int_equal(got.n,
-                             fill[k] == 'a' ? (LONG - 8) / 8 + 8 - 4 : LONG); /* 7 a are aaaa aa a, then x */
+            /* 7 a are aaaa aa a, then x */
+            assert_int_equal(got.n, fill[k] == 'a' ? (LONG - 8) / 8 + 8 - 4 : LONG);
             if (fill[k] == 'a') assert_int_equal(got.p[0], a8);
         }
         tokenizer_destroy(t);

@@ -203,9 +203,8 @@ static void tell(struct answered *a, int lie, struct receipt_spec *spec)
     if (lie == 6) a->end = GENERATE_END_TOKEN;
     if (lie == 7) a->w.n--;
     if (lie == 8) spec->stop = &stop, spec->n_stop = 1;
-    if (lie == 9)
-        spec->min_tokens = 29, spec->stop_ids = a->w.ids + 29,
-        spec->n_stop_ids = 1; /* the 30th token, allowed to end it */
+    /* the 30th token, allowed to end it */
+    if (lie == 9) spec->min_tokens = 29, spec->stop_ids = a->w.ids + 29, spec->n_stop_ids = 1;
 }
 
 /* The receipt of what a says now, under spec. */

@@ -29,8 +29,8 @@ size_t cpu_attend_items_max(const struct program *p)
     const struct hparams *h = &p->model->h;
     int n_tok, n_head;
     tile_of(h, &n_tok, &n_head);
-    return (size_t)p->max_rows * (size_t)h->n_head_kv *
-           (size_t)((group_of(h) + n_head - 1) / n_head); /* one-token parts */
+    /* one-token parts */
+    return (size_t)p->max_rows * (size_t)h->n_head_kv * (size_t)((group_of(h) + n_head - 1) / n_head);
 }
 
 static int chunks_of(const struct cpu *c, const struct attend_item *it)

@@ -169,8 +169,8 @@ int cpu_load_weights(struct cpu *c, const struct chip_options *opt, struct err *
         if (!hot_holds(c, i)) total += mat_bytes(&c->mats[i]); /* a multiple of 64 */
     char *map = mmap(NULL, total + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return err(e, ERR_MEMORY, "out of memory: the weights take %zu MiB", total >> 20);
-    size_t lead = (size_t)(-(uintptr_t)map &
-                           (HUGE - 1)); /* start on a huge page: fewer TLB misses, fewer page tables */
+    /* start on a huge page: fewer TLB misses, fewer page tables */
+    size_t lead = (size_t)(-(uintptr_t)map & (HUGE - 1));
     if (lead) munmap(map, lead);
     c->weights = map + lead;
     c->weights_bytes = total;

@@ -5,9 +5,11 @@
  *
  *   divide   (partition.c)     steps to chips, if several share the model
  *   place    (place.c)         weights, constants, cache and buffers get slices and rows; weights are written
- * there map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h) schedule, queues
- * (sched.c, queue.c; code.h) verify   (verify.c)        once per compiled launch step     (lpu.c) patch the
- * queues, fill in the token's inputs, run (sim.c), read the logits
+ *                              there
+ *   map      (map.c, map_*.c)  steps of the program -> unit operations (graph.h)
+ *   schedule, queues           (sched.c, queue.c; code.h)
+ *   verify   (verify.c)        once per compiled launch
+ *   step     (lpu.c)           patch the queues, fill in the token's inputs, run (sim.c), read the logits
  *
  * A launch handles one token: its body (embedding to the last layer; one compiled form per number of 128-key
  * chunks) and, if its logits are wanted, its head.
@@ -124,8 +126,8 @@ struct lpu { /* one chip; the first of a line is the one that callers know */
     struct lpu_params params;
     int32_t *pages;
     float *logits;               /* [n_vocab] */
-    int64_t tokens,
-        line_cycles; /* line_cycles: from the first chip's cycle 0 to the end of the last one, of all tokens */
+    /* line_cycles: from the first chip's cycle 0 to the end of the last one, of all tokens */
+    int64_t tokens, line_cycles;
     double seconds, core_seconds; /* in which they were simulated, by the wall and of processor time */
     int shown;                   /* chunks of keys of the body that explain tells of */
     struct arena arena;
@@ -170,8 +172,8 @@ int lpu_run(struct lpu *c, struct lpu_launch *l, bool *trapped, struct err *e);
 /* place.c */
 int lpu_place_all(struct lpu *c, struct err *e); /* without a sim: only whether all fits */
 int lpu_place_weights(struct lpu *c, const struct chip_options *opt, struct err *e); /* after it: writes them there */
-int lpu_take_vector(struct lpu *c,
-                    int hemisphere); /* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
+/* a row of a quad for a buffer; -1: none left; hemisphere -1: either */
+int lpu_take_vector(struct lpu *c, int hemisphere);
 void lpu_give_vector(struct lpu *c, int loc);
 int lpu_lanes_of(const struct lpu *c, int buffer);
 
@@ -180,8 +182,8 @@ enum { LPU_EXPS = 16, LPU_EXP_ROWS = 5 };
 /* partition.c: body steps cut[i] .. cut[i + 1] - 1 are those of chip i of n. */
 enum { LPU_CHIPS_MAX = 64 };
 int lpu_partition(const struct program *p, int n, int *cut, struct err *e);
-bool lpu_crosses(const struct program *p, int buffer,
-                 int cut); /* goes from the chip before the cut to the one behind it */
+/* goes from the chip before the cut to the one behind it */
+bool lpu_crosses(const struct program *p, int buffer, int cut);
 static inline bool lpu_has_step(const struct lpu *c, int i)
 {
     return (i >= c->first && i < c->end) || (i >= c->chip.program->n_body && !c->next);
@@ -224,8 +226,8 @@ struct lpu_batch {
     int first[LPU_QUADS];  /* rows of each quad that nothing else has, in both banks from here on */
 };
 int lpu_batch_init(struct lpu_batch *b, const struct lpu *c, int rows, struct err *e); /* ERR_UNSUPPORTED, ERR_LIMIT */
-int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v,
-                int row); /* where vector v of an input row lies */
+/* where vector v of an input row lies */
+int lpu_batch_x(const struct lpu_batch *b, const struct lpu *c, int v, int row);
 int lpu_batch_y(const struct lpu_batch *b, const struct lpu *c, int tile, int row); /* and the outputs of a tile */
 int lpu_map_batch_quant(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);
 int lpu_map_batch(struct lpu *c, const struct lpu_batch *b, struct lpu_graph *g, struct err *e);

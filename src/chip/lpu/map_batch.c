@@ -12,9 +12,11 @@
  * row by row, among the folds of the next round's first group, which reads no accumulators.
  *
  *   work slices   quads 1, 2, 4, 5   accumulators of planes 0 to 3, bank 0 and 1, and in bank 1 the sums of
- * segments quads 0, 3         codes in bank 0, a slice for each segment modulo 4; outputs in bank 1, tiles in
- * turn wide slices   above the weights  scales of the rows, four slices for each segment modulo 4; inputs;
- * scales of the tiles
+ *                                    segments
+ *                 quads 0, 3         codes in bank 0, a slice for each segment modulo 4; outputs in bank 1,
+ *                                    tiles in turn
+ *   wide slices   above the weights  scales of the rows, four slices for each segment modulo 4; inputs;
+ *                                    scales of the tiles
  *
  * Mapped for weights of one group per pass (N4).
  */

@@ -422,10 +422,8 @@ static void run_kept(struct product *p)
             slabs = (p->k[0].w->w->k + p->k[0].q->lanes - 1) / p->k[0].q->lanes;
         for (; n < CHAINS && first + n < p->n; n++) {
             struct work *k = &p->k[first + n];
-            int kinds =
-                n < k->n_segments
-                    ? n + 1
-                    : k->n_segments; /* different segments, each with a scale and perhaps a sum in hand */
+            /* different segments, each with a scale and perhaps a sum in hand */
+            int kinds = n < k->n_segments ? n + 1 : k->n_segments;
             if (blocks + (k->end - k->at) / 32 > SUMS_MAX || n + 1 + kinds * (k->w->offset ? 2 : 1) > CHAINS) break;
             k->sum = blocks;
             k->name = NAME_WORK + n * 3;

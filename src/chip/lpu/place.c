@@ -3,9 +3,9 @@
  * place: which slice and row holds what, decided once per model, and the weights written there.
  *
  *   wide slices    the 32 outermost of each hemisphere, 16 for each MXM plane: weight tiles from row 0 up,
- * keys and values above them, in the upper bank work slices    the 12 next to the VXM, in quads of 4. Of each
- * hemisphere the innermost holds buffers, the others hold scales, gains, biases, and above them the scales of
- * keys and values.
+ *                  keys and values above them, in the upper bank
+ *   work slices    the 12 next to the VXM, in quads of 4. Of each hemisphere the innermost holds buffers, the
+ *                  others hold scales, gains, biases, and above them the scales of keys and values.
  *
  * A tile is 320 outputs (or fewer) by one vector of inputs; its vectors stand 16 abreast, so that a plane can
  * take 16 in a cycle. Tiles of one step go to the four planes in turn, beginning with the emptiest.

@@ -10,7 +10,7 @@
  * moves with the data. What is booked:
  *
  *   streams, read and write ports and banks of slices, issue slots of all queues, the output latch of each
- * ALU from the cycle its result is there to its last reader, weight buffer and array of each plane
+ *   ALU from the cycle its result is there to its last reader, weight buffer and array of each plane
  *
  * The value of a chain lies in the latch of the ALU that made it. From then until its last reader is placed
  * that ALU is held open-ended: others may use it only for what is read before. A group that does not fit is
@@ -79,8 +79,9 @@ struct sched {
     int n_touch, cap_touch;
     struct plane plane[LPU_PLANES];
     struct latches latch;
-    uint8_t *
-        ends; /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it writes */
+    /* [nodes] bit i: operand i is the last to read its chain; bit 3: nobody reads the chain that it
+     * writes */
+    uint8_t *ends;
     int link_out, link_in; /* cycles from which the links are free */
     int group;
     int failed;
@@ -458,8 +459,8 @@ static bool place_node_at(struct sched *x, const struct lpu_node *n, struct plac
         if (n->dst_byte) in.flag |= FLAG_OUT_BYTE;
         for (int i = 0; i < n->n_dst; i++) {
             int h = lpu_hemisphere(a, lpu_loc_slice(n->dst[i]));
-            if (stream[h] <
-                0) { /* one number for both directions: an instruction names one stream, and a mirror of it */
+            /* one number for both directions: an instruction names one stream, and a mirror of it */
+            if (stream[h] < 0) {
                 int s = free_stream(x, h, false, ready, 1, width);
                 if (stream[!h] >= 0) {
                     s = stream[!h];

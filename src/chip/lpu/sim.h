@@ -37,8 +37,8 @@ struct lpu_link { /* from one chip to the next: what a launch sent */
 };
 void lpu_link_finish(struct lpu_link *l);
 
-int lpu_sim_create(struct lpu_sim **s, const struct lpu_arch *a, int chip,
-                   struct err *e);       /* chip: its number, for messages */
+/* chip: its number, for messages */
+int lpu_sim_create(struct lpu_sim **s, const struct lpu_arch *a, int chip, struct err *e);
 void lpu_sim_destroy(struct lpu_sim *s); /* accepts NULL */
 
 /* What the host does before cycle 0 and after the last: rows of memory by location. */
@@ -54,7 +54,7 @@ void lpu_sim_links(struct lpu_sim *s, struct lpu_link *in, struct lpu_link *out,
 /* Runs filled queues to their end. *trapped: a range check hit. ERR_INTERNAL: the program of the chip is wrong. */
 int lpu_sim_run(struct lpu_sim *s, const struct lpu_code *c, int *cycles, bool *trapped, struct err *e);
 const struct lpu_counters *lpu_sim_counters(const struct lpu_sim *s);
-double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n,
-                         double part[5]); /* compute, memory, streams, instructions, links */
+/* compute, memory, streams, instructions, links */
+double lpu_sim_energy_pj(const struct lpu_arch *a, const struct lpu_counters *n, double part[5]);
 
 #endif

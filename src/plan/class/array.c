@@ -18,8 +18,8 @@ static struct class_time time(const struct device *d, const struct device_setup 
     double rows = class_figure(d, FIGURE_array_rows, 1, 0), columns = class_figure(d, FIGURE_array_columns, 1, 0);
     double ops = work_count(w, s->precision).ops;
     if (w->kind == WORK_PRODUCT) ops = 2 * fmax(w->m, rows) * class_whole(w->n, columns) * class_whole(w->k, rows);
-    if (w->kind == WORK_CONTEXT)
-        ops += 4 * w->batch * w->heads * w->head_dim * w->length * rows; /* whole arrays on the diagonal */
+    /* whole arrays on the diagonal */
+    if (w->kind == WORK_CONTEXT) ops += 4 * w->batch * w->heads * w->head_dim * w->length * rows;
     struct class_time t = class_longer(d, s, w, ops);
     double tile = rows * columns * class_figure(d, FIGURE_array_count, 1, 1) * s->precision->weight_bytes;
     if (w->kind == WORK_PRODUCT) t.seconds += tile / d->memory_rate;

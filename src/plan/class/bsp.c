@@ -5,8 +5,9 @@
  * (POPLIBS, PerformanceEstimation):
  *
  *   a block of array.rows inputs x array.columns outputs: its weights load at 16 bytes a cycle; then each
- * worker takes 4 cycles per row of activations, six workers in turn; 50 cycles of the supervisor and 31 of a
- * worker once exchange: bytes that the busiest tile receives / exchange.rate
+ *   worker takes 4 cycles per row of activations, six workers in turn; 50 cycles of the supervisor and 31 of
+ *   a worker once
+ *   exchange: bytes that the busiest tile receives / exchange.rate
  *
  * A product of n outputs and k inputs is cut into P_n x P_k parts over the tiles; the partition is the best
  * one of powers of two. Inputs are broadcast, partial sums of the P_k parts exchanged and added.

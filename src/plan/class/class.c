@@ -76,8 +76,8 @@ struct class_time class_message(const struct device *d, const struct work *w)
     double share = inside ? class_figure(d, FIGURE_model_link, 1, 1) : class_figure(d, FIGURE_net_share, 1, 1);
     double rate = inside ? d->link : class_figure(d, FIGURE_net_rate, 1e9, d->link);
     double hop = inside ? d->hop : class_figure(d, FIGURE_net_hop, 1e-9, d->hop);
-    if (w->chips > class_figure(d, FIGURE_net_tier, 1, HUGE_VAL))
-        hop *= 3; /* up, over and down the tiers of switches */
+    /* up, over and down the tiers of switches */
+    if (w->chips > class_figure(d, FIGURE_net_tier, 1, HUGE_VAL)) hop *= 3;
     double steps = (w->kind == WORK_REDUCE ? 2 : 1) * ceil(log2(fmax(2, w->chips))); /* halving and doubling */
     double wire = rate > 0 ? work_count(w, &none).wire / (rate * share) : 0;
     return (struct class_time){.seconds = wire + steps * hop, .bound = DEVICE_LINK, .evidence = EVIDENCE_MEASURED};

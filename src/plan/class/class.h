@@ -15,8 +15,9 @@ struct class_time {
     double software;            /* part of seconds that is not the chip's: starts, launches */
     double compute, memory;     /* class.fused: what seconds would be by either alone */
     enum evidence evidence;     /* of constants that are not in the datasheet; else EVIDENCE_MEASURED */
-    double
-        doubt; /* expected error, as a share, beside that of the chip: constants of another type, or none; 0: nothing beside */
+    /* expected error, as a share, beside that of the chip: constants of another type, or none; 0:
+     * nothing beside */
+    double doubt;
     const char *note;           /* or NULL */
 };
 

@@ -408,9 +408,8 @@ int device_fit(const struct device *d, const struct device_setup *s, double batc
     int few = 0, many = 1, node = 1;
     while (many < DEVICE_CHIPS_MAX && !fits_on(d, s, many, batch, context)) few = many, many *= 2;
     while (2 * node <= d->node && 2 * node <= many / 4) node *= 2;
-    for (few /= node; many > d->node || d->ops->resident
-                          ? many - few * node > node
-                          : false;) { /* a few powers of two, then whole groups */
+    /* a few powers of two, then whole groups */
+    for (few /= node; many > d->node || d->ops->resident ? many - few * node > node : false;) {
         int mid = few + (many / node - few) / 2;
         if (fits_on(d, s, mid * node, batch, context)) many = mid * node;
         else few = mid;

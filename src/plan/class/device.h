@@ -7,8 +7,8 @@
  *   struct device_setup s = {.shape = &shape, .precision = device_precision("fp8")};
  *   device_open(&d, "h100", NULL, &e);          or an alias, or the path of a datasheet
  *   device_split(d, &s, 8);                     how 8 chips share the model
- *   device_fit(d, &s, 16, 4096, &fit, &e);      16 sequences of 4,096 tokens: does it fit, on how many chips
- * does it device_decode(d, &s, 16, 4096, &step, &e);  seconds, floor, breakdowns, joules, evidence
+ *   device_fit(d, &s, 16, 4096, &fit, &e);      16 sequences of 4,096 tokens: do they fit, on how many chips
+ *   device_decode(d, &s, 16, 4096, &step, &e);  seconds, floor, breakdowns, joules, evidence
  *   device_prefill(d, &s, 1, 2048, 0, &step, &e);
  *   device_close(d);
  *
@@ -111,8 +111,9 @@ extern const char *const device_part_name[], *const device_resource_name[], *con
 
 struct device_step {
     double seconds;   /* from begin to end of the step */
-    double
-        interval; /* until the same chips can begin another such step of other sequences: less where stages form a pipeline */
+    /* until the same chips can begin another such step of other sequences: less where stages form a
+     * pipeline */
+    double interval;
     double floor;     /* of seconds */
     double part[DEVICE_PARTS];         /* seconds; sum to `seconds` */
     double resource[DEVICE_RESOURCES]; /* the same time by what it waits for */
@@ -121,8 +122,9 @@ struct device_step {
     double joules;    /* of all chips, all stages busy: static power over an interval, and work; NAN: n/p */
     double joule[DEVICE_JOULES];
     double static_watts; /* of all chips: at other concurrencies static joules = this x the time between steps */
-    double
-        error; /* expected of seconds, as a share: the chip's, wider by what was never measured in this type; NAN unknown */
+    /* expected of seconds, as a share: the chip's, wider by what was never measured in this type; NAN
+     * unknown */
+    double error;
     enum evidence evidence, joules_evidence;
     const char *note;    /* "constants of H100-SXM-80GB", what joules lack ...; or NULL */
 };

@@ -4,9 +4,10 @@
  * Chips form a pipeline of layers; inside a node some share every product.
  *
  *   product   weights pass from SRAM into the arrays once per step, at the rate of the streams, while the
- * arrays multiply rows by what was installed before: the longer of the two, in whole tiles of the array, and
- * the way through it attention keys and values are installed like weights rows      at the rate of SRAM; what
- * units take one after the other between products is `model.layer`
+ *             arrays multiply rows by what was installed before: the longer of the two, in whole tiles of the
+ *             array, and the way through it
+ *   attention keys and values are installed like weights
+ *   rows      at the rate of SRAM; what units take one after the other between products is `model.layer`
  *
  * For a loaded model the instruction-level simulator (chip/lpu) counts cycles; this is for models of which
  * only the shape is known, and for chips whose instructions are not published.

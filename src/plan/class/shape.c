@@ -52,18 +52,18 @@ static int read_config(struct shape *s, const json_t *j, struct err *e)
         (rc = take(&key, j, n, "qk_nope_head_dim", NULL, !s->latent, e)) ||
         (rc = take(&s->value_dim, j, n, "v_head_dim", NULL, !s->latent, e)))
         return rc;
-    if (s->latent > 0)
-        s->key_dim = key + s->rope, s->head_dim = s->key_dim, s->kv_heads = 1; /* one cache for all heads */
+    /* one cache for all heads */
+    if (s->latent > 0) s->key_dim = key + s->rope, s->head_dim = s->key_dim, s->kv_heads = 1;
     if (s->kv_heads == 0) s->kv_heads = s->heads;
     if (s->head_dim == 0) s->head_dim = s->hidden / s->heads;
     if (s->dense_layers > s->layers || (s->dense_layers > 0 && s->experts == 0))
         return err(e, ERR_FORMAT, "%s: %g layers without experts, of %g", n, s->dense_layers, s->layers);
     s->dense_inter = s->inter;
     if (s->experts > 0 && expert_inter > 0) s->inter = expert_inter;
+    /* Grok 2: a common one of the dense width */
     s->shared =
         shared * s->inter + beside +
-        (json_is_true(json_object_get(j, "residual_moe")) ? s->dense_inter
-                                                          : 0); /* Grok 2: a common one of the dense width */
+        (json_is_true(json_object_get(j, "residual_moe")) ? s->dense_inter : 0);
     if (s->kv_heads > s->heads) return err(e, ERR_FORMAT, "%s: %g KV heads for %g heads", n, s->kv_heads, s->heads);
     if ((s->experts > 0) != (s->topk > 0) || s->topk > s->experts)
         return err(e, ERR_FORMAT, "%s: %g experts, of which a token takes %g", n, s->experts, s->topk);

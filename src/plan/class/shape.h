@@ -15,8 +15,8 @@ struct shape {
     double experts, topk; /* 0: dense */
     double dense_layers, dense_inter; /* of a model with experts: the first layers have none, and this inner width */
     double shared;        /* inner width of what all tokens take beside the experts */
-    double latent,
-        rope; /* latent attention: what a token leaves in the cache, and what of it turns with the place; 0: none */
+    /* latent attention: what a token leaves in the cache, and what of it turns with the place; 0: none */
+    double latent, rope;
     double q_rank, key_dim, value_dim; /* of it: rank of queries (0: whole), sizes of a head's key and value */
     bool tied;            /* the output head is the embedding */
 };

@@ -5,9 +5,9 @@
  * different sequences.
  *
  *   product   each core multiplies its block: operations at array.macs, weights at its SRAM's rate; inputs
- * are broadcast along one axis and sums reduced along the other: as many hops as the region is wide, and
- * words behind one another attention keys and values lie spread over the region; queries and sums pass it
- * once
+ *             are broadcast along one axis and sums reduced along the other: as many hops as the region is
+ *             wide, and words behind one another
+ *   attention keys and values lie spread over the region; queries and sums pass it once
  */
 #include <math.h>
 #include "plan/class/class.h"

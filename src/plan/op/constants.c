@@ -78,8 +78,8 @@ static int rank_of(const char *word, const char *asked)
 {
     const struct op_type *t = op_type(asked);
     if (!strcmp(word, asked) || (t && !strcmp(word, t->name))) return SAME;
-    if (!t && !op_type(word))
-        return strncmp(word, asked, FAMILY) ? ANY : LIKE_TOO; /* "power_law_1.01" is near power_law_1.2 */
+    /* "power_law_1.01" is near power_law_1.2 */
+    if (!t && !op_type(word)) return strncmp(word, asked, FAMILY) ? ANY : LIKE_TOO;
     if (!t) return FAR;
     for (int i = 0; i < 2; i++)
         if (t->like[i] && !strcmp(t->like[i], word)) return LIKE + i;

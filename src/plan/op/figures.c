@@ -61,8 +61,8 @@ static int open_lpu(struct figures *f, const char *path, struct err *e)
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         TAKE(same[i].to, same[i].from, lpu_value(&a, same[i].from) * same[i].factor);
     double clock = 1e6 * lpu_value(&a, LPU_chip_clock);
-    TAKE(FIGURE_peak_fp16, LPU_derived_int8_peak,
-         lpu_value(&a, LPU_derived_int8_peak) / 4); /* two byte planes, two passes */
+    /* two byte planes, two passes */
+    TAKE(FIGURE_peak_fp16, LPU_derived_int8_peak, lpu_value(&a, LPU_derived_int8_peak) / 4);
     TAKE(FIGURE_energy_op16, LPU_energy_mac_int8, 2 * lpu_value(&a, LPU_energy_mac_int8));
     TAKE(FIGURE_memory_rate, LPU_derived_sram_bandwidth, 1e-9 * clock * lpu_value(&a, LPU_derived_sram_bandwidth));
     TAKE(FIGURE_stream_rate, LPU_derived_stream_bandwidth, 1e-9 * clock * lpu_value(&a, LPU_derived_stream_bandwidth));

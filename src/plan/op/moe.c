@@ -95,8 +95,8 @@ static struct load skewed(const double *s, double tile, double spread)
     }
     for (double from = 0, n; from < s[EXPERTS]; from += n) {
         n = fmin(fmax(1, from), s[EXPERTS] - from);
-        double w = weight_of(s, spread, from, n),
-               each = fmin(s[TOKENS], left * w / all); /* a token takes an expert once */
+        /* a token takes an expert once */
+        double w = weight_of(s, spread, from, n), each = fmin(s[TOKENS], left * w / all);
         all -= n * w, left -= n * each;
         add_experts(&l, from > 0 ? n * sample : 1, each, tile);
     }
@@ -119,8 +119,8 @@ static double time_us(const struct gpu *g, const double *s, const double *c)
 {
     struct load l = s[POWER] > 0 ? skewed(s, c[TILE], c[SPREAD]) : even(s, c[TILE]);
     double width = s[INTER] / s[TP], moved = l.rows + c[FOREIGN] * fmax(0, pairs(s) - l.rows);
-    double guests = fmax(0, s[TOPK] * fmin(s[TOKENS], l.rows) -
-                                l.rows); /* choices of other ranks by tokens that have one here */
+    /* choices of other ranks by tokens that have one here */
+    double guests = fmax(0, s[TOPK] * fmin(s[TOKENS], l.rows) - l.rows);
     double tensor = 1e6 * 2 * (l.padded + c[GUESTS] * guests) * expert_size(s) /
                     (gpu_peak(g, s[MATH_BYTES]) * c[TENSOR]) * (1 + c[SMALL_INTER] / width);
     double dram = 1e6 * l.hit * expert_size(s) * s[BYTES] / (g->memory * c[DRAM]);

@@ -23,8 +23,8 @@ struct op_constant {
 
 struct op_model {
     const char *name, *file;               /* "gemm", "gemm.csv" (.gz); file NULL: not measured alone */
-    const char *group
-        [OP_GROUP_MAX]; /* columns that choose a set of constants besides chip and framework; NULL ends */
+    /* columns that choose a set of constants besides chip and framework; NULL ends */
+    const char *group[OP_GROUP_MAX];
     const char *shape[OP_SHAPE_MAX];       /* columns of numbers; NULL ends */
     const struct op_constant *constants;
     int n_constants;
@@ -35,13 +35,16 @@ struct op_model {
     double (*time_us)(const struct gpu *g, const double *shape, const double *c); /* at least the floor */
     /* A row that counts for the operator's bar (planning reference), or NULL: all do. */
     int (*counts)(const double *shape);
-    const int *
-        split; /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or NULL */
-    const int *
-        size; /* columns of the shape that a deployment moves from step to step; -1 ends: the others make the model's shape */
+    /* two columns of the shape by which a deployment shares the work, at equal product (regret.h); or
+     * NULL */
+    const int *split;
+    /* columns of the shape that a deployment moves from step to step; -1 ends: the others make the
+     * model's shape */
+    const int *size;
     double bar;           /* median absolute error to reach; 0: none is set */
-    double
-        other_type; /* median error by constants of another type: the middle of what validate --transfer finds on the same chip */
+    /* median error by constants of another type: the middle of what validate --transfer finds on the
+     * same chip */
+    double other_type;
     const char *bar_word; /* the bar is for groups of this first word; NULL: all */
 };
 
@@ -56,8 +59,9 @@ double op_overlap(double a, double b, double p);
 struct op_type { /* of numbers, as files of measurements call it */
     const char *name;
     double bytes;     /* of one element, scales included */
-    double
-        math; /* bytes of the operands that are multiplied: 2, 1, 0.5; a chip without such arithmetic takes the next wider */
+    /* bytes of the operands that are multiplied: 2, 1, 0.5; a chip without such arithmetic takes the
+     * next wider */
+    double math;
     const char *like[2]; /* types whose constants it takes where none were fitted for it, nearest first; NULL: none */
 };
 const struct op_type *op_type(const char *name); /* "bfloat16", "fp8" ...; NULL: unknown */

@@ -120,8 +120,8 @@ int candidate_try(struct candidate *c, const struct want *w, const struct sim_ti
                   void (*each)(void *ud, const struct sim_step *s), void *ud, struct err *e)
 {
     struct sim_load l;
-    double most = fmax(TRY_LONG, TRY_TOKENS / (w->traffic->answer +
-                                               w->traffic->prompt / 16)); /* fewer, if they are very long */
+    /* fewer, if they are very long */
+    double most = fmax(TRY_LONG, TRY_TOKENS / (w->traffic->answer + w->traffic->prompt / 16));
     int rc = traffic_requests(w->traffic, rate, lanes, w->seed, n > most ? (int)most : n, &l, e);
     if (rc) return rc;
     struct sim_served *v = calloc((size_t)l.n, sizeof *v);
@@ -180,8 +180,8 @@ static int bisect(struct candidate *c, const struct want *w, const struct sim_ti
 static int find_lanes(struct candidate *c, const struct want *w, const struct sim_time *t, double *lanes, struct err *e)
 {
     double least = w->traffic->rate / fmax(1e-9, 1.3 * c->flow.rate), few = 0, many = fmax(least * 1.4, 1e-3);
-    if (c->flow.rate <= 0)
-        many = w->traffic->rate; /* a formula sees no way: one request per second and lane to begin with */
+    /* a formula sees no way: one request per second and lane to begin with */
+    if (c->flow.rate <= 0) many = w->traffic->rate;
     int ok = 0, i = 0;
     for (; i < 10; i++, few = many, many *= 1.6) {
         if ((ok = works(c, w, t, many, SHORT_CUT, e)) != 0) break;

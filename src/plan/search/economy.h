@@ -51,8 +51,8 @@ void economy_close(struct economy *m);                                /* accepts
 struct economy_cost economy_of(const struct economy *m, const struct device *d, double n, double watts,
                                enum economy_pay pay);
 const struct sheet_figure *economy_about(enum economy_item i);
-struct economy_price economy_chip(const struct economy *m, const struct device *d,
-                                  bool rent); /* the file's, else the datasheet's */
+/* the file's, else the datasheet's */
+struct economy_price economy_chip(const struct economy *m, const struct device *d, bool rent);
 double economy_wall_limit(const struct economy *m, const struct device *d);      /* W of one chip at the wall; NAN */
 
 #endif

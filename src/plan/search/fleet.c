@@ -233,9 +233,8 @@ int fleet_train(struct fleet_train *out, const struct device *d, const struct sh
     out->tier_s[1] = 2 * (low - 1) / low * bytes / net + 2 * log2(fmax(1, low)) * hop;
     out->tier_s[2] = 2 * (high - 1) / high * bytes / low / net + 2 * log2(fmax(1, high)) * 3 * hop;
     out->reduce_s = out->tier_s[1] + out->tier_s[2];
-    out->exposed_s =
-        fmax(out->reduce_s - 2.0 / 3 * out->compute_s,
-             out->reduce_s / m->layers); /* hidden behind the backward pass but for the first layer's */
+    /* hidden behind the backward pass but for the first layer's */
+    out->exposed_s = fmax(out->reduce_s - 2.0 / 3 * out->compute_s, out->reduce_s / m->layers);
     /* All wait for the slowest: the expected maximum of n log-normal times; nodes that are known to be slow
      * are taken out. */
     double nodes = (double)out->copies * out->chips_of_copy / t->node;

@@ -16,8 +16,8 @@ enum { FLEET_HOURS = 24, FLEET_LOADS = 8, FLEET_SLOWS = 3, FLEET_TICKS = 288 };
 
 struct fleet_grid {
     double share[FLEET_LOADS], slow[FLEET_SLOWS]; /* of the lane's greatest rate; factor of times */
-    double met[FLEET_SLOWS][FLEET_LOADS],
-        watts[FLEET_SLOWS][FLEET_LOADS]; /* share of requests; mean W of a chip (NAN: n/p) */
+    /* share of requests; mean W of a chip (NAN: n/p) */
+    double met[FLEET_SLOWS][FLEET_LOADS], watts[FLEET_SLOWS][FLEET_LOADS];
 };
 
 /* Simulates the grid for a candidate that was sized. */
@@ -44,8 +44,8 @@ struct fleet_trouble { /* of nodes */
     int node;            /* chips that fail together */
     double retry_s;      /* until a broken request runs elsewhere */
 };
-struct fleet_trouble fleet_trouble(
-    const struct device *d); /* the datasheet's failure rate, else an assumption; the rest assumed */
+/* The datasheet's failure rate, else an assumption; the rest assumed. */
+struct fleet_trouble fleet_trouble(const struct device *d);
 
 struct fleet_cluster {
     int replicas;
@@ -66,8 +66,8 @@ int fleet_cluster(struct fleet_cluster *out, const struct fleet_grid *g, const s
 
 struct fleet_train { /* one step of data-parallel training, and a month of them */
     int copies, chips_of_copy;
-    double compute_s, reduce_s, exposed_s, straggle_s,
-        step_s;                /* reduce: all; exposed: not hidden behind the backward pass */
+    /* reduce: all; exposed: not hidden behind the backward pass */
+    double compute_s, reduce_s, exposed_s, straggle_s, step_s;
     double tier_s[3];          /* reduce inside a node, below one switch, across tiers */
     double mtbf_h, checkpoint_s, lost; /* between failures; between checkpoints; share of time lost to both */
     double tokens_s, use;      /* goodput; of peak */

@@ -165,9 +165,8 @@ int mix_cut(struct mix_cut out[MIX_CUTS], int chips[2], const struct device *a, 
                               .attention_s = t.seconds,
                               .ffn_s = u.seconds - u.part[DEVICE_ATTENTION] - u.part[DEVICE_HEAD]};
         c->link_s = 2 * w->shape->layers * (link->hop + bytes / link->rate);
-        double turn =
-            fmax(2 * fmax(c->attention_s, c->ffn_s),
-                 c->attention_s + c->ffn_s + c->link_s); /* until the same batch is at the same place */
+        /* until the same batch is at the same place */
+        double turn = fmax(2 * fmax(c->attention_s, c->ffn_s), c->attention_s + c->ffn_s + c->link_s);
         c->tpot_s = turn;
         c->chip_rate = 2 * batch / turn / (chips[0] + chips[1]);
         c->alone_rate[0] = alone(a, p, w, batch, context);

@@ -96,8 +96,8 @@ int replica_open(struct replica *r, const struct device *d, const struct device_
     if (rc) return rc;
     double stages = round(t.seconds / t.interval), most = figures_value(&d->figures, FIGURE_model_batch);
     r->groups = s->ep > r->setup.tp ? s->ep / r->setup.tp : 1;
-    stages = fmin(fmin(stages, LANES_MAX),
-                  floor(fit.tokens / (in + out))); /* as many batches as the cache has room for */
+    /* as many batches as the cache has room for */
+    stages = fmin(fmin(stages, LANES_MAX), floor(fit.tokens / (in + out)));
     r->lanes = r->groups * (stages < 1 ? 1 : (int)stages);
     r->chips = device_chips(s);
     r->tokens = fit.tokens * r->groups / r->lanes; /* of one chip's cache: that of its group */

@@ -24,9 +24,8 @@ static double simulate(const struct device *d, const struct device_setup *setup,
     struct sim_stats st;
     int rc = replica_open(&x, d, setup, r->input, r->output, why);
     if (rc) return 0;
-    int running = x.batch_max < REPLICA_BATCH_MAX
-                      ? x.batch_max
-                      : SATURATED_RUNNING; /* what the chip allows, else what servers take */
+    /* what the chip allows, else what servers take */
+    int running = x.batch_max < REPLICA_BATCH_MAX ? x.batch_max : SATURATED_RUNNING;
     struct sim_model m = replica_model(&x);
     struct sim_request *q = calloc(SATURATED_REQUESTS, sizeof *q);
     struct sim_served *v = calloc(SATURATED_REQUESTS, sizeof *v);

@@ -13,9 +13,8 @@
 #include "plan/class/class.h"
 
 enum { SETUPS_MAX = 256, SHARE_MAX = 64, STAGES_MAX = 64 };
-static const double SLACK = 1.3,
-                    EAGER =
-                        8; /* answers that are so much faster than asked can pause for so many times a step */
+/* answers that are so much faster than asked can pause for so many times a step */
+static const double SLACK = 1.3, EAGER = 8;
 
 struct setups {
     struct device_setup s[SETUPS_MAX];

@@ -17,8 +17,8 @@ struct trust_least {
  * weights in the memory: weights are read for nothing, every chip is busy all the time. */
 struct trust_least trust_least(const struct candidate *c, const struct want *w);
 
-struct
-    trust_systems { /* simulated whole systems against published ones, as `tutti plan --validate` found (data/fit/systems.csv) */
+/* simulated whole systems against published ones, as `tutti plan --validate` found (data/fit/systems.csv) */
+struct trust_systems {
     char chip[32];     /* as in datasheets */
     int rows;
     double median, p90, bias; /* shares */

@@ -25,8 +25,8 @@ struct sim_draw {
     double spread;                 /* standard deviation / mean of both (log-normal); 0: all alike */
     enum sim_arrivals arrivals;
     double burst;                  /* SIM_BURSTS: a tenth of the time has `burst` times the rate of the rest */
-    double
-        turns; /* replicas that take turns: this one gets each turns-th request of all; up to 1: all of them */
+    /* replicas that take turns: this one gets each turns-th request of all; up to 1: all of them */
+    double turns;
     uint64_t seed;
 };
 

@@ -5,11 +5,10 @@
  *
  * A step feeds `rows` tokens, of which `out` give logits. Its time is a sum:
  *
- *   dense(rows, 1)             all that weights do to tokens        one entry per number of rows
- *   + dense(R, out) - dense(R, 1)   head, and what counts by sequence    one entry per number of outputs
- *   + decode(batch, context)   attention of answers being written   grid, between its points by straight
- * lines
- *   + prompt(n + k) - prompt(n)     attention of a piece of k tokens after n     grid, the same
+ *   dense(rows, 1)                  all that weights do to tokens              one entry per number of rows
+ *   + dense(R, out) - dense(R, 1)   head, and what counts by sequence          one entry per number of outputs
+ *   + decode(batch, context)        attention of answers being written         grid, straight lines between
+ *   + prompt(n + k) - prompt(n)     attention of a piece of k tokens after n   grid, the same
  *
  * Time is whole nanoseconds. The context of answers counts by its mean, in buckets of SIM_BUCKET tokens at
  * their middle: within a bucket steps are equal, which is what lets a simulation add many at once and get the
@@ -31,8 +30,8 @@ struct sim_cost {
 struct sim_model {
     void *ud;
     struct sim_cost (*dense)(void *ud, double rows, double out);
-    struct sim_cost (*decode)(void *ud, double batch,
-                              double context);          /* attention alone; context: before the new token */
+    /* attention alone; context: before the new token */
+    struct sim_cost (*decode)(void *ud, double batch, double context);
     struct sim_cost (*prompt)(void *ud, double tokens); /* attention alone of one prompt from its beginning */
 };
 

@@ -227,8 +227,8 @@ int traffic_open(struct traffic *t, const char *text, struct err *e)
 {
     struct stat st;
     if (stat(text, &st) == 0 && S_ISREG(st.st_mode)) return take_trace(t, text, e);
-    bool phrase = strchr(text, ',') || (*text >= '0' && *text <= '9' &&
-                                        strchr(text, ' ')); /* "5 users 20 tok/s" lacks its commas */
+    /* "5 users 20 tok/s" lacks its commas */
+    bool phrase = strchr(text, ',') || (*text >= '0' && *text <= '9' && strchr(text, ' '));
     if (!phrase && (strchr(text, '/') || strstr(text, ".csv") || strstr(text, ".json")))
         return err(e, ERR_NOT_FOUND, "traffic: no file '%s'", text);
     return traffic_read(t, text, e);
@@ -258,8 +258,8 @@ int traffic_requests(const struct traffic *t, double rate, double turns, uint64_
 int traffic_longest(const struct traffic *t)
 {
     if (t->trace.n) return sim_load_mean(&t->trace).longest;
-    double most = (t->prompt + t->answer) *
-                  (1 + 4 * t->spread); /* of a log-normal the rest is rare; sim_run says if it came */
+    /* of a log-normal the rest is rare; sim_run says if it came */
+    double most = (t->prompt + t->answer) * (1 + 4 * t->spread);
     return most > SIM_TOKENS_MAX / 4.0 ? SIM_TOKENS_MAX / 4 : (int)ceil(most);
 }
 

@@ -5,8 +5,7 @@
  * lowest priority; what comes back goes to the end of its output file, or of its error file. The record of a
  * batch is in the store and says all that a client sees.
  *
- *   validating -> in_progress -> finalizing -> completed        also: failed, expired, cancelling ->
- * cancelled
+ *   validating -> in_progress -> finalizing -> completed     also: failed, expired, cancelling -> cancelled
  *
  * A batch outlives its server. One that is found unfinished at the next start goes on: lines that have their
  * answer in one of its two files are not asked again. Keys are not stored; the requests say for which owner

@@ -76,8 +76,8 @@ static void write_vector(const struct embed *b, const float *v, struct buf *out)
             out->failed = ERR_MEMORY;
             return;
         }
-        sodium_bin2base64(text, n, (const unsigned char *)v, bytes,
-                          sodium_base64_VARIANT_ORIGINAL); /* floats as in memory: little endian */
+        /* floats as in memory: little endian */
+        sodium_bin2base64(text, n, (const unsigned char *)v, bytes, sodium_base64_VARIANT_ORIGINAL);
         json_quote(out, str_from(text));
         free(text);
         return;

@@ -30,14 +30,15 @@ struct server_options {
     struct http_options http; /* routes, hooks and user data are filled in by the server */
     struct engine_options engine; /* for every model; kv_bytes is filled in */
     struct sched_options sched;
-    uint64_t
-        memory_bytes; /* weights, buffers, keys and values of all models; 0: half of what the machine has free */
+    /* weights, buffers, keys and values of all models; 0: half of what the machine has free */
+    uint64_t memory_bytes;
     bool any_model;           /* an unknown model name means the first one */
     const struct gate *gate;
     const struct signing *signing; /* of receipts; NULL: none are given */
     bool receipts;            /* also for who does not ask */
-    const char *
-        draft; /* model file that guesses for the one that is served (sched.guess); its memory is part of the budget */
+    /* model file that guesses for the one that is served (sched.guess); its memory is part of the
+     * budget */
+    const char *draft;
     const char *files;        /* folder of files and batches; NULL: the default one */
 };
 

@@ -2,13 +2,14 @@
 /*
  * calls: function calls as models write them, read from a text that is nothing but calls.
  *
- *   {"name": "f", "arguments": {...}}, a list of such, several behind one another           most;
- * "parameters": Llama 3 [f(a=1, b="x"), g()] Llama 3.2, Gemma, OLMo 3 f[CALL_ID]id[ARGS]{...} Mistral from
- * version 11 on f <arg_key>a</arg_key> <arg_value>1</arg_value> GLM-4.5 <function=f> <parameter=a> 1
- * </parameter> </function>                                   Qwen3-Coder, Seed-OSS
- *   <|tool_call_begin|>function<|tool_sep|>f ```json {...} ```<|tool_call_end|>        DeepSeek V3, R1
- *   <|tool_call_begin|>f<|tool_sep|>{...}<|tool_call_end|>                             DeepSeek V3.1
- *   <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{...}<|tool_call_end|>      Kimi K2
+ *   {"name": "f", "arguments": {...}}, a list of such, several behind one another   most; "parameters": Llama 3
+ *   [f(a=1, b="x"), g()]                                                            Llama 3.2, Gemma, OLMo 3
+ *   f[CALL_ID]id[ARGS]{...}                                                         Mistral from version 11 on
+ *   f <arg_key>a</arg_key> <arg_value>1</arg_value>                                 GLM-4.5
+ *   <function=f> <parameter=a> 1 </parameter> </function>                           Qwen3-Coder, Seed-OSS
+ *   <|tool_call_begin|>function<|tool_sep|>f ```json {...} ```<|tool_call_end|>     DeepSeek V3, R1
+ *   <|tool_call_begin|>f<|tool_sep|>{...}<|tool_call_end|>                          DeepSeek V3.1
+ *   <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{...}<|tool_call_end|>   Kimi K2
  *
  * (DeepSeek's bars and low lines are other characters than here: marks.h.) A name must be a function of the
  * request. Values that are written as bare text are strings where the function's schema says so, and JSON

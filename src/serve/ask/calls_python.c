@@ -50,9 +50,8 @@ static bool take_escape(struct str *s, struct buf *out)
     scan_skip(s, 1);
     if (c == 'x' || c == 'u' || c == 'U') return take_hex(s, c == 'x' ? 2 : c == 'u' ? 4 : 8, out);
     const char *at = c ? strchr(from, c) : NULL;
-    if (!at)
-        return buf_append_char(out, '\\') == 0 &&
-               buf_append_char(out, c) == 0; /* as Python leaves what it does not know */
+    /* as Python leaves what it does not know */
+    if (!at) return buf_append_char(out, '\\') == 0 && buf_append_char(out, c) == 0;
     if (c == '\n') return true;
     return buf_append_char(out, to[at - from]) == 0;
 }

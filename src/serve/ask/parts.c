@@ -134,9 +134,8 @@ static bool is_bare(const struct parts *p)
 
 static bool text(struct parts *p, parts_sink *sink, void *ud)
 {
-    if (p->gap ||
-        (!p->said &&
-         (p->thought || p->tools))) { /* blanks before the first word, or behind a call, belong to nothing */
+    /* blanks before the first word, or behind a call, belong to nothing */
+    if (p->gap || (!p->said && (p->thought || p->tools))) {
         drop(p, count_blanks(p));
         if (!p->held.n) return false;
         p->gap = false;

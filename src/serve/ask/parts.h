@@ -3,10 +3,12 @@
  * parts: an answer's text taken apart as it comes: what the model thought, what it says, and the functions
  * that it calls.
  *
- *   text            <think> ... </think> text <tool_call> ... </tool_call> text     marks.h has the marks,
- * calls.h what is in calls bare            {"name": ...}, [f(a=1)]: an answer that is nothing but calls,
- * whose marks may have been control tokens channels
- * <|channel|>analysis<|message|>thought<|end|><|start|>assistant<|channel|>final<|message|>text     gpt-oss
+ *   text            <think> ... </think> text <tool_call> ... </tool_call> text
+ *                   marks.h has the marks, calls.h what is in calls
+ *   bare            {"name": ...}, [f(a=1)]: an answer that is nothing but calls, whose marks may have been
+ *                   control tokens
+ *   channels        <|channel|>analysis<|message|>thought<|end|><|start|>assistant<|channel|>final<|message|>text
+ *                   (gpt-oss)
  *
  * Text that might be the beginning of a mark is held back. What looks like a call but names no function of
  * the request is text.

@@ -24,12 +24,13 @@ struct engine_options {
     int n_out;          /* rows of logits per pass; 0: ENGINE_OUT */
     enum kv_type kv;    /* KV16 unless set */
     enum rotation rotation; /* of a receipt; else as n_ctx says */
-    size_t
-        experts_bytes; /* memory for experts; the others stay on disk. 0: for all, or what the machine has left if it has less */
+    /* memory for experts; the others stay on disk. 0: for all, or what the machine has left if it has
+     * less */
+    size_t experts_bytes;
     void (*progress)(void *ud, size_t done_bytes, size_t total_bytes);
     void *progress_ud;
-    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker,
-                    int n_workers); /* chip_options */
+    /* chip_options */
+    void (*observe)(void *ud, int weight, const struct act *x, int n_rows, int worker, int n_workers);
     void *observe_ud;
 };
 enum { ENGINE_BATCH = 512, ENGINE_OUT = 64, ENGINE_LIKELY = 4096 /* tokens of a context that memory is kept for */ };

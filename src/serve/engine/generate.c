@@ -93,8 +93,8 @@ int generate_begin(struct generate *g, const int32_t *prompt, int n, const struc
         if (prompt[i] < 0 || prompt[i] >= n_vocab)
             return err(e, ERR_USAGE, "token %d of the prompt is %d: outside the vocabulary of %d", i,
                        (int)prompt[i], n_vocab);
-    while (same < n - 1 && same < g->n_kv && prompt[same] == g->ids[same])
-        same++; /* the last one is fed for its logits */
+    /* the last one is fed for its logits */
+    while (same < n - 1 && same < g->n_kv && prompt[same] == g->ids[same]) same++;
     same = (int)kv_seq_truncate(&g->seq, same);
     memcpy(g->ids, prompt, (size_t)n * sizeof *prompt);
     g->n_prompt = g->n_ids = n;
@@ -256,8 +256,8 @@ static void guess(struct run *r)
     if (g->p.max_tokens && g->p.max_tokens - g->n_answer - 1 < max) max = g->p.max_tokens - g->n_answer - 1;
     if (r->part.n + max > g->engine->program->max_rows) max = g->engine->program->max_rows - r->part.n;
     n = spec_propose(g->spec, g->ids, g->n_ids, max, &g->p.sample);
-    if (n == 0 || kv_seq_reserve(&g->seq, g->n_ids + n, NULL))
-        return; /* no guesses, or no pages for them: a usual step */
+    /* no guesses, or no pages for them: a usual step */
+    if (n == 0 || kv_seq_reserve(&g->seq, g->n_ids + n, NULL)) return;
     memcpy(r->tokens, r->part.tokens, (size_t)r->part.n * sizeof *r->tokens);
     memcpy(r->tokens + r->part.n, g->spec->guess, (size_t)n * sizeof *r->tokens);
     r->part.tokens = r->tokens;

@@ -46,18 +46,17 @@ struct generate_params {
     int max_tokens;         /* of the answer; 0: until the context is full */
     bool ignore_end;        /* go on after the end token */
     bool show_special;      /* control tokens appear in the text */
-    const int32_t *
-        marks; /* [n_marks] control tokens that appear in it nonetheless; no stop string is looked for in them */
+    /* [n_marks] control tokens that appear in it nonetheless; no stop string is looked for in them */
+    const int32_t *marks;
     int n_marks;
     const atomic_int *cancel; /* looked at between steps, or NULL */
     /* New text of the answer, whole code points; never called with nothing. Not 0: end the answer. */
     int (*text)(void *ud, struct str text);
-    void (*drawn)(
-        void *ud,
-        int32_t id); /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
+    /* each token, while the chip holds row 0 of its logits (generate_step only), or NULL */
+    void (*drawn)(void *ud, int32_t id);
     void *ud;
-    struct grammar_state
-        *grammar; /* of generate_step and generate_run: rules the tokens, fresh for this answer; or NULL */
+    /* of generate_step and generate_run: rules the tokens, fresh for this answer; or NULL */
+    struct grammar_state *grammar;
 };
 
 struct generate {

@@ -8,7 +8,8 @@
  * differs.
  *
  *   lookup   guesses what followed the last tokens when they stood in the text before: quotations, code that
- * is edited draft    a smaller model of the same vocabulary draws with the same parameters and key
+ *            is edited
+ *   draft    a smaller model of the same vocabulary draws with the same parameters and key
  *
  *     spec_begin                        a new answer
  *     spec_propose -> tokens            before each step; none: a usual step

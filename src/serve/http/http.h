@@ -3,10 +3,10 @@
  * http: requests in, replies and streams out. What lies above (api.h) never sees the HTTP library or a
  * socket.
  *
- *   library's thread    reads a request whole, and sends what was written     http.c, the only file that sees
- * the library worker threads      run its route's handler                              http/work.c watcher's
- * thread    notices clients that went away, sends heartbeats     http/watch.c any thread          replies, or
- * appends to a stream                      http/reply.c
+ *   library's thread    reads a request whole, and sends what was written   http.c alone sees the library
+ *   worker threads      run its route's handler                             http/work.c
+ *   watcher's thread    notices clients that went away, sends heartbeats    http/watch.c
+ *   any thread          replies, or appends to a stream                     http/reply.c
  *
  * A handler ends its request by http_reply, http_fail or http_stream_close, at once or later from any thread;
  * afterwards it must not touch it. Until then the request lives, even if its client is gone. A request may

@@ -116,9 +116,8 @@ static void notice(struct http *h, uint64_t key)
     struct http_slot *s = &h->slot[i];
     if (s->used && s->generation == (uint32_t)key) {
         s->half = true;
-        if (s->receive_s > 0)
-            shutdown(s->fd,
-                     SHUT_RDWR); /* wakes the library, which else overlooks an end that came with data */
+        /* wakes the library, which else overlooks an end that came with data */
+        if (s->receive_s > 0) shutdown(s->fd, SHUT_RDWR);
         if ((r = s->current)) http_request_ref(r);
     }
     pthread_mutex_unlock(&h->slot_lock);

@@ -4,8 +4,8 @@
  *
  *   enter   finds the key (or refuses: 401)
  *   admit   takes the request and its prompt from the key's limits (or refuses: 429, 413 if it can never
- * pass, 400 when the month's money is spent) leave   charges what the answer used and waits until its row is
- * in the ledger
+ *           pass, 400 when the month's money is spent)
+ *   leave   charges what the answer used and waits until its row is in the ledger
  *
  * The flex tier has ten times the limits. Batches are not limited but by money, and have the lowest turn.
  * What ends in a status of 500 or more costs nothing. Keys that others make or revoke are seen within two

@@ -3,13 +3,14 @@
  * receipt: what anybody needs to compute an answer again and see that it is the same, signed by who gave it.
  *
  *   spec     contract id, root of the model, prompt (its token ids, or a salted hash of them), how tokens
- * were drawn, bias, stop rules, grammar: all that decides the answer, by value body     spec, token ids of
- * the answer, why it ended, chain head, checkpoints, and for people time, request, model receipt  ["tutti
- * receipt 1", body, public key, signature of body, salt]
+ *            were drawn, bias, stop rules, grammar: all that decides the answer, by value
+ *   body     spec, token ids of the answer, why it ended, chain head, checkpoints, and for people time,
+ *            request, model
+ *   receipt  ["tutti receipt 1", body, public key, signature of body, salt]
  *
  *   h[0] = SHA-256("tutti chain 1", spec)        h[t] = SHA-256(h[t-1], token t as 4 bytes, state t)
  *   state t = BLAKE2b-256 of the quantised vector from which token t's logits were computed (codes, then
- * scales), so that it fixes all logits; little-endian
+ *             scales), so that it fixes all logits; little-endian
  *
  * The head is h[n]; checkpoints are the first 8 bytes of h after every 16 tokens, so that the first fault can
  * be found. All of it is CBOR in deterministic form (base/cbor.h). The salt stands outside of what is signed:
@@ -59,8 +60,8 @@ struct receipt_spec {
     const int32_t *allowed,
         *stop_ids; /* [n_allowed], [n_stop_ids], ascending: tokens that may be drawn (none: all), that end it */
     int n_allowed, n_stop_ids;
-    enum rotation
-        rotation; /* which factors of rotation were used, of a model that has several (model_use_context) */
+    /* which factors of rotation were used, of a model that has several (model_use_context) */
+    enum rotation rotation;
 };
 
 struct receipt {
@@ -101,8 +102,8 @@ int receipt_read(struct receipt *r, struct str bytes, struct arena *a, struct er
 /* The same from what people have: the bytes, base64 text, or JSON of a reply that holds "receipt" (the one of choice
  * number `choice`, counted from 0). */
 int receipt_read_any(struct receipt *r, struct str file, int choice, struct arena *a, struct err *e);
-bool receipt_stops(const struct receipt_spec *s, int32_t id,
-                   int n); /* token id, the n-th of the answer (from 1), is a stop id that ends it */
+/* token id, the n-th of the answer (from 1), is a stop id that ends it */
+bool receipt_stops(const struct receipt_spec *s, int32_t id, int n);
 bool receipt_is_signed(const struct receipt *r); /* by the key that it names */
 
 /* As it travels in JSON: base64. */

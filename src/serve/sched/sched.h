@@ -30,8 +30,9 @@ struct sched_options {
     double pace;            /* how many times as long a step with prompts may take; 0: PACE_RATIO */
     enum sched_cache cache; /* prompts' pages are shared by all, by requests of one owner, or not kept */
     enum sched_guess guess; /* steps of several tokens where guesses can be made and pay; answers are the same */
-    struct engine *
-        draft; /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's alone */
+    /* SCHED_GUESS_DRAFT: of the smaller model, with room for SCHED_DRAFTS contexts; the scheduler's
+     * alone */
+    struct engine *draft;
     bool guess_always;      /* also where it does not pay: tests */
 };
 enum {
@@ -79,8 +80,8 @@ struct sched_request {
     const int32_t *prompt;           /* [n_prompt], copied */
     int n_prompt;
     int n;                           /* answers to this prompt, each its own choice number; 0: 1 */
-    struct generate_params
-        params; /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
+    /* stop strings and sample.bias are copied; text, ud, cancel are not used: see event */
+    struct generate_params params;
     bool embed;                      /* no answer: the vector of the prompt (engine.pooling) */
     bool state;                      /* events of tokens carry their state, for receipts */
     int n_top;                       /* -1: no logprobs; else log p of the token and of the n_top most likely */
@@ -103,8 +104,8 @@ struct sched_stats {
     uint64_t step_tokens, steps_by_tokens[SCHED_STEP_BUCKETS + 1]; /* tokens of all steps; steps of each bucket */
     uint64_t prompt_tokens, cached_tokens; /* of prompts: all, and those that were not computed */
     uint64_t answer_tokens;
-    uint64_t guessing, guesses,
-        guesses_right; /* times that an answer's next tokens were guessed; tokens that were, and right */
+    /* times that an answer's next tokens were guessed; tokens that were, and right */
+    uint64_t guessing, guesses, guesses_right;
     uint64_t prefix_queries, prefix_hits;  /* prompts looked up, and found at least in part */
 };
 

@@ -3,7 +3,8 @@
  * The scheduler's inside, shared by its files:
  *
  *   sched.c         what other threads call: submit, cancel, stop; requests and their memory; the thread's
- * loop sched/queue.c   who may run: priorities, owners' turns, pages, and who must go when pages run out
+ *                   loop
+ *   sched/queue.c   who may run: priorities, owners' turns, pages, and who must go when pages run out
  *   sched/step.c    one step: who feeds how much, the batch, drawing, events
  *   sched/follow.c  prompts that begin alike: one reads, the others follow
  *   sched/guess.c   guesses of what comes next

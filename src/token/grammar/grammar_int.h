@@ -3,9 +3,10 @@
  * Inside of grammar: rules as automata, and the states that use finds in them.
  *
  *   node    a place in the body of a rule; edges lead to other nodes: by no byte, by a byte of a set, or by a
- * call of another rule rule    start and final node, and how often its counted edges may be taken frame   a
- * set of nodes of one rule together with what is left of its count: where one call of the rule is. Found when
- *           first met, kept for the life of the grammar (subset construction, rule by rule)
+ *           call of another rule
+ *   rule    start and final node, and how often its counted edges may be taken
+ *   frame   a set of nodes of one rule together with what is left of its count: where one call of the rule
+ *           is. Found when first met, kept for the life of the grammar (subset construction, rule by rule)
  *   stack   frames that wait for the call above them to end; shared tails
  *   head    a frame on a stack: one reading of the text so far. A state is a list of heads
  *

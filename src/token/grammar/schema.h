@@ -99,14 +99,14 @@ const json_t *schema_keep(struct schema *x, json_t *s); /* takes s over; an equa
 uint32_t schema_rule(struct schema *x, const struct leaves *l); /* the rule of values that satisfy all of l */
 uint32_t schema_value(struct schema *x);                       /* any JSON value */
 uint32_t schema_ws(struct schema *x, uint32_t from);           /* white space as the policy has it; the node behind */
-const json_t *schema_resolve(struct schema *x, const json_t *s,
-                             const char **path); /* follows $ref; NULL on a failure */
+/* follows $ref; NULL on a failure */
+const json_t *schema_resolve(struct schema *x, const json_t *s, const char **path);
 /* Direct keywords and those of allOf and $ref; alternatives are left out. */
 void schema_flatten(struct schema *x, struct leaves *out, const json_t *s, const char *path);
 
 unsigned schema_types(struct schema *x, const struct leaves *l);         /* as the schemas say */
-unsigned schema_types_implied(struct schema *x,
-                              const struct leaves *l); /* if none says: by the keywords that are there */
+/* if none says: by the keywords that are there */
+unsigned schema_types_implied(struct schema *x, const struct leaves *l);
 
 /* grammar/schema_not.c */
 /* A schema that implies that s fails, as seen from values of l; NULL: none was found. one: a single way will do. */

@@ -112,8 +112,8 @@ static void containing(struct schema *x, const struct leaves *l, const struct co
 {
     struct grammar *g = x->g;
     bool bounded = c->max != GRAMMAR_INF;
-    int64_t last = n_place > (size_t)min ? (int64_t)n_place : min,
-            most = bounded ? c->max : c->min; /* at `last` items it goes round */
+    /* at `last` items it goes round */
+    int64_t last = n_place > (size_t)min ? (int64_t)n_place : min, most = bounded ? c->max : c->min;
     if (last < 1) last = 1;
     if (max != GRAMMAR_INF) last = max;
     if (bounded && most > last && max != GRAMMAR_INF) most = last;

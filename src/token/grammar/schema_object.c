@@ -6,8 +6,7 @@
  *   bare[i][c]    before property i, c properties are written (counted only as far as a bound needs it)
  *   comma[i][c]   the same with a comma behind them
  *
- *   comma[i] --"name": value--> bare[i + 1]     comma[i] --(optional)--> comma[i + 1]     bare[i] --,-->
- * comma[i]
+ *   comma[i] --"name": value--> bare[i + 1]   comma[i] --(optional)--> comma[i + 1]   bare[i] --,--> comma[i]
  *
  * Names that are not declared come when additionalProperties or a pattern gives them a schema, or nothing at
  * all is declared. A schema that declares properties and is silent about others gets none: that is valid, and

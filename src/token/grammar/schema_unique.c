@@ -8,7 +8,7 @@
  *                  {} -a-> {a} -b-> {a,b}      of 10 values 1,024 sets, of 40 values with maxItems 2 only 821
  *                  {} -b-> {b} -a-> {a,b}
  *   their order    else each value comes at most once and in the order of the list: a node for each place of
- * the list and number of values written
+ *                  the list and number of values written
  */
 #include <math.h>
 #include <string.h>

@@ -61,8 +61,8 @@ static void lift_bytes(struct lift *x, uint32_t from, const uint8_t *lo, const u
 
 static void lift_range(struct lift *x, uint32_t lo, uint32_t hi)
 {
-    static const uint32_t last_of_length[] = {0x7F,   0x7FF,  0xD7FF,
-                                              0xDFFF, 0xFFFF, CSET_LAST}; /* surrogates are no text */
+    /* surrogates are no text */
+    static const uint32_t last_of_length[] = {0x7F, 0x7FF, 0xD7FF, 0xDFFF, 0xFFFF, CSET_LAST};
     for (int i = 0; i < 6 && lo <= hi; i++) {
         uint32_t end = hi < last_of_length[i] ? hi : last_of_length[i];
         if (lo > last_of_length[i]) continue;

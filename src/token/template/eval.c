@@ -13,8 +13,7 @@ static int here(struct tmpl_run *c, const struct tnode *n)
     return tmpl_step(c, 1);
 }
 
-/* --- calls
- * -------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------------- */
 
 /* Position of `name` in "a,b,c", or -1; *n counts the parameters. */
 static int param_index(const char *params, struct str name, unsigned *n)
@@ -196,8 +195,7 @@ int tmpl_eval_chain(struct tmpl_run *c, const struct tnode *n, struct tscope *sc
     return code;
 }
 
-/* --- expressions
- * -------------------------------------------------------------------------------------------- */
+/* --- expressions ---------------------------------------------------------------------------------------- */
 
 static int eval_sequence(struct tmpl_run *c, const struct tnode *n, struct tscope *sc, struct tval *out)
 {

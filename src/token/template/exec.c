@@ -29,8 +29,7 @@ struct tloop {
     unsigned depth0;
 };
 
-/* --- scopes
- * ------------------------------------------------------------------------------------------------- */
+/* --- scopes --------------------------------------------------------------------------------------------- */
 
 static struct tscope *scope_new(struct tmpl_run *c, struct tscope *up)
 {
@@ -126,8 +125,7 @@ static int capture(struct tmpl_run *c, const struct tnode *body, struct tscope *
     return code < 0 ? code : status;
 }
 
-/* --- loops
- * -------------------------------------------------------------------------------------------------- */
+/* --- loops ---------------------------------------------------------------------------------------------- */
 
 /* The next item that passes the condition: 1, 0, negative. */
 static int loop_fetch(struct tmpl_run *c, struct tloop *l, struct tval *out)
@@ -273,8 +271,7 @@ int tmpl_loop_call(struct tmpl_run *c, struct tloop *l, struct tmpl_call *k, str
     return tmpl_build_done(&b, out);
 }
 
-/* --- macros
- * ------------------------------------------------------------------------------------------------- */
+/* --- macros --------------------------------------------------------------------------------------------- */
 
 struct str tmpl_macro_name(const struct tmacro *m)
 {
@@ -369,8 +366,7 @@ int tmpl_macro_call(struct tmpl_run *c, struct tmacro *m, struct tmpl_call *k, s
     return code < 0 ? code : 0;
 }
 
-/* --- statements
- * --------------------------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------------------------------------- */
 
 static int exec_if(struct tmpl_run *c, const struct tnode *n, struct tscope *sc)
 {

@@ -43,8 +43,7 @@ static int as_method(struct tmpl_run *c, struct tmpl_call *k, const char *method
     return code < 0 ? code : tmpl_method_find(k->self, str_from(method), &unsafe)->fn(c, k, out);
 }
 
-/* --- text
- * --------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------- */
 
 FILTER(f_upper)
 {
@@ -138,8 +137,8 @@ FILTER(f_indent)
     if ((code = tmpl_build_init(&b, c)) < 0) return code;
     for (size_t at = 0, next = 0; code == 0 && (line1 || next < t->n || at < next); line1 = false) {
         size_t end = tmpl_text_line(tmpl_view(t), at, &next);
-        bool broke =
-            next > end; /* the filter adds a line break at the end, so a text that ends in one keeps it */
+        /* the filter adds a line break at the end, so a text that ends in one keeps it */
+        bool broke = next > end;
         if (line1 ? first : blank || end > at) code = tmpl_build_text(&b, pad.u.s);
         if (code == 0) code = tmpl_build_part(&b, t, at, end - at);
         if (code < 0 || !broke) break;
@@ -350,8 +349,7 @@ FILTER(f_tojson) /* ensure_ascii, indent, separators, sort_keys */
     return tmpl_build_done(&b, out);
 }
 
-/* --- numbers
- * ------------------------------------------------------------------------------------------------ */
+/* --- numbers -------------------------------------------------------------------------------------------- */
 
 FILTER(f_abs)
 {
@@ -507,8 +505,7 @@ FILTER(f_filesizeformat)
     return tmpl_build_done(&b, out);
 }
 
-/* --- anything
- * ----------------------------------------------------------------------------------------------- */
+/* --- anything ------------------------------------------------------------------------------------------- */
 
 FILTER(f_default)
 {

@@ -134,8 +134,7 @@ static int put_float(struct tmpl_build *b, const struct spec *s, double f, bool 
     return put_body(b, s, prefix, z, trusted);
 }
 
-/* --- percent
- * ------------------------------------------------------------------------------------------------ */
+/* --- percent -------------------------------------------------------------------------------------------- */
 
 struct percent {
     struct tmpl_run *c;
@@ -319,8 +318,7 @@ int tmpl_format_percent(struct tmpl_run *c, const struct text *fmt, struct tval 
     return tmpl_build_done(&b, out);
 }
 
-/* --- braces
- * ------------------------------------------------------------------------------------------------- */
+/* --- braces --------------------------------------------------------------------------------------------- */
 
 static int parse_spec(struct tmpl_run *c, struct str t, bool number_default, struct spec *s)
 {

@@ -131,8 +131,7 @@ GLOBAL(call_raise)
     return err(c->e, ERR_USAGE, "%.*s", n, s.u.s->p);
 }
 
-/* --- dates
- * -------------------------------------------------------------------------------------------------- */
+/* --- dates ---------------------------------------------------------------------------------------------- */
 
 static const char *const DAY[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                   "Thursday", "Friday", "Saturday"};

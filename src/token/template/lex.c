@@ -4,10 +4,10 @@
  *
  *   text  {{ -      variable: whitespace before is cut with "-" only
  *   text  {% -      block, comment, raw: "-" cuts all whitespace before, "+" none, otherwise blanks back to
- * the line's start
+ *                   the line's start
  *   - }}  text      "-" cuts all whitespace after
  *   - %}  text      likewise; "+" nothing; otherwise one newline after a block, a comment or endraw (not
- * after raw)
+ *                   after raw)
  *
  * Line ends become "\n" first and one at the end of the source is dropped. "}}" and "%}" end a tag only
  * outside brackets. A sign right after "{{" belongs to the tag: "{{-1}}" prints 1.
@@ -257,8 +257,8 @@ static size_t unescape(struct lex *l, const char *s, size_t n, char *p, size_t *
         return 0;
     }
     p[(*wrote)++] = '\\';
-    if ((unsigned char)s[1] >=
-        0x80) { /* Python writes such a character as an escape first and then reads "\\" */
+    /* Python writes such a character as an escape first and then reads "\\" */
+    if ((unsigned char)s[1] >= 0x80) {
         uint32_t cp;
         size_t k = tmpl_utf8_next(s + 1, n - 1, &cp);
         *wrote += (size_t)snprintf(p + 1, 12, cp < 0x100 ? "x%02x" : cp < 0x10000 ? "u%04x" : "U%08x", cp);

@@ -29,8 +29,7 @@ static int int_arg(struct tmpl_run *c, struct tval v, int64_t def, int64_t *out)
     return 0;
 }
 
-/* --- str: case and stripping
- * -------------------------------------------------------------------------------- */
+/* --- str: case and stripping ---------------------------------------------------------------------------- */
 
 static int change_case(struct tmpl_run *c, struct tmpl_call *k, enum tmpl_case how, struct tval *out)
 {
@@ -166,8 +165,7 @@ METHOD(str_zfill)
     return tmpl_build_done(&b, out);
 }
 
-/* --- str: searching
- * ----------------------------------------------------------------------------------------- */
+/* --- str: searching ------------------------------------------------------------------------------------- */
 
 /* The part of the text that start and end choose, as bytes [*lo, *hi); false if start is past the end. */
 static int window(struct tmpl_run *c, const struct text *t, struct tval start, struct tval end, size_t *lo,
@@ -309,8 +307,7 @@ METHOD(str_replace)
     return code;
 }
 
-/* --- str: splitting and joining
- * ----------------------------------------------------------------------------- */
+/* --- str: splitting and joining ------------------------------------------------------------------------- */
 
 static int add_part(struct tmpl_run *c, const struct tmpl_call *k, size_t lo, size_t hi, struct tlist *l)
 {
@@ -477,8 +474,7 @@ METHOD(str_format)
     return tmpl_format_braces(c, k->self.u.s, k, out);
 }
 
-/* --- str: questions
- * ----------------------------------------------------------------------------------------- */
+/* --- str: questions ------------------------------------------------------------------------------------- */
 
 static bool ascii(uint32_t cp)
 {
@@ -562,8 +558,7 @@ METHOD(str_islower)
     return via_test(c, k, "lower", out);
 }
 
-/* --- containers
- * --------------------------------------------------------------------------------------------- */
+/* --- containers ----------------------------------------------------------------------------------------- */
 
 METHOD(list_index)
 {
@@ -682,8 +677,7 @@ METHOD(cycler_reset)
     return 0;
 }
 
-/* --- tables
- * ------------------------------------------------------------------------------------------------- */
+/* --- tables --------------------------------------------------------------------------------------------- */
 
 static const struct tmpl_native STR_METHODS[] = {
     {"upper", "", 0, str_upper},

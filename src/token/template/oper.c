@@ -233,8 +233,7 @@ int tmpl_contains(struct tmpl_run *c, struct tval seq, struct tval v, bool *out)
     return code < 0 ? code : 0;
 }
 
-/* --- arithmetic
- * --------------------------------------------------------------------------------------------- */
+/* --- arithmetic ----------------------------------------------------------------------------------------- */
 
 static int overflow(struct tmpl_run *c)
 {
@@ -392,8 +391,7 @@ int tmpl_arith(struct tmpl_run *c, enum tmpl_op op, struct tval a, struct tval b
     return unsupported(c, SIGN[op], a, b);
 }
 
-/* --- attributes and items
- * ----------------------------------------------------------------------------------- */
+/* --- attributes and items ------------------------------------------------------------------------------- */
 
 /* An attribute proper, as Python's getattr finds it: 1 found, 0, negative. */
 static int own_attr(struct tmpl_run *c, struct tval a, const struct text *name, struct tval *out)

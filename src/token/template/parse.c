@@ -9,8 +9,7 @@
 
 static int parse_body(struct parse *p, const char *const *end, struct tnode **out);
 
-/* --- helpers
- * --------------------------------------------------------------------------------------------------- */
+/* --- helpers -------------------------------------------------------------------------------------------- */
 
 int tparse_fail(struct parse *p, const char *what)
 {
@@ -148,8 +147,7 @@ int tparse_name_node(struct parse *p, enum tmpl_kind kind, struct tnode **out)
     return 0;
 }
 
-/* --- statements
- * --------------------------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------------------------------------- */
 
 static bool assignable(const struct tnode *n)
 {

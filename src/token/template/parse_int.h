@@ -48,9 +48,9 @@ void tparse_kids_set(struct tnode *n, const struct kids *l);
 int tparse_name_node(struct parse *p, enum tmpl_kind kind, struct tnode **out);
 
 int tparse_expr(struct parse *p, struct tnode **out);
-int tparse_tuple(struct parse *p, int mode,
-                 struct tnode **out); /* one expression, or a tuple if there is a comma */
-int tparse_filter(struct parse *p,
-                  struct tnode **io); /* name or name(args) after "|"; *io is the input, NULL in blocks */
+/* one expression, or a tuple if there is a comma */
+int tparse_tuple(struct parse *p, int mode, struct tnode **out);
+/* name or name(args) after "|"; *io is the input, NULL in blocks */
+int tparse_filter(struct parse *p, struct tnode **io);
 
 #endif

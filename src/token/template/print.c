@@ -13,8 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- numbers
- * ------------------------------------------------------------------------------------------------ */
+/* --- numbers -------------------------------------------------------------------------------------------- */
 
 enum { FLOAT_REPR_MAX = 32 }; /* as template_int.h promises */
 
@@ -148,8 +147,7 @@ static int put_number(struct tmpl_build *b, struct tval v)
     return tmpl_build_z(b, z, v.trusted);
 }
 
-/* --- str and repr
- * ------------------------------------------------------------------------------------------- */
+/* --- str and repr --------------------------------------------------------------------------------------- */
 
 static int repr_char(struct tmpl_build *b, const struct text *t, size_t at, size_t n, uint32_t cp, char quote)
 {
@@ -297,8 +295,7 @@ int tmpl_to_str(struct tmpl_run *c, struct tval v, struct tval *out)
     return code < 0 ? code : tmpl_build_done(&b, out);
 }
 
-/* --- JSON
- * --------------------------------------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------------------------------------- */
 
 static int json_text(struct tmpl_build *b, const struct text *t, bool ascii)
 {

@@ -36,8 +36,7 @@ void template_destroy(struct template *t)
     free(t);
 }
 
-/* --- JSON to values
- * ----------------------------------------------------------------------------------------- */
+/* --- JSON to values ------------------------------------------------------------------------------------- */
 
 /* Words that a message's role may have and be trusted. None can be a special token by itself. */
 static bool known_role(struct str s)
@@ -126,8 +125,7 @@ static int from_messages(struct tmpl_run *c, const json_t *j, struct tval *out)
     return code < 0 ? code : 0;
 }
 
-/* --- variables
- * ---------------------------------------------------------------------------------------------- */
+/* --- variables ------------------------------------------------------------------------------------------ */
 
 /* Binds a variable if the template uses its name. */
 static void bind_root(struct tmpl_run *c, struct str name, struct tval v)
@@ -192,8 +190,7 @@ static int bind_all(struct tmpl_run *c)
     return code;
 }
 
-/* --- result
- * ------------------------------------------------------------------------------------------------- */
+/* --- result --------------------------------------------------------------------------------------------- */
 
 static int make_segments(const struct text *t, struct template_output *out, struct err *e)
 {

@@ -6,8 +6,8 @@
  *   template/eval.c    expressions               template/exec.c    statements, scopes, macros, loops
  *   template/text.c    marked strings, Unicode   template/value.c   memory, lists, dicts, truth, order
  *   template/iter.c    lazy iterators            template/print.c   str, repr, JSON, numbers
- *   template/format.c  "%" and str.format        template/filter.c, _test.c, _method.c, _global.c   the
- * built-ins
+ *   template/format.c  "%" and str.format
+ *   template/filter.c, _test.c, _method.c, _global.c                 the built-ins
  *
  * Everything lives in a pool that is freed at once: the tree in the template's, values in the rendering's.
  * Functions return 0 or a negative error code; the first failure writes the message (tmpl_err) and everyone
@@ -19,8 +19,7 @@
 #include <time.h>
 #include "token/template/template.h"
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
 struct tmpl_block;
 struct tmpl_pool {
@@ -32,8 +31,7 @@ struct tmpl_pool {
 void tmpl_pool_init(struct tmpl_pool *p, size_t max);
 void tmpl_pool_finish(struct tmpl_pool *p);
 
-/* --- values
- * ------------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------------- */
 
 enum tmpl_type {
     TV_MISSING, /* no value: an argument not given, a name not bound */
@@ -142,8 +140,7 @@ struct tcycle {
     size_t pos;
 };
 
-/* --- tokens and tree
- * ---------------------------------------------------------------------------------------- */
+/* --- tokens and tree ------------------------------------------------------------------------------------ */
 
 enum tmpl_tok {
     TT_EOF,
@@ -278,8 +275,7 @@ struct template
     uint32_t id_loop, id_caller, id_kwargs, id_varargs;
 };
 
-/* --- a rendering
- * -------------------------------------------------------------------------------------------- */
+/* --- a rendering ---------------------------------------------------------------------------------------- */
 
 struct tmpl_build { /* text under construction */
     struct tmpl_run *c;
@@ -331,8 +327,7 @@ struct tmpl_native {
     int (*fn)(struct tmpl_run *c, struct tmpl_call *k, struct tval *out);
 };
 
-/* --- errors, budget, memory (template/value.c)
- * -------------------------------------------------------------- */
+/* --- errors, budget, memory (template/value.c) ---------------------------------------------------------- */
 
 int tmpl_err(struct tmpl_run *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int tmpl_step(struct tmpl_run *c, size_t n); /* spends n steps */
@@ -345,11 +340,10 @@ void *tmpl_bytes(struct tmpl_run *c, size_t n);              /* not cleared; NUL
 void *tmpl_alloc(struct tmpl_run *c, size_t n, size_t size); /* cleared */
 #define TMPL_NEW(c, type, n) ((type *)tmpl_alloc((c), (n), sizeof(type)))
 
-/* --- text (template/text.c)
- * --------------------------------------------------------------------------------- */
+/* --- text (template/text.c) ----------------------------------------------------------------------------- */
 
-struct tval tmpl_str(struct tmpl_run *c, struct str s,
-                     bool trusted); /* borrows the bytes; MISSING if memory is out */
+/* borrows the bytes; MISSING if memory is out */
+struct tval tmpl_str(struct tmpl_run *c, struct str s, bool trusted);
 int tmpl_str_out(struct tmpl_run *c, struct str s, bool trusted, struct tval *out);
 int tmpl_build_init(struct tmpl_build *b, struct tmpl_run *c);
 int tmpl_build_bytes(struct tmpl_build *b, const char *p, const uint8_t *mark, bool trusted, size_t n);
@@ -360,8 +354,8 @@ int tmpl_build_z(struct tmpl_build *b, const char *z, bool trusted);
 int tmpl_build_cp(struct tmpl_build *b, uint32_t cp, bool trusted);
 int tmpl_build_fill(struct tmpl_build *b, uint32_t cp, size_t n, bool trusted); /* n times cp */
 int tmpl_build_done(struct tmpl_build *b, struct tval *out);
-int tmpl_text_part(struct tmpl_run *c, const struct text *t, size_t at, size_t n,
-                   struct tval *out); /* shares bytes */
+/* shares bytes */
+int tmpl_text_part(struct tmpl_run *c, const struct text *t, size_t at, size_t n, struct tval *out);
 int tmpl_text_concat(struct tmpl_run *c, const struct text *a, const struct text *b, struct tval *out);
 bool tmpl_text_trusted(const struct text *t, size_t at); /* of byte at; of an empty string: its flag */
 static inline struct str tmpl_view(const struct text *t)
@@ -388,12 +382,11 @@ int tmpl_text_strip(struct tmpl_run *c, const struct text *t, const struct text 
 int tmpl_text_replace(struct tmpl_run *c, const struct text *t, const struct text *from,
                       const struct text *to, int64_t limit, struct tval *out);
 bool tmpl_text_find(struct tmpl_run *c, struct str hay, struct str needle, size_t from, size_t *at);
-size_t tmpl_text_line(struct str s, size_t at,
-                      size_t *next); /* end of the line at `at`; next: after its break */
+/* end of the line at `at`; next: after its break */
+size_t tmpl_text_line(struct str s, size_t at, size_t *next);
 int tmpl_text_escape(struct tmpl_run *c, const struct text *t, struct tval *out); /* HTML, gives markup */
 
-/* --- values (template/value.c)
- * ------------------------------------------------------------------------------ */
+/* --- values (template/value.c) -------------------------------------------------------------------------- */
 
 struct tval tmpl_none(void);
 struct tval tmpl_bool(bool b);
@@ -422,15 +415,15 @@ int tmpl_list_add(struct tmpl_run *c, struct tlist *l, struct tval v); /* only w
 int tmpl_list_concat(struct tmpl_run *c, struct tval a, struct tval b, struct tval *out);
 int tmpl_dict_new(struct tmpl_run *c, struct tval *out);
 int tmpl_dict_set(struct tmpl_run *c, struct tdict *d, struct tval k, struct tval v);
-int tmpl_dict_get(struct tmpl_run *c, const struct tdict *d, struct tval k,
-                  struct tval *out); /* 1 found, 0, error */
+/* 1 found, 0, error */
+int tmpl_dict_get(struct tmpl_run *c, const struct tdict *d, struct tval k, struct tval *out);
 int tmpl_dict_getz(struct tmpl_run *c, const struct tdict *d, struct str k, struct tval *out);
 bool tmpl_hashable(struct tval v);
 
 int tmpl_truth(struct tmpl_run *c, struct tval v, bool *out);
 int tmpl_equal(struct tmpl_run *c, struct tval a, struct tval b, bool *out);
-int tmpl_less(struct tmpl_run *c, struct tval a, struct tval b, enum tmpl_op op,
-              bool *out); /* OP_LT GT LE GE */
+/* OP_LT GT LE GE */
+int tmpl_less(struct tmpl_run *c, struct tval a, struct tval b, enum tmpl_op op, bool *out);
 int tmpl_contains(struct tmpl_run *c, struct tval seq, struct tval v, bool *out);
 int tmpl_length(struct tmpl_run *c, struct tval v, int64_t *n); /* error where Python's len() has one */
 bool tmpl_has_length(struct tval v);
@@ -445,8 +438,7 @@ int tmpl_slice(struct tmpl_run *c, struct tval a, struct tval lo, struct tval hi
 /* Stable sort of n values by n keys; less by Python's "<". */
 int tmpl_sort(struct tmpl_run *c, struct tval *v, struct tval *key, size_t n, bool reverse);
 
-/* --- iterators (template/iter.c)
- * ---------------------------------------------------------------------------- */
+/* --- iterators (template/iter.c) ------------------------------------------------------------------------ */
 
 enum titer_kind {
     IT_LIST,
@@ -464,8 +456,8 @@ enum titer_kind {
 struct titer {
     enum titer_kind kind;
     struct tval src; /* value iterated over */
-    struct titer
-        *inner; /* the lazy kinds: over src, from the first item on; NULL before, and if src is false */
+    /* the lazy kinds: over src, from the first item on; NULL before, and if src is false */
+    struct titer *inner;
     bool begun;
     int64_t i;                        /* items given; texts: byte offset */
     bool negate;                      /* IT_SELECT: reject */
@@ -482,19 +474,18 @@ struct titer {
 int tmpl_iter(struct tmpl_run *c, struct tval v, struct titer **it);   /* error if v cannot be iterated */
 int tmpl_next(struct tmpl_run *c, struct titer *it, struct tval *out); /* 1, 0 at the end, negative */
 bool tmpl_iterable(struct tval v);
-int tmpl_to_list(struct tmpl_run *c, struct tval v, enum tmpl_type type,
-                 struct tval *out); /* always a new one */
+/* always a new one */
+int tmpl_to_list(struct tmpl_run *c, struct tval v, enum tmpl_type type, struct tval *out);
 struct tval tmpl_lazy(struct titer *it);
 /* Follows "a.b.0"; missing steps become def unless def is MISSING. */
 int tmpl_attr_path(struct tmpl_run *c, struct tval v, struct tval path, struct tval def, struct tval *out);
 
-/* --- printing (template/print.c, template/format.c)
- * --------------------------------------------------------- */
+/* --- printing (template/print.c, template/format.c) ----------------------------------------------------- */
 
 int tmpl_print(struct tmpl_build *b, struct tval v); /* str() */
 int tmpl_repr(struct tmpl_build *b, struct tval v);
-int tmpl_to_str(struct tmpl_run *c, struct tval v,
-                struct tval *out); /* str() as a value, strings as they are */
+/* str() as a value, strings as they are */
+int tmpl_to_str(struct tmpl_run *c, struct tval v, struct tval *out);
 struct tmpl_json {
     const struct text *indent;             /* NULL: one line */
     const struct text *sep_item, *sep_key; /* NULL: Python's default */
@@ -508,8 +499,7 @@ int tmpl_format_braces(struct tmpl_run *c, const struct text *fmt, struct tmpl_c
 int tmpl_parse_int(struct str s, int base, int64_t *out); /* 0, ERR_FORMAT (not a number), ERR_LIMIT */
 int tmpl_parse_float(struct str s, double *out);          /* 0 or ERR_FORMAT */
 
-/* --- calls (template/eval.c, template/exec.c)
- * --------------------------------------------------------------- */
+/* --- calls (template/eval.c, template/exec.c) ----------------------------------------------------------- */
 
 int tmpl_native_call(struct tmpl_run *c, const struct tmpl_native *f, struct tmpl_call *k, struct tval *out);
 int tmpl_call_value(struct tmpl_run *c, struct tval f, struct tmpl_call *k, struct tval *out);
@@ -530,8 +520,7 @@ int tmpl_bind(struct tmpl_run *c, struct tscope *sc, uint32_t id, struct tval v)
 enum { EXEC_BREAK = 1, EXEC_CONTINUE = 2 };
 int tmpl_exec(struct tmpl_run *c, const struct tnode *n, struct tscope *sc); /* 0, EXEC_*, negative */
 
-/* --- tables
- * ------------------------------------------------------------------------------------------------- */
+/* --- tables --------------------------------------------------------------------------------------------- */
 
 const struct tmpl_native *tmpl_filter_find(struct str name);
 const struct tmpl_native *tmpl_test_find(struct str name);
@@ -542,8 +531,7 @@ bool tmpl_filter_refused(struct str name); /* a jinja2 filter that is left out o
 int tmpl_path_key(struct tmpl_run *c, struct tval item, struct tval attr, bool case_sensitive,
                   struct tval *out);
 
-/* --- compile
- * ------------------------------------------------------------------------------------------------ */
+/* --- compile -------------------------------------------------------------------------------------------- */
 
 struct tmpl_tokens {
     struct tmpl_token *v;

@@ -13,8 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
 enum { BLOCK_MIN = 16 * 1024, BLOCK_MAX = 1024 * 1024, ALIGN = 16 };
 
@@ -96,8 +95,7 @@ void *tmpl_alloc(struct tmpl_run *c, size_t n, size_t size)
     return p;
 }
 
-/* --- errors and budget
- * -------------------------------------------------------------------------------------- */
+/* --- errors and budget ---------------------------------------------------------------------------------- */
 
 int tmpl_err(struct tmpl_run *c, int code, const char *fmt, ...)
 {
@@ -128,8 +126,7 @@ int tmpl_enter(struct tmpl_run *c)
                     TEMPLATE_VALUE_DEPTH_MAX);
 }
 
-/* --- constructors
- * ------------------------------------------------------------------------------------------- */
+/* --- constructors --------------------------------------------------------------------------------------- */
 
 struct tval tmpl_none(void)
 {
@@ -190,8 +187,7 @@ double tmpl_as_float(struct tval v)
     return v.type == TV_FLOAT ? v.u.f : (double)tmpl_as_int(v);
 }
 
-/* --- lists
- * -------------------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------------------------------------- */
 
 int tmpl_list_new(struct tmpl_run *c, enum tmpl_type type, struct tval *out)
 {
@@ -248,8 +244,7 @@ int tmpl_list_concat(struct tmpl_run *c, struct tval a, struct tval b, struct tv
     return 0;
 }
 
-/* --- dicts
- * -------------------------------------------------------------------------------------------------- */
+/* --- dicts ---------------------------------------------------------------------------------------------- */
 
 enum { DICT_LINEAR = 8 };
 
@@ -417,8 +412,7 @@ int tmpl_dict_getz(struct tmpl_run *c, const struct tdict *d, struct str k, stru
     return tmpl_dict_get(c, d, (struct tval){.type = TV_STR, .u.s = &t}, out);
 }
 
-/* --- sorting
- * ------------------------------------------------------------------------------------------------ */
+/* --- sorting -------------------------------------------------------------------------------------------- */
 
 int tmpl_sort(struct tmpl_run *c, struct tval *v, struct tval *key, size_t n, bool reverse)
 {

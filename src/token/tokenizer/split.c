@@ -8,7 +8,7 @@
  *
  * Time is linear in the text for every family. The patterns that are not have become code:
  *   @digits-right     runs of decimal digits in groups of three counted from their end, the rest of the piece
- * around them as it is: (?=(\d{3})+(?!\d))
+ *                     around them as it is: (?=(\d{3})+(?!\d))
  *   @digits-right-all the same for a piece that is all digits, other pieces pass
  *   @trailing-space   white space at the end of a piece on its own: \s+$
  */

@@ -55,8 +55,8 @@ int tokenizer_encode_segments(const struct tokenizer *t, struct tok_scratch *x, 
 struct str tokenizer_piece(const struct tokenizer *t, int32_t id);
 
 size_t tokenizer_n_tokens(const struct tokenizer *t);
-enum token_type tokenizer_type(const struct tokenizer *t,
-                               int32_t id);                   /* TOKEN_UNDEFINED outside the vocabulary */
+/* TOKEN_UNDEFINED outside the vocabulary */
+enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* generation stops after it */
 int32_t tokenizer_bos(const struct tokenizer *t);             /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t);
@@ -64,8 +64,8 @@ int32_t tokenizer_eot(const struct tokenizer *t);
 bool tokenizer_adds_bos(const struct tokenizer *t);
 bool tokenizer_adds_eos(const struct tokenizer *t);
 bool tokenizer_adds_space(const struct tokenizer *t); /* a text gets a space in front (SentencePiece) */
-int32_t tokenizer_find_special(const struct tokenizer *t,
-                               struct str text); /* the control token written so, or -1 */
+/* the control token written so, or -1 */
+int32_t tokenizer_find_special(const struct tokenizer *t, struct str text);
 
 /* Ids to text, as they come: only whole code points leave. All that leaves is what Python's
  * bytes.decode('utf-8', errors='replace') makes of all pieces joined. */
@@ -83,8 +83,8 @@ struct detok {
 };
 
 void detok_init(struct detok *d, const struct tokenizer *t, unsigned flags);
-int detok_feed(struct detok *d, int32_t id,
-               struct buf *out);                    /* appends what is now whole; returns out->failed */
+/* appends what is now whole; returns out->failed */
+int detok_feed(struct detok *d, int32_t id, struct buf *out);
 int detok_finish(struct detok *d, struct buf *out); /* appends what is left */
 
 #endif

@@ -521,8 +521,8 @@ int vocab_init(struct vocab *v, const struct vocab_spec *spec, bool merge_chars,
     v->n = (uint32_t)spec->n_tokens;
     if ((rc = load_pieces(v, spec, e)) != 0) goto fail;
     if ((rc = build_slots(v, e)) != 0) goto fail;
-    if (v->kind == VOCAB_PIECES && spec->types &&
-        v->n > 2) { /* where SentencePiece puts them unless told otherwise */
+    /* where SentencePiece puts them unless told otherwise */
+    if (v->kind == VOCAB_PIECES && spec->types && v->n > 2) {
         if (v->bos < 0 && v->type[1] == TOKEN_CONTROL) v->bos = 1;
         if (v->eos < 0 && v->type[2] == TOKEN_CONTROL) v->eos = 2;
     }

@@ -43,8 +43,8 @@ struct vocab_spec {
     const int32_t *types; /* [n_tokens] enum token_type, or NULL: all normal */
     size_t n_merges;
     const struct str *merges; /* [n_merges] "left right", best first; needed by "gpt2" */
-    struct str
-        model; /* "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) or "gemma4" (BPE over characters) */
+    /* "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) or "gemma4" (BPE over characters) */
+    struct str model;
     struct str pre;                       /* pre-tokenizer of "gpt2": see split.h */
     int32_t bos, eos, eot, eom, unk, pad; /* -1: not declared */
     int add_bos, add_eos;                 /* 0, 1, or -1: as the model and pre-tokenizer have it */
