@@ -158,7 +158,6 @@ INLINE void panel_pair(int T, float *y, size_t stride, const struct mat *w, int 
 
 /* A line becomes words (k 0 2 of each four by a mask, 1 3 by a shift) for vpdpwssd. Of many tokens P = 2 panels
  * share a broadcast: with one, loads are the limit, 16 and more for 17 operations of the two units that multiply. */
-
 INLINE void panels_q8_a16(int T, int P, float *y, size_t stride, const struct mat *w, int p,
                           const struct act *codes, int t0, int n)
 {
